@@ -5,9 +5,31 @@
 //!
 //! * [`time`], [`chance`]: time and chance are arguments.
 //! * [`region`]: pinned memory, and the leases that keep it in place while a device may touch it.
-//! * [`work`], [`completion`], [`event`]: what goes into a device and what comes out.
+//! * [`endpoint`], [`key`], [`work`], [`completion`], [`event`]: what goes into a device and what comes out.
 //! * [`status`], [`error`]: what can go wrong, in InfiniBand's words.
 //! * [`caps`]: promises; the conformance kit holds a backend to them.
 
+mod backend;
+pub mod caps;
 pub mod chance;
+pub mod completion;
+pub mod endpoint;
+pub mod error;
+pub mod event;
+pub mod key;
+pub mod region;
+pub mod status;
 pub mod time;
+pub mod work;
+
+pub use backend::{Backend, Wake};
+pub use caps::Caps;
+pub use chance::{Choices, Quiet, Seeded, Site};
+pub use completion::{Completion, Completions};
+pub use endpoint::{Access, CqId, EndpointSpec, EpId, Mtu, PdId, QpState, RnrTimer};
+pub use event::AsyncEvent;
+pub use key::{EndpointAddress, RemoteAddr, RemoteKey, RemoteRegion, RkeyId};
+pub use region::{Hold, Lease, Region, RegionSpec};
+pub use status::{Class, Status};
+pub use time::Instant;
+pub use work::{Data, MrId, Op, OpKind, Sge, Work, WorkId};

@@ -1,0 +1,119 @@
+//! The trait a backend author writes: narrow, static, poll-mode.
+
+use crate::caps::Caps;
+use crate::completion::Completions;
+use crate::endpoint::{Access, CqId, EndpointSpec, EpId, PdId, QpState};
+use crate::error::{
+    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+};
+use crate::event::AsyncEvent;
+use crate::key::{EndpointAddress, RemoteKey, RemoteRegion};
+use crate::region::{Region, RegionSpec};
+use crate::time::Instant;
+use crate::work::{MrId, Work};
+
+/// When a backend wants to be polled next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// There is something to poll.
+    Now,
+    /// Not before this instant, unless something arrives.
+    At(Instant),
+    /// When this file descriptor is readable. The driver arms, polls once more, then waits.
+    Fd(i32),
+    /// When somebody posts; nothing is outstanding.
+    Idle,
+}
+
+/// An RDMA device, or something that keeps a device's promises.
+///
+/// The control plane may be slow but never waits for a peer. The data plane ([`post`](Backend::post),
+/// [`ring`](Backend::ring), [`poll`](Backend::poll)) never allocates, never blocks and never calls back.
+/// Success of a WRITE means that its bytes are placed at the remote side, on every backend.
+pub trait Backend: 'static {
+    /// Its promises.
+    fn caps(&self) -> &Caps;
+
+    /// Memory this backend is at its best with. The region is not registered yet.
+    ///
+    /// # Errors
+    /// Nothing is allocated when the spec breaks a limit or the system has no memory.
+    fn allocate(&mut self, spec: &RegionSpec) -> Result<Region, AllocError>;
+
+    /// Lets the device use a region. A region may be registered more than once.
+    ///
+    /// # Errors
+    /// Limits of the device; rights that contradict each other.
+    fn register(&mut self, region: &Region, pd: PdId, access: Access) -> Result<MrId, RegisterError>;
+
+    /// Ends a registration: its key is dead from now on, and stays dead. What the memory holds after its last
+    /// registration ended is undefined (the simulated NIC scribbles it).
+    ///
+    /// # Errors
+    /// Live leases, or an unknown registration.
+    fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError>;
+
+    /// The key to hand to peers.
+    ///
+    /// # Errors
+    /// No remote right, or an unknown registration.
+    fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError>;
+
+    /// Makes a peer's key usable on an endpoint.
+    ///
+    /// # Errors
+    /// Bytes that are not a key of this backend. Whether the key is *valid* only the peer knows.
+    fn import(&mut self, ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError>;
+
+    /// Makes a completion queue.
+    ///
+    /// # Errors
+    /// Limits.
+    fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError>;
+
+    /// Makes an endpoint, not connected yet.
+    ///
+    /// # Errors
+    /// Limits, each named.
+    fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError>;
+
+    /// What a peer needs to connect to this endpoint. `None` for an unknown one.
+    fn address(&self, ep: EpId) -> Option<EndpointAddress>;
+
+    /// Points the endpoint at its peer and makes it ready to send. Both sides do this; neither waits.
+    ///
+    /// # Errors
+    /// A malformed address, or an endpoint that is connected or dead.
+    fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError>;
+
+    /// Moves a queue pair to another state. ERR flushes; RESET forgets.
+    ///
+    /// # Errors
+    /// Transitions that the state table does not have.
+    fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError>;
+
+    /// The state of an endpoint. `None` for an unknown one.
+    fn state(&self, ep: EpId) -> Option<QpState>;
+
+    /// Ends an endpoint. When this returns, the device no longer touches the memory of its works and no completion
+    /// of it will be polled; the caller flushes what it has outstanding.
+    fn close(&mut self, ep: EpId);
+
+    /// Queues one work. It may start at once or with the next [`ring`](Backend::ring).
+    ///
+    /// # Errors
+    /// What can be told without the wire. The work was then not taken and nothing of it is used.
+    fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError>;
+
+    /// The doorbell: once per batch, starts what was posted.
+    fn ring(&mut self, ep: EpId);
+
+    /// Appends completions to `out` while it has room. Returns how many.
+    fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize;
+
+    /// The next asynchronous event, if any.
+    fn poll_event(&mut self) -> Option<AsyncEvent>;
+
+    /// When to poll next.
+    fn wake(&self) -> Wake;
+}

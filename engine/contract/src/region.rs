@@ -1,0 +1,458 @@
+//! Pinned memory, and the leases that keep it in place while a device may touch it.
+//!
+//! A [`Region`] is never lent as `&[u8]` or `&mut [u8]`: a device may write it at any time, and so may a peer. It is
+//! read and written by copying, or looked at through [`Cell`]s. A [`Lease`] is the right to a part of a region; a
+//! [`Hold`] keeps that part out of circulation while a work uses it. A part comes back to its pool when its lease and
+//! every hold on it are gone, so a cancelled operation can never free memory that a device still writes.
+//!
+//! This file is the only one outside the hardware backends that handles raw memory.
+#![allow(unsafe_code)]
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::ptr::NonNull;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::rc::Rc;
+
+use crate::error::AllocError;
+use crate::work::{MrId, Sge};
+
+/// Page size that regions are aligned to, in bytes.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Longest region any backend is asked for: 1 TiB. Keeps every offset and sum far from overflow.
+pub const REGION_BYTES_MAX: u64 = 1 << 40;
+
+/// A range by aligned words: loose bytes before, words in memory order, loose bytes after.
+pub type Words<'a> = (&'a [Cell<u8>], &'a [Cell<u64>], &'a [Cell<u8>]);
+
+/// What memory is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionSpec {
+    /// Bytes; rounded up to whole granules.
+    pub len_bytes: u64,
+    /// Leases start at multiples of this; a power of two.
+    pub granule_bytes: u64,
+}
+
+impl RegionSpec {
+    /// A region of `len_bytes` with leases that start on pages.
+    pub const fn new(len_bytes: u64) -> RegionSpec {
+        RegionSpec {
+            len_bytes,
+            granule_bytes: PAGE_BYTES,
+        }
+    }
+}
+
+/// Page-aligned memory that stays where it is until the last handle, lease and hold is gone.
+#[derive(Clone)]
+pub struct Region(Rc<Memory>);
+
+struct Memory {
+    base: NonNull<u8>,
+    layout: Layout,
+    granule_shift: u32,
+    slots: Box<[Slot]>,
+    /// Slots with a lease or a hold.
+    live: Cell<u32>,
+    /// Slots that came back and that no pool has collected yet. Never grows past the number of slots.
+    returned: RefCell<Vec<u32>>,
+}
+
+/// One granule at which a lease may start.
+#[derive(Default)]
+struct Slot {
+    /// The lease plus its holds.
+    refs: Cell<u32>,
+    /// Counts the leases that started here, so that a stale name is recognised.
+    generation: Cell<u32>,
+}
+
+impl Region {
+    /// Zeroed memory from the system.
+    ///
+    /// # Errors
+    /// Limits first ([`REGION_BYTES_MAX`]), then the system's own.
+    pub fn allocate(spec: &RegionSpec) -> Result<Region, AllocError> {
+        let RegionSpec {
+            len_bytes,
+            granule_bytes,
+        } = *spec;
+        if len_bytes == 0 {
+            return Err(AllocError::Empty);
+        }
+        if len_bytes > REGION_BYTES_MAX {
+            return Err(AllocError::TooLarge {
+                asked_bytes: len_bytes,
+                limit_bytes: REGION_BYTES_MAX,
+            });
+        }
+        if !granule_bytes.is_power_of_two() || !(8..=REGION_BYTES_MAX).contains(&granule_bytes) {
+            return Err(AllocError::BadGranule(granule_bytes));
+        }
+        let len = len_bytes.next_multiple_of(granule_bytes.max(8));
+        let slot_count = len / granule_bytes;
+        let too_large = AllocError::TooLarge {
+            asked_bytes: len_bytes,
+            limit_bytes: REGION_BYTES_MAX,
+        };
+        let slot_count = u32::try_from(slot_count).map_err(|_| too_large.clone())?;
+        let bytes = usize::try_from(len).map_err(|_| too_large.clone())?;
+        let layout = Layout::from_size_align(bytes, PAGE_BYTES as usize).map_err(|_| too_large)?;
+        // SAFETY: `layout` has a non-zero size (checked above).
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(AllocError::OutOfMemory(len))?;
+        Ok(Region(Rc::new(Memory {
+            base,
+            layout,
+            granule_shift: granule_bytes.trailing_zeros(),
+            slots: (0..slot_count).map(|_| Slot::default()).collect(),
+            live: Cell::new(0),
+            returned: RefCell::new(Vec::new()),
+        })))
+    }
+
+    /// Bytes.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.0.layout.size() as u64
+    }
+
+    /// Never: a region has at least one byte.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Leases start at multiples of this.
+    pub fn granule_bytes(&self) -> u64 {
+        1 << self.0.granule_shift
+    }
+
+    /// Leases whose memory is not back yet: held by users, or by works that have not completed.
+    pub fn live_leases(&self) -> u32 {
+        self.0.live.get()
+    }
+
+    /// Whether two handles name the same memory.
+    pub fn same_as(&self, other: &Region) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether `len` bytes at `offset` are all inside.
+    #[inline]
+    pub fn contains(&self, offset: u64, len: u64) -> bool {
+        offset.checked_add(len).is_some_and(|end| end <= self.len())
+    }
+
+    /// The start of `len` bytes at `offset`.
+    ///
+    /// # Panics
+    /// When they are not all inside: callers check what comes from a peer or a file first.
+    #[inline]
+    fn at(&self, offset: u64, len: usize) -> *mut u8 {
+        assert!(
+            self.contains(offset, len as u64),
+            "{len} bytes at {offset} of a region of {} bytes",
+            self.len()
+        );
+        // SAFETY: the range was just checked to lie inside the one allocation that `base` points to.
+        unsafe { self.0.base.as_ptr().add(offset as usize) }
+    }
+
+    /// Copies bytes out. Panics when the range is not inside, as slices do.
+    #[inline]
+    pub fn read(&self, offset: u64, to: &mut [u8]) {
+        let from = self.at(offset, to.len());
+        // SAFETY: `from` covers `to.len()` bytes; `to` is a unique borrow of other memory, because no reference
+        // to a region's bytes is ever handed out, only Cells and copies.
+        unsafe { core::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) }
+    }
+
+    /// Copies bytes in. Panics when the range is not inside, as slices do.
+    #[inline]
+    pub fn write(&self, offset: u64, from: &[u8]) {
+        let to = self.at(offset, from.len());
+        // SAFETY: `to` covers `from.len()` bytes; `from` cannot be part of a region (see `read`); a region is
+        // `!Sync`, so nothing else in this process touches the bytes meanwhile.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+    }
+
+    /// A look at the bytes, as cells: they may change between two looks.
+    #[inline]
+    pub fn cells(&self, offset: u64, len: usize) -> &[Cell<u8>] {
+        let start = self.at(offset, len);
+        // SAFETY: in bounds, initialised (zeroed at birth), alive as long as `self`; `Cell<u8>` has the layout of
+        // `u8` and allows the aliasing that other cells and copies of the same bytes make.
+        unsafe { core::slice::from_raw_parts(start.cast::<Cell<u8>>(), len) }
+    }
+
+    /// The same look by aligned 64-bit words.
+    #[inline]
+    pub fn words(&self, offset: u64, len: usize) -> Words<'_> {
+        // SAFETY: any eight initialised bytes are a valid `u64`, and cells may alias cells.
+        unsafe { self.cells(offset, len).align_to::<Cell<u64>>() }
+    }
+
+    /// An aligned 64-bit word.
+    ///
+    /// # Panics
+    /// When `offset` is not a multiple of 8, or not inside.
+    pub fn word(&self, offset: u64) -> &Cell<u64> {
+        let (before, words, _) = self.words(offset, 8);
+        assert!(
+            before.is_empty(),
+            "a word at offset {offset}, which is not a multiple of 8"
+        );
+        &words[0]
+    }
+
+    /// Where the memory is, for a device that is told raw addresses.
+    pub fn base(&self) -> NonNull<u8> {
+        self.0.base
+    }
+
+    /// Leases `len` bytes from `offset` on.
+    ///
+    /// Whether leases overlap is the business of the pool that cuts the region; this only refuses two leases that
+    /// start at the same granule. `None` when the place is taken, misaligned or outside.
+    pub fn lease(&self, offset: u64, len: u64) -> Option<Lease> {
+        if len == 0 || !self.contains(offset, len) || offset & (self.granule_bytes() - 1) != 0 {
+            return None;
+        }
+        let slot_index = (offset >> self.0.granule_shift) as u32;
+        let slot = &self.0.slots[slot_index as usize];
+        if slot.refs.get() != 0 {
+            return None;
+        }
+        slot.refs.set(1);
+        self.0.live.set(self.0.live.get() + 1);
+        Some(Lease {
+            len,
+            hold: Hold {
+                region: self.clone(),
+                slot: slot_index,
+            },
+        })
+    }
+
+    /// Hands the offsets of returned leases to the pool, most recent last.
+    pub fn collect_returned(&self, mut each: impl FnMut(u64)) {
+        let mut returned = self.0.returned.borrow_mut();
+        for slot in returned.drain(..) {
+            each(u64::from(slot) << self.0.granule_shift);
+        }
+    }
+
+    /// Makes sure that returning `count` leases allocates nothing.
+    pub fn reserve_returns(&self, count: usize) {
+        self.0.returned.borrow_mut().reserve(count);
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Region({} bytes, {} leases live)",
+            self.len(),
+            self.live_leases()
+        )
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `base` came from `alloc_zeroed(layout)`; leases and holds keep an `Rc` of us, so none is left.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// Keeps a leased part out of circulation. Gives no access to its bytes.
+pub struct Hold {
+    region: Region,
+    slot: u32,
+}
+
+impl Hold {
+    fn slot(&self) -> &Slot {
+        &self.region.0.slots[self.slot as usize]
+    }
+
+    fn again(&self) -> Hold {
+        let slot = self.slot();
+        slot.refs.set(slot.refs.get() + 1);
+        Hold {
+            region: self.region.clone(),
+            slot: self.slot,
+        }
+    }
+}
+
+impl Drop for Hold {
+    #[inline]
+    fn drop(&mut self) {
+        let slot = self.slot();
+        let refs = slot.refs.get() - 1;
+        slot.refs.set(refs);
+        if refs == 0 {
+            slot.generation.set(slot.generation.get().wrapping_add(1));
+            let memory = &self.region.0;
+            memory.live.set(memory.live.get() - 1);
+            memory.returned.borrow_mut().push(self.slot);
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hold(slot {}, {} refs)", self.slot, self.slot().refs.get())
+    }
+}
+
+/// The right to part of a region. Not `Clone`: while a work has it, the user does not.
+#[derive(Debug)]
+pub struct Lease {
+    len: u64,
+    hold: Hold,
+}
+
+impl Lease {
+    /// The region it is part of.
+    pub fn region(&self) -> &Region {
+        &self.hold.region
+    }
+
+    /// Where it starts in its region, in bytes.
+    #[inline]
+    pub fn offset(&self) -> u64 {
+        u64::from(self.hold.slot) << self.hold.region.0.granule_shift
+    }
+
+    /// Bytes.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Never: a lease has at least one byte.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Distinguishes this lease from earlier ones of the same place.
+    pub fn generation(&self) -> u32 {
+        self.hold.slot().generation.get()
+    }
+
+    /// A hold for a work that uses this lease.
+    pub fn hold(&self) -> Hold {
+        self.hold.again()
+    }
+
+    /// The piece of local memory a work names: `len` bytes at `offset` *of the lease*. `None` if not all inside.
+    #[inline]
+    pub fn piece(&self, mr: MrId, offset: u64, len: u32) -> Option<Sge> {
+        let end = offset.checked_add(u64::from(len))?;
+        (end <= self.len).then(|| Sge {
+            mr,
+            len,
+            offset: self.offset() + offset,
+        })
+    }
+
+    /// Copies bytes out of the lease. Panics when the range is not inside, as slices do.
+    pub fn read(&self, offset: u64, to: &mut [u8]) {
+        self.check(offset, to.len());
+        self.region().read(self.offset() + offset, to);
+    }
+
+    /// Copies bytes into the lease. Panics when the range is not inside, as slices do.
+    pub fn write(&self, offset: u64, from: &[u8]) {
+        self.check(offset, from.len());
+        self.region().write(self.offset() + offset, from);
+    }
+
+    #[inline]
+    fn check(&self, offset: u64, len: usize) {
+        let inside = offset.checked_add(len as u64).is_some_and(|end| end <= self.len);
+        assert!(inside, "{len} bytes at {offset} of a lease of {} bytes", self.len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(bytes: u64) -> Region {
+        Region::allocate(&RegionSpec::new(bytes)).expect("small region")
+    }
+
+    #[test]
+    fn limits_are_checked_before_anything_is_allocated() {
+        let ask = |len_bytes, granule_bytes| {
+            Region::allocate(&RegionSpec {
+                len_bytes,
+                granule_bytes,
+            })
+            .map(|r| r.len())
+        };
+        assert_eq!(ask(0, 4096), Err(AllocError::Empty));
+        assert!(matches!(ask(1 << 63, 4096), Err(AllocError::TooLarge { .. })));
+        assert!(matches!(ask(u64::MAX, 4096), Err(AllocError::TooLarge { .. })));
+        assert_eq!(ask(4096, 12), Err(AllocError::BadGranule(12)));
+        assert_eq!(ask(5000, 4096), Ok(8192));
+    }
+
+    #[test]
+    fn bytes_written_are_bytes_read_by_copy_cell_and_word() {
+        let r = region(8192);
+        r.write(4093, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        let mut back = [0; 12];
+        r.read(4093, &mut back);
+        assert_eq!(back, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        let (head, words, tail) = r.words(4093, 12);
+        assert_eq!((head.len(), words.len(), tail.len()), (3, 1, 1));
+        assert_eq!(words[0].get().to_ne_bytes(), [4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(r.cells(4104, 1)[0].get(), 12);
+    }
+
+    #[test]
+    #[should_panic(expected = "of a region of 4096 bytes")]
+    fn a_read_past_the_end_is_stopped() {
+        region(4096).read(u64::MAX, &mut [0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "of a lease of 100 bytes")]
+    fn a_read_past_a_lease_is_stopped_inside_its_region() {
+        let r = region(4096);
+        r.lease(0, 100).expect("free").read(99, &mut [0; 2]);
+    }
+
+    #[test]
+    fn a_place_comes_back_only_when_lease_and_holds_are_gone() {
+        let r = region(8192);
+        let lease = r.lease(4096, 4096).expect("free");
+        assert!(r.lease(4096, 1).is_none(), "the place is taken");
+        let generation = lease.generation();
+        let hold = lease.hold();
+        drop(lease);
+        assert_eq!(r.live_leases(), 1, "a work still uses it");
+        assert!(r.lease(4096, 1).is_none());
+        drop(hold);
+        assert_eq!(r.live_leases(), 0);
+        let mut back = Vec::new();
+        r.collect_returned(|offset| back.push(offset));
+        assert_eq!(back, [4096]);
+        assert_eq!(r.lease(4096, 1).expect("free again").generation(), generation + 1);
+    }
+
+    #[test]
+    fn pieces_past_the_lease_do_not_exist() {
+        let r = region(4096);
+        let lease = r.lease(0, 100).expect("free");
+        assert!(lease.piece(MrId(0), 90, 10).is_some());
+        assert!(lease.piece(MrId(0), 90, 11).is_none());
+        assert!(lease.piece(MrId(0), u64::MAX, 1).is_none());
+    }
+}
