@@ -1,0 +1,218 @@
+//! The simulated NIC as the contract sees it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wavetank_contract::error::{
+    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+};
+use wavetank_contract::{
+    Access, AsyncEvent, Backend, Caps, Completions, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId,
+    QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Wake, Work,
+};
+
+use crate::endpoint::Peer;
+use crate::memory::MrTable;
+use crate::nic::{Nic, QPN_BASE};
+use crate::psn;
+use crate::queue::Side;
+
+const ADDRESS_MAGIC: &[u8; 4] = b"WTM1";
+const ADDRESS_FORMAT: &str = "14 bytes that begin with WTM1";
+
+/// One node's handle to its simulated NIC. The NIC itself lives in a [`Fabric`](crate::Fabric), which moves it.
+#[derive(Debug)]
+pub struct MockNic {
+    nic: Rc<RefCell<Nic>>,
+    caps: Caps,
+}
+
+impl MockNic {
+    pub(crate) fn new(nic: Rc<RefCell<Nic>>) -> MockNic {
+        let caps = nic.borrow().caps.clone();
+        MockNic { nic, caps }
+    }
+
+    /// The node this NIC is in.
+    pub fn node(&self) -> u16 {
+        self.nic.borrow().node
+    }
+}
+
+/// First PSN of an endpoint: spread over the whole space, so that numbers wrap in ordinary runs too.
+fn first_psn(node: u16, ep: EpId) -> u32 {
+    wavetank_contract::chance::mix64(u64::from(node) << 32 | u64::from(ep.0)) as u32 & psn::MASK
+}
+
+fn parse_address(bytes: &[u8]) -> Option<Peer> {
+    let (magic, rest) = bytes.split_first_chunk::<4>()?;
+    let (node, rest) = rest.split_first_chunk::<2>()?;
+    let (qpn, rest) = rest.split_first_chunk::<4>()?;
+    let (psn, rest) = rest.split_first_chunk::<4>()?;
+    let peer = Peer {
+        node: u16::from_le_bytes(*node),
+        qpn: u32::from_le_bytes(*qpn),
+        psn: u32::from_le_bytes(*psn),
+    };
+    (magic == ADDRESS_MAGIC && rest.is_empty() && peer.psn <= psn::MASK && peer.qpn <= psn::MASK)
+        .then_some(peer)
+}
+
+impl Backend for MockNic {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn allocate(&mut self, spec: &RegionSpec) -> Result<Region, AllocError> {
+        Region::allocate(spec)
+    }
+
+    fn register(&mut self, region: &Region, pd: PdId, access: Access) -> Result<MrId, RegisterError> {
+        self.nic.borrow_mut().mrs.register(region, pd, access, &self.caps)
+    }
+
+    fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
+        self.nic.borrow_mut().mrs.deregister(mr)
+    }
+
+    fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError> {
+        self.nic.borrow().mrs.export(mr)
+    }
+
+    fn import(&mut self, _ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError> {
+        MrTable::import(key)
+    }
+
+    fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError> {
+        let max = self.caps.cq_depth_max;
+        if depth == 0 || depth > max {
+            return Err(OpenError::OutOfRange {
+                field: "completion queue depth",
+                asked: depth.into(),
+                min: 1,
+                max: max.into(),
+            });
+        }
+        let reports = &mut self.nic.borrow_mut().reports;
+        if reports.cqs.len() as u32 >= self.caps.cq_max {
+            return Err(OpenError::TooMany {
+                what: "completion queues",
+                limit: self.caps.cq_max,
+            });
+        }
+        Ok(reports.open_cq(depth))
+    }
+
+    fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
+        self.nic.borrow_mut().open(spec)
+    }
+
+    fn address(&self, ep: EpId) -> Option<EndpointAddress> {
+        let nic = self.nic.borrow();
+        nic.qp(ep)?;
+        let mut bytes = Vec::with_capacity(14);
+        bytes.extend_from_slice(ADDRESS_MAGIC);
+        bytes.extend_from_slice(&nic.node.to_le_bytes());
+        bytes.extend_from_slice(&(ep.0 + QPN_BASE).to_le_bytes());
+        bytes.extend_from_slice(&first_psn(nic.node, ep).to_le_bytes());
+        EndpointAddress::from_bytes(&bytes)
+    }
+
+    fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError> {
+        let len_bytes = peer.as_bytes().len();
+        let peer = parse_address(peer.as_bytes()).ok_or(ConnectError::Malformed {
+            len_bytes,
+            expected: ADDRESS_FORMAT,
+        })?;
+        let mut nic = self.nic.borrow_mut();
+        let node = nic.node;
+        let (qp, ..) = nic.parts(ep).ok_or(ConnectError::Unknown(ep))?;
+        if !matches!(qp.state, QpState::Reset | QpState::Init) {
+            return Err(ConnectError::WrongState { ep, state: qp.state });
+        }
+        qp.begin(first_psn(node, ep), peer);
+        qp.state = QpState::Rts;
+        Ok(())
+    }
+
+    fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError> {
+        let mut nic = self.nic.borrow_mut();
+        let (qp, _, reports, _) = nic.parts(ep).ok_or(ModifyError::Unknown(ep))?;
+        let to = qp.state.transition(to)?;
+        match to {
+            QpState::Rtr if qp.peer.is_none() => return Err(ModifyError::NoPeer(ep)),
+            QpState::Err => qp.fail(reports),
+            QpState::Reset => {
+                qp.reset();
+                reports.purge(ep);
+            }
+            QpState::Sqd if qp.state != QpState::Sqd => {
+                qp.state = to;
+                qp.req.draining = true;
+                // A work that has not begun waits for RTS.
+                qp.check_drained(reports);
+            }
+            _ => qp.state = to,
+        }
+        nic.kick(ep);
+        nic.settle();
+        Ok(())
+    }
+
+    fn state(&self, ep: EpId) -> Option<QpState> {
+        self.nic.borrow().qp(ep).map(|qp| qp.state)
+    }
+
+    fn close(&mut self, ep: EpId) {
+        self.nic.borrow_mut().close(ep);
+    }
+
+    #[inline]
+    fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
+        let mut nic = self.nic.borrow_mut();
+        let (qp, _, reports, caps) = nic.parts(ep).ok_or(PostError::Unknown(ep))?;
+        qp.post(work, caps, reports)?;
+        if reports.fresh {
+            nic.settle();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn ring(&mut self, ep: EpId) {
+        self.nic.borrow_mut().kick(ep);
+    }
+
+    #[inline]
+    fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize {
+        let mut nic = self.nic.borrow_mut();
+        nic.looked_at();
+        let mut polled = 0;
+        while out.room() > 0 {
+            let Some(entry) = nic.reports.pop(cq) else { break };
+            if let Some((qp, ..)) = nic.parts(entry.completion.ep) {
+                match entry.side {
+                    Side::Send => qp.sq.freed = entry.seq + 1,
+                    Side::Recv => qp.rq.freed = entry.seq + 1,
+                }
+            }
+            out.push(entry.completion);
+            polled += 1;
+        }
+        polled
+    }
+
+    fn poll_event(&mut self) -> Option<AsyncEvent> {
+        let mut nic = self.nic.borrow_mut();
+        nic.looked_at();
+        nic.reports.events.pop_front()
+    }
+
+    fn wake(&self) -> Wake {
+        if self.nic.borrow().reports.is_empty() {
+            Wake::Idle
+        } else {
+            Wake::Now
+        }
+    }
+}

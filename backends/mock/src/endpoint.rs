@@ -1,0 +1,600 @@
+//! Queue pairs: state, work queues, and the requester's and responder's memory of the conversation.
+
+use std::collections::VecDeque;
+
+use wavetank_contract::error::PostError;
+use wavetank_contract::{
+    AsyncEvent, Caps, Completion, Data, EndpointSpec, EpId, Instant, Op, OpKind, QpState, Sge, Status, Work,
+    WorkId,
+};
+
+use crate::packet::Syndrome;
+use crate::queue::{Entry, Reports, Side};
+
+/// What fields of a failed completion hold, so that nobody comes to rely on them.
+pub(crate) const POISON: u32 = 0xdead_beef;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) node: u16,
+    pub(crate) qpn: u32,
+    /// The first PSN the peer sends.
+    pub(crate) psn: u32,
+}
+
+/// A reliable-connected queue pair.
+#[derive(Debug)]
+pub(crate) struct Qp {
+    pub(crate) ep: EpId,
+    pub(crate) state: QpState,
+    pub(crate) spec: EndpointSpec,
+    pub(crate) peer: Option<Peer>,
+    /// Whether the NIC's transmit scheduler has it in line.
+    pub(crate) in_line: bool,
+    pub(crate) sq: SendQueue,
+    pub(crate) rq: RecvQueue,
+    pub(crate) req: Requester,
+    pub(crate) resp: Responder,
+}
+
+/// The sending half's protocol state.
+#[derive(Debug)]
+pub(crate) struct Requester {
+    /// PSN of the next new packet.
+    pub(crate) next_psn: u32,
+    /// PSN of the oldest packet that is not acknowledged.
+    pub(crate) una: u32,
+    /// READs and atomics sent and not answered.
+    pub(crate) rd_outstanding: u8,
+    pub(crate) retry_left: u8,
+    pub(crate) rnr_left: u8,
+    /// Packets sent since the peer was last asked to acknowledge.
+    pub(crate) unasked: u32,
+    /// When silence counts as loss. FAR: nothing is outstanding.
+    pub(crate) ack_deadline: Instant,
+    /// Whether the slack of this deadline was drawn already.
+    pub(crate) slack_drawn: bool,
+    /// Until when the peer asked us to wait. ZERO: it did not.
+    pub(crate) rnr_until: Instant,
+    /// When the timer event on the agenda fires. FAR: there is none.
+    pub(crate) timer_at: Instant,
+    /// SQD was asked for and its event not sent yet.
+    pub(crate) draining: bool,
+}
+
+/// The answering half's protocol state.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    /// PSN expected next.
+    pub(crate) psn: u32,
+    /// A sequence NAK is out; say nothing more until the sequence is right again.
+    pub(crate) nak_sent: bool,
+    /// The message whose middle we are in.
+    pub(crate) message: Option<Incoming>,
+    /// Answers waiting for the wire, in PSN order.
+    pub(crate) answers: VecDeque<Answer>,
+    /// READs and atomics among them.
+    pub(crate) rd_pending: u8,
+    /// Results of the latest atomics by PSN, for repeated requests.
+    pub(crate) atomics: VecDeque<(u32, u64)>,
+}
+
+/// A message of several packets, partly received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) is_send: bool,
+    pub(crate) rkey: u32,
+    pub(crate) addr: u64,
+    /// Of the whole message; for a SEND, of the receive that takes it.
+    pub(crate) len: u32,
+    pub(crate) done: u32,
+}
+
+/// Something to send back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Ack {
+        psn: u32,
+        syndrome: Syndrome,
+    },
+    /// `fresh` is false for a repeated request, which takes no READ resource.
+    Atomic {
+        psn: u32,
+        former: u64,
+        fresh: bool,
+    },
+    /// READ data still to be sent.
+    Read {
+        psn: u32,
+        rkey: u32,
+        addr: u64,
+        left: u32,
+        begun: bool,
+        fresh: bool,
+    },
+}
+
+/// A posted send-side work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendWqe {
+    pub(crate) id: WorkId,
+    pub(crate) op: Op,
+    pub(crate) len: u32,
+    pub(crate) sge_count: u8,
+    pub(crate) inline: bool,
+    pub(crate) signalled: bool,
+    pub(crate) fence: bool,
+    /// PSNs have been assigned.
+    pub(crate) numbered: bool,
+    /// The device could not read or write local memory for it; reported when its turn to complete comes.
+    pub(crate) failed: Option<Status>,
+    pub(crate) first_psn: u32,
+    /// PSNs it takes.
+    pub(crate) psns: u32,
+    /// Request packets sent in this attempt.
+    pub(crate) sent: u32,
+}
+
+impl SendWqe {
+    /// Request packets it takes: a READ or atomic asks with one.
+    pub(crate) fn requests(&self) -> u32 {
+        if self.op.kind().is_read_or_atomic() {
+            1
+        } else {
+            self.psns
+        }
+    }
+}
+
+/// The send queue: a ring with four marks, `freed <= acked <= cursor <= posted`.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    wqes: Box<[SendWqe]>,
+    sges: Box<[Sge]>,
+    inline: Box<[u8]>,
+    depth: u32,
+    sge_max: u32,
+    inline_max: u32,
+    pub(crate) posted: u64,
+    /// The work whose packets are sent next.
+    pub(crate) cursor: u64,
+    /// The oldest work that is not complete.
+    pub(crate) acked: u64,
+    /// Slots up to here are free: their completion, or a later one, was polled.
+    pub(crate) freed: u64,
+}
+
+impl SendQueue {
+    fn new(depth: u32, caps: &Caps) -> SendQueue {
+        let ring = depth.next_power_of_two() as usize;
+        let blank = SendWqe {
+            id: WorkId(0),
+            op: Op::Recv,
+            len: 0,
+            sge_count: 0,
+            inline: false,
+            signalled: false,
+            fence: false,
+            numbered: false,
+            failed: None,
+            first_psn: 0,
+            psns: 0,
+            sent: 0,
+        };
+        SendQueue {
+            wqes: vec![blank; ring].into(),
+            sges: vec![NO_SGE; ring * caps.sge_max as usize].into(),
+            inline: vec![0; ring * caps.inline_bytes_max as usize].into(),
+            depth,
+            sge_max: caps.sge_max,
+            inline_max: caps.inline_bytes_max,
+            posted: 0,
+            cursor: 0,
+            acked: 0,
+            freed: 0,
+        }
+    }
+
+    #[inline]
+    fn index(&self, seq: u64) -> usize {
+        (seq as usize) & (self.wqes.len() - 1)
+    }
+
+    #[inline]
+    pub(crate) fn wqe(&self, seq: u64) -> &SendWqe {
+        &self.wqes[self.index(seq)]
+    }
+
+    #[inline]
+    pub(crate) fn wqe_mut(&mut self, seq: u64) -> &mut SendWqe {
+        let index = self.index(seq);
+        &mut self.wqes[index]
+    }
+
+    #[inline]
+    pub(crate) fn sges(&self, seq: u64) -> &[Sge] {
+        let index = self.index(seq);
+        let start = index * self.sge_max as usize;
+        &self.sges[start..start + usize::from(self.wqes[index].sge_count)]
+    }
+
+    pub(crate) fn inline(&self, seq: u64) -> &[u8] {
+        let index = self.index(seq);
+        let start = index * self.inline_max as usize;
+        &self.inline[start..start + self.wqes[index].len as usize]
+    }
+
+    fn post(&mut self, work: &Work<'_>, len: u32) {
+        let index = self.index(self.posted);
+        let (mut sge_count, mut inline) = (0, false);
+        match work.data {
+            Data::Pieces(sges) => {
+                let start = index * self.sge_max as usize;
+                self.sges[start..start + sges.len()].copy_from_slice(sges);
+                sge_count = sges.len() as u8;
+            }
+            Data::Inline(bytes) => {
+                let start = index * self.inline_max as usize;
+                self.inline[start..start + bytes.len()].copy_from_slice(bytes);
+                inline = true;
+            }
+        }
+        self.wqes[index] = SendWqe {
+            id: work.id,
+            op: work.op,
+            len,
+            sge_count,
+            inline,
+            signalled: work.signalled,
+            fence: work.fence,
+            numbered: false,
+            failed: None,
+            first_psn: 0,
+            psns: 0,
+            sent: 0,
+        };
+        self.posted += 1;
+    }
+}
+
+const NO_SGE: Sge = Sge {
+    mr: wavetank_contract::MrId(0),
+    len: 0,
+    offset: 0,
+};
+
+/// A posted receive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecvWqe {
+    pub(crate) id: WorkId,
+    pub(crate) len: u32,
+    sge_count: u8,
+}
+
+/// The receive queue: a ring with three marks, `freed <= taken <= posted`.
+#[derive(Debug)]
+pub(crate) struct RecvQueue {
+    wqes: Box<[RecvWqe]>,
+    sges: Box<[Sge]>,
+    depth: u32,
+    sge_max: u32,
+    posted: u64,
+    taken: u64,
+    pub(crate) freed: u64,
+}
+
+impl RecvQueue {
+    fn new(depth: u32, caps: &Caps) -> RecvQueue {
+        let ring = depth.max(1).next_power_of_two() as usize;
+        RecvQueue {
+            wqes: vec![
+                RecvWqe {
+                    id: WorkId(0),
+                    len: 0,
+                    sge_count: 0
+                };
+                ring
+            ]
+            .into(),
+            sges: vec![NO_SGE; ring * caps.sge_max as usize].into(),
+            depth,
+            sge_max: caps.sge_max,
+            posted: 0,
+            taken: 0,
+            freed: 0,
+        }
+    }
+
+    fn index(&self, seq: u64) -> usize {
+        (seq as usize) & (self.wqes.len() - 1)
+    }
+
+    /// The receive that the next message takes, if one is posted.
+    pub(crate) fn head(&self) -> Option<(RecvWqe, &[Sge])> {
+        (self.taken < self.posted).then(|| {
+            let index = self.index(self.taken);
+            let start = index * self.sge_max as usize;
+            (
+                self.wqes[index],
+                &self.sges[start..start + usize::from(self.wqes[index].sge_count)],
+            )
+        })
+    }
+
+    fn post(&mut self, id: WorkId, sges: &[Sge], len: u32) {
+        let index = self.index(self.posted);
+        let start = index * self.sge_max as usize;
+        self.sges[start..start + sges.len()].copy_from_slice(sges);
+        self.wqes[index] = RecvWqe {
+            id,
+            len,
+            sge_count: sges.len() as u8,
+        };
+        self.posted += 1;
+    }
+}
+
+impl Qp {
+    pub(crate) fn new(ep: EpId, spec: &EndpointSpec, caps: &Caps) -> Qp {
+        Qp {
+            ep,
+            state: QpState::Reset,
+            spec: spec.clone(),
+            peer: None,
+            in_line: false,
+            sq: SendQueue::new(spec.send_depth, caps),
+            rq: RecvQueue::new(spec.recv_depth, caps),
+            req: Requester::new(0, spec),
+            resp: Responder::new(0),
+        }
+    }
+
+    /// Starts the conversation: our PSNs from `psn` on, the peer's from its own.
+    pub(crate) fn begin(&mut self, psn: u32, peer: Peer) {
+        self.req = Requester::new(psn, &self.spec);
+        self.resp = Responder::new(peer.psn);
+        self.peer = Some(peer);
+    }
+
+    /// Forgets everything, reporting nothing.
+    pub(crate) fn reset(&mut self) {
+        self.state = QpState::Reset;
+        self.peer = None;
+        let (sq, rq) = (&mut self.sq, &mut self.rq);
+        (sq.cursor, sq.acked, sq.freed) = (sq.posted, sq.posted, sq.posted);
+        (rq.taken, rq.freed) = (rq.posted, rq.posted);
+        self.req = Requester::new(0, &self.spec);
+        self.resp = Responder::new(0);
+    }
+
+    /// Takes a work, or says why not. In ERR it is taken and flushed at once.
+    #[inline]
+    pub(crate) fn post(
+        &mut self,
+        work: &Work<'_>,
+        caps: &Caps,
+        reports: &mut Reports,
+    ) -> Result<(), PostError> {
+        let kind = work.op.kind();
+        let pieces = match work.data {
+            Data::Pieces(sges) if sges.len() > caps.sge_max as usize => {
+                return Err(PostError::TooManyPieces {
+                    asked: sges.len(),
+                    max: caps.sge_max,
+                });
+            }
+            Data::Pieces(sges) => sges,
+            Data::Inline(bytes) if bytes.len() > caps.inline_bytes_max as usize => {
+                return Err(PostError::InlineTooLong {
+                    asked: bytes.len(),
+                    max: caps.inline_bytes_max,
+                });
+            }
+            Data::Inline(_) if kind.fills_local() => return Err(PostError::InlineNotSending),
+            Data::Inline(_) => &[],
+        };
+        let asked_bytes = work.data.len_bytes();
+        if asked_bytes > u64::from(caps.message_bytes_max) {
+            return Err(PostError::MessageTooLong {
+                asked_bytes,
+                max_bytes: caps.message_bytes_max,
+            });
+        }
+        let len = asked_bytes as u32;
+        if kind.is_atomic() && (pieces.len() != 1 || len != 8) {
+            return Err(PostError::AtomicShape {
+                pieces: pieces.len(),
+                len_bytes: asked_bytes,
+            });
+        }
+        if kind == OpKind::Recv {
+            return self.post_recv(work.id, pieces, len, reports);
+        }
+        if !self.state.accepts_sends() {
+            return Err(PostError::WrongState {
+                ep: self.ep,
+                state: self.state,
+            });
+        }
+        if self.sq.posted - self.sq.freed >= u64::from(self.sq.depth) {
+            return Err(PostError::QueueFull {
+                ep: self.ep,
+                depth: self.sq.depth,
+            });
+        }
+        self.sq.post(work, len);
+        if self.state == QpState::Err {
+            self.flush(reports);
+        }
+        Ok(())
+    }
+
+    fn post_recv(
+        &mut self,
+        id: WorkId,
+        pieces: &[Sge],
+        len: u32,
+        reports: &mut Reports,
+    ) -> Result<(), PostError> {
+        if !self.state.accepts_receives() {
+            return Err(PostError::WrongState {
+                ep: self.ep,
+                state: self.state,
+            });
+        }
+        if self.rq.posted - self.rq.freed >= u64::from(self.rq.depth) {
+            return Err(PostError::QueueFull {
+                ep: self.ep,
+                depth: self.rq.depth,
+            });
+        }
+        self.rq.post(id, pieces, len);
+        if self.state == QpState::Err {
+            self.flush(reports);
+        }
+        Ok(())
+    }
+
+    /// Ends the oldest work of the send queue.
+    #[inline]
+    pub(crate) fn complete_send(&mut self, status: Status, reports: &mut Reports) {
+        let seq = self.sq.acked;
+        let wqe = self.sq.wqe(seq);
+        if wqe.signalled || status != Status::Success {
+            let completion = match status {
+                Status::Success => Completion {
+                    id: wqe.id,
+                    ep: self.ep,
+                    status,
+                    vendor: 0,
+                    kind: wqe.op.kind(),
+                    len: wqe.len,
+                    imm: None,
+                },
+                _ => self.failure(wqe.id, status),
+            };
+            reports.complete(
+                self.spec.send_cq,
+                Entry {
+                    completion,
+                    side: Side::Send,
+                    seq,
+                },
+            );
+        }
+        self.sq.acked += 1;
+    }
+
+    /// Ends the oldest receive.
+    pub(crate) fn complete_recv(
+        &mut self,
+        status: Status,
+        kind: OpKind,
+        len: u32,
+        imm: Option<u32>,
+        reports: &mut Reports,
+    ) {
+        let seq = self.rq.taken;
+        let id = self.rq.wqes[self.rq.index(seq)].id;
+        let completion = match status {
+            Status::Success => Completion {
+                id,
+                ep: self.ep,
+                status,
+                vendor: 0,
+                kind,
+                len,
+                imm,
+            },
+            _ => self.failure(id, status),
+        };
+        reports.complete(
+            self.spec.recv_cq,
+            Entry {
+                completion,
+                side: Side::Recv,
+                seq,
+            },
+        );
+        self.rq.taken += 1;
+    }
+
+    fn failure(&self, id: WorkId, status: Status) -> Completion {
+        let vendor = 0x100 + status as u32;
+        Completion {
+            id,
+            ep: self.ep,
+            status,
+            vendor,
+            kind: OpKind::Recv,
+            len: POISON,
+            imm: Some(POISON),
+        }
+    }
+
+    /// Moves to ERR and flushes everything outstanding, in order: sends, then receives.
+    pub(crate) fn fail(&mut self, reports: &mut Reports) {
+        self.state = QpState::Err;
+        self.req.ack_deadline = Instant::FAR;
+        self.req.rnr_until = Instant::ZERO;
+        self.req.rd_outstanding = 0;
+        self.req.draining = false;
+        self.resp.answers.clear();
+        self.resp.rd_pending = 0;
+        self.resp.message = None;
+        self.flush(reports);
+    }
+
+    fn flush(&mut self, reports: &mut Reports) {
+        while self.sq.acked < self.sq.posted {
+            self.complete_send(Status::WrFlushErr, reports);
+        }
+        self.sq.cursor = self.sq.posted;
+        while self.rq.taken < self.rq.posted {
+            self.complete_recv(Status::WrFlushErr, OpKind::Recv, 0, None, reports);
+        }
+    }
+
+    /// Tells the host once the send queue has drained, if it asked.
+    pub(crate) fn check_drained(&mut self, reports: &mut Reports) {
+        if self.req.draining && self.sq.acked == self.sq.cursor {
+            self.req.draining = false;
+            reports.event(AsyncEvent::SqDrained(self.ep));
+        }
+    }
+}
+
+impl Requester {
+    fn new(psn: u32, spec: &EndpointSpec) -> Requester {
+        Requester {
+            next_psn: psn,
+            una: psn,
+            rd_outstanding: 0,
+            retry_left: spec.retry_cnt,
+            rnr_left: spec.rnr_retry,
+            unasked: 0,
+            ack_deadline: Instant::FAR,
+            slack_drawn: false,
+            rnr_until: Instant::ZERO,
+            timer_at: Instant::FAR,
+            draining: false,
+        }
+    }
+}
+
+impl Responder {
+    fn new(psn: u32) -> Responder {
+        Responder {
+            psn,
+            nak_sent: false,
+            message: None,
+            answers: VecDeque::with_capacity(32),
+            rd_pending: 0,
+            atomics: VecDeque::with_capacity(ATOMICS_KEPT),
+        }
+    }
+}
+
+/// How many atomic results are kept for repeated requests: at least `max_dest_rd_atomic`, which is at most this.
+pub(crate) const ATOMICS_KEPT: usize = 16;

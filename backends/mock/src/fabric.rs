@@ -1,0 +1,336 @@
+//! The wire between NICs, and the clock: a discrete-event simulation in virtual nanoseconds.
+//!
+//! Each node has a port that sends and receives at the profile's bandwidth; each ordered pair of nodes has a link
+//! that keeps packets in order. Contention shows where it arises: packets queue at the port they leave and at the
+//! port they enter.
+
+mod agenda;
+mod link;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wavetank_contract::{Choices, EpId, Instant, Site};
+
+use crate::caps::caps;
+use crate::device::MockNic;
+use crate::nic::{Nic, QPN_BASE, Shared, TimerOutcome};
+use crate::packet::{Opcode, PacketPool};
+use crate::profile::Profile;
+use agenda::{Agenda, Event};
+use link::{Link, Port};
+
+/// How far ahead of the wire a NIC fetches and frames packets: payload is read this long before it leaves, at most.
+const FETCH_AHEAD_NS: u64 = 500;
+
+/// Nodes of one fabric, at most.
+pub const NODES_MAX: usize = 1024;
+
+/// What one step of the simulation did: the raw material of traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When.
+    pub at: Instant,
+    /// At which node.
+    pub node: u16,
+    /// What happened.
+    pub kind: StepKind,
+    /// The queue pair number it concerns.
+    pub qpn: u32,
+    /// The packet's sequence number, 0 where there is none.
+    pub psn: u32,
+    /// Payload bytes.
+    pub len: u32,
+    /// Digest of the payload.
+    pub digest: u64,
+    /// The acknowledgement's syndrome byte (IBA table 44), 0 where there is none.
+    pub syndrome: u8,
+}
+
+/// The kinds of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// A packet reached an endpoint.
+    Delivered(Opcode),
+    /// A packet reached a node that has no such endpoint, or not from there.
+    Unclaimed(Opcode),
+    /// A link lost a packet.
+    Lost(Opcode),
+    /// An ACK timeout passed.
+    TimedOut,
+    /// A wait that a receiver asked for is over.
+    ReceiverWaited,
+}
+
+/// The simulated network: owns time, NICs, links and the agenda of what happens next.
+#[derive(Debug)]
+pub struct Fabric {
+    profile: Profile,
+    shared: Rc<Shared>,
+    nics: Vec<Rc<RefCell<Nic>>>,
+    ports: Vec<Port>,
+    /// By sender, then receiver.
+    links: Vec<Vec<Link>>,
+    agenda: Agenda,
+    pool: PacketPool,
+    steps: u64,
+}
+
+impl Fabric {
+    /// A network with no nodes yet.
+    pub fn new(profile: Profile) -> Fabric {
+        Fabric {
+            profile,
+            shared: Rc::new(Shared::default()),
+            nics: Vec::new(),
+            ports: Vec::new(),
+            links: Vec::new(),
+            agenda: Agenda::default(),
+            pool: PacketPool::default(),
+            steps: 0,
+        }
+    }
+
+    /// Adds a node with one NIC; nodes are numbered from 0.
+    ///
+    /// # Panics
+    /// Beyond [`NODES_MAX`]: whoever reads a number of nodes from a file checks it first.
+    pub fn add_node(&mut self) -> MockNic {
+        assert!(
+            self.nics.len() < NODES_MAX,
+            "a fabric has at most {NODES_MAX} nodes"
+        );
+        let nic = Nic::new(
+            self.nics.len() as u16,
+            caps(&self.profile),
+            Rc::clone(&self.shared),
+        );
+        let nic = Rc::new(RefCell::new(nic));
+        self.nics.push(Rc::clone(&nic));
+        self.ports.push(Port::default());
+        self.links.push(Vec::new());
+        let nodes = self.nics.len();
+        self.links
+            .iter_mut()
+            .for_each(|row| row.resize_with(nodes, Link::default));
+        MockNic::new(nic)
+    }
+
+    /// The latency profile.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Virtual time.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        self.shared.now.get()
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Cuts the link from one node to another: every packet on it is lost until [`mend`](Self::mend).
+    ///
+    /// # Panics
+    /// When a node does not exist, as for the other link faults.
+    pub fn cut(&mut self, from: u16, to: u16) {
+        self.links[from as usize][to as usize].loss_one_in = 1;
+    }
+
+    /// Loses one packet in `n` from one node to another, by choice.
+    pub fn lose_one_in(&mut self, from: u16, to: u16, n: u64) {
+        self.links[from as usize][to as usize].loss_one_in = n;
+    }
+
+    /// Loses exactly the `nth` packet sent from now on (0 is the next).
+    pub fn lose_nth(&mut self, from: u16, to: u16, nth: u64) {
+        self.links[from as usize][to as usize].lose_after = Some(nth);
+    }
+
+    /// Makes a link whole again.
+    pub fn mend(&mut self, from: u16, to: u16) {
+        let link = &mut self.links[from as usize][to as usize];
+        (link.loss_one_in, link.lose_after) = (0, None);
+    }
+
+    /// Hands out the nodes whose hosts have something to poll, in the order in which it came up.
+    #[inline]
+    pub fn take_ready(&mut self, out: &mut Vec<u16>) {
+        out.append(&mut self.shared.ready.borrow_mut());
+    }
+
+    /// When the next event is due, with everything that was posted put on the wire. `None`: nothing is scheduled.
+    #[inline]
+    pub fn next_at<C: Choices + ?Sized>(&mut self, choices: &mut C) -> Option<Instant> {
+        self.attend(choices);
+        self.agenda.next_at()
+    }
+
+    /// Lets time pass up to `at`, short of the next event.
+    ///
+    /// # Panics
+    /// When that would skip an event or turn time back.
+    pub fn advance_to(&mut self, at: Instant) {
+        assert!(
+            at >= self.now(),
+            "time runs forward: {at} is before {}",
+            self.now()
+        );
+        assert!(
+            self.agenda.next_at().is_none_or(|next| at <= next),
+            "an event before {at} would be skipped"
+        );
+        self.shared.now.set(at);
+    }
+
+    /// Handles the next event. `None` when nothing is scheduled.
+    #[inline]
+    pub fn step<C: Choices + ?Sized>(&mut self, choices: &mut C) -> Option<Step> {
+        loop {
+            self.attend(choices);
+            let (at, event) = self.agenda.pop()?;
+            self.shared.now.set(at);
+            let step = match event {
+                Event::Arrival { from, to } => self.deliver(at, from, to),
+                Event::PortFree { node } => {
+                    self.ports[node as usize].waiting = false;
+                    self.pump(node, choices);
+                    None
+                }
+                Event::Timer { node, ep } => self.timer(at, node, ep, choices),
+            };
+            if let Some(step) = step {
+                self.steps += 1;
+                return Some(step);
+            }
+        }
+    }
+
+    /// Serves every NIC that asked for it.
+    #[inline]
+    fn attend<C: Choices + ?Sized>(&mut self, choices: &mut C) {
+        loop {
+            let Some(node) = self.shared.kicked.borrow_mut().pop() else {
+                return;
+            };
+            self.nics[node as usize].borrow_mut().attended();
+            self.pump(node, choices);
+        }
+    }
+
+    /// Puts packets of a node on the wire until its port is busy or it has none left.
+    fn pump<C: Choices + ?Sized>(&mut self, node: u16, choices: &mut C) {
+        let now = self.shared.now.get();
+        let mut nic = self.nics[node as usize].borrow_mut();
+        let port = &mut self.ports[node as usize];
+        while nic.has_line() && port.sends_free <= now + FETCH_AHEAD_NS {
+            let mut packet = self.pool.take();
+            if !nic.transmit(now, &mut packet) {
+                self.pool.give(packet);
+                break;
+            }
+            let Some(link) = self.links[node as usize].get_mut(packet.to_node as usize) else {
+                // An address of another fabric: nobody is there.
+                self.pool.give(packet);
+                continue;
+            };
+            let serialise_ns = self.profile.serialise_ns(u64::from(packet.wire_bytes()));
+            let sent = port.sends_free.max(now) + serialise_ns;
+            port.sends_free = sent;
+            let jitter = choices.choose(Site::LinkJitter, self.profile.jitter_ns + 1);
+            let lost = link.loses(choices);
+            let arrives = (sent + self.profile.base_ns + jitter).max(link.last_arrival);
+            link.last_arrival = arrives;
+            let to = packet.to_node;
+            if link.push(arrives, lost, packet) {
+                self.agenda.push(arrives, Event::Arrival { from: node, to });
+            }
+        }
+        for (ep, at) in nic.timers.drain(..) {
+            self.agenda.push(at, Event::Timer { node, ep });
+        }
+        if nic.has_line() && !port.waiting {
+            port.waiting = true;
+            self.agenda
+                .push(port.sends_free - FETCH_AHEAD_NS, Event::PortFree { node });
+        }
+    }
+
+    #[inline]
+    fn deliver(&mut self, at: Instant, from: u16, to: u16) -> Option<Step> {
+        let link = &mut self.links[from as usize][to as usize];
+        let port = &mut self.ports[to as usize];
+        let head = link.head()?;
+        // The receiving port takes packets no faster than its bandwidth: others may have come first.
+        let ready = port.receives_free + self.profile.serialise_ns(u64::from(head.packet.wire_bytes()));
+        if !head.lost && at < ready {
+            self.agenda.push(ready, Event::Arrival { from, to });
+            return None;
+        }
+        let (in_flight, next) = link.pop();
+        let in_flight = in_flight?;
+        if let Some(next) = next {
+            self.agenda.push(next.max(at), Event::Arrival { from, to });
+        }
+        let packet = in_flight.packet;
+        let opcode = packet.opcode;
+        let kind = if in_flight.lost {
+            StepKind::Lost(opcode)
+        } else {
+            port.receives_free = at;
+            if self.nics[to as usize].borrow_mut().receive(at, &packet) {
+                StepKind::Delivered(opcode)
+            } else {
+                StepKind::Unclaimed(opcode)
+            }
+        };
+        let syndrome = if opcode == Opcode::Acknowledge {
+            packet.syndrome.wire()
+        } else {
+            0
+        };
+        let step = Step {
+            at,
+            node: to,
+            kind,
+            qpn: packet.to_qpn,
+            psn: packet.psn,
+            len: packet.len,
+            digest: packet.digest,
+            syndrome,
+        };
+        self.pool.give(packet);
+        Some(step)
+    }
+
+    fn timer<C: Choices + ?Sized>(
+        &mut self,
+        at: Instant,
+        node: u16,
+        ep: u32,
+        choices: &mut C,
+    ) -> Option<Step> {
+        let mut slack = |bound| choices.choose(Site::TimeoutSlack, bound);
+        let outcome = self.nics[node as usize]
+            .borrow_mut()
+            .timer(EpId(ep), at, &mut slack);
+        let kind = match outcome {
+            TimerOutcome::Stale => return None,
+            TimerOutcome::TimedOut => StepKind::TimedOut,
+            TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
+        };
+        Some(Step {
+            at,
+            node,
+            kind,
+            qpn: ep + QPN_BASE,
+            psn: 0,
+            len: 0,
+            digest: 0,
+            syndrome: 0,
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! Links and ports: where packets wait.
+
+use std::collections::VecDeque;
+
+use wavetank_contract::{Choices, Instant, Site};
+
+use crate::packet::Packet;
+
+/// A node's connection to the network: sends and receives at the profile's bandwidth, both at once.
+#[derive(Debug, Default)]
+pub(crate) struct Port {
+    /// When the last packet given to it has left.
+    pub(crate) sends_free: Instant,
+    /// When it took its last packet in.
+    pub(crate) receives_free: Instant,
+    /// An event is planned for when it can take more to send.
+    pub(crate) waiting: bool,
+}
+
+/// One direction between two nodes. Keeps packets in order.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    packets: VecDeque<InFlight>,
+    pub(crate) last_arrival: Instant,
+    /// One packet in this many is lost: 0 none, 1 all.
+    pub(crate) loss_one_in: u64,
+    /// Lose one packet after this many more.
+    pub(crate) lose_after: Option<u64>,
+}
+
+/// A packet under way.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    arrives: Instant,
+    pub(crate) lost: bool,
+    pub(crate) packet: Box<Packet>,
+}
+
+impl Link {
+    /// Whether the next packet is lost. A whole link draws nothing.
+    #[inline]
+    pub(crate) fn loses<C: Choices + ?Sized>(&mut self, choices: &mut C) -> bool {
+        if let Some(left) = &mut self.lose_after {
+            if *left == 0 {
+                self.lose_after = None;
+                return true;
+            }
+            *left -= 1;
+        }
+        match self.loss_one_in {
+            0 => false,
+            1 => true,
+            // Zero is quiet: the packet is lost on the last of the n choices.
+            n => choices.choose(Site::LinkLoss, n) == n - 1,
+        }
+    }
+
+    /// Puts a packet on the link. True when it is the first.
+    #[inline]
+    pub(crate) fn push(&mut self, arrives: Instant, lost: bool, packet: Box<Packet>) -> bool {
+        self.packets.push_back(InFlight {
+            arrives,
+            lost,
+            packet,
+        });
+        self.packets.len() == 1
+    }
+
+    #[inline]
+    pub(crate) fn head(&self) -> Option<&InFlight> {
+        self.packets.front()
+    }
+
+    /// Takes the first packet off, and says when the next one arrives.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> (Option<InFlight>, Option<Instant>) {
+        (
+            self.packets.pop_front(),
+            self.packets.front().map(|next| next.arrives),
+        )
+    }
+}

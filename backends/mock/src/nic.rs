@@ -1,0 +1,304 @@
+//! One NIC: its tables, and what it does with packets, doorbells and timers. Knows no wire.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use wavetank_contract::error::OpenError;
+use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, QpState};
+
+use crate::endpoint::Qp;
+use crate::memory::MrTable;
+use crate::packet::Packet;
+use crate::queue::Reports;
+use crate::rc::{completer, requester, responder};
+
+/// Queue pair number of an endpoint: never the special numbers 0 and 1.
+pub(crate) const QPN_BASE: u32 = 0x11;
+
+/// What NICs and fabric share: the clock, and who wants attention.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) now: Cell<Instant>,
+    /// Nodes with something to transmit or a timer to set.
+    pub(crate) kicked: RefCell<Vec<u16>>,
+    /// Nodes whose host should poll.
+    pub(crate) ready: RefCell<Vec<u16>>,
+}
+
+/// A simulated NIC.
+#[derive(Debug)]
+pub(crate) struct Nic {
+    pub(crate) node: u16,
+    pub(crate) caps: Caps,
+    pub(crate) mrs: MrTable,
+    pub(crate) reports: Reports,
+    qps: Vec<Option<Box<Qp>>>,
+    open: u32,
+    /// Queue pairs with something to transmit, served in turn.
+    line: VecDeque<u32>,
+    /// Timers to put on the agenda: endpoint and time.
+    pub(crate) timers: Vec<(u32, Instant)>,
+    kicked: bool,
+    announced: bool,
+    shared: Rc<Shared>,
+}
+
+impl Nic {
+    pub(crate) fn new(node: u16, caps: Caps, shared: Rc<Shared>) -> Nic {
+        Nic {
+            node,
+            caps,
+            mrs: MrTable::new(node),
+            reports: Reports::default(),
+            qps: Vec::new(),
+            open: 0,
+            line: VecDeque::new(),
+            timers: Vec::new(),
+            kicked: false,
+            announced: false,
+            shared,
+        }
+    }
+
+    pub(crate) fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
+        let caps = &self.caps;
+        let within = |field, asked: u64, min: u64, max: u64| {
+            if (min..=max).contains(&asked) {
+                Ok(())
+            } else {
+                Err(OpenError::OutOfRange {
+                    field,
+                    asked,
+                    min,
+                    max,
+                })
+            }
+        };
+        let depth = u64::from(caps.queue_depth_max);
+        within("send_depth", spec.send_depth.into(), 1, depth)?;
+        within("recv_depth", spec.recv_depth.into(), 0, depth)?;
+        within("timeout", spec.timeout.into(), 0, 31)?;
+        within("retry_cnt", spec.retry_cnt.into(), 0, 7)?;
+        within("rnr_retry", spec.rnr_retry.into(), 0, 7)?;
+        within(
+            "max_rd_atomic",
+            spec.max_rd_atomic.into(),
+            0,
+            caps.rd_atomic_max.into(),
+        )?;
+        within(
+            "max_dest_rd_atomic",
+            spec.max_dest_rd_atomic.into(),
+            0,
+            caps.rd_atomic_max.into(),
+        )?;
+        for cq in [spec.send_cq, spec.recv_cq] {
+            if cq.0 as usize >= self.reports.cqs.len() {
+                return Err(OpenError::UnknownCq(cq));
+            }
+        }
+        // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
+        if self.open >= caps.endpoint_max || self.qps.len() >= (1 << 24) - QPN_BASE as usize {
+            return Err(OpenError::TooMany {
+                what: "endpoints",
+                limit: caps.endpoint_max,
+            });
+        }
+        let ep = EpId(self.qps.len() as u32);
+        self.qps.push(Some(Box::new(Qp::new(ep, spec, caps))));
+        self.open += 1;
+        Ok(ep)
+    }
+
+    #[inline]
+    pub(crate) fn qp(&self, ep: EpId) -> Option<&Qp> {
+        self.qps.get(ep.0 as usize)?.as_deref()
+    }
+
+    /// The endpoint beside what it needs of the NIC.
+    #[inline]
+    pub(crate) fn parts(&mut self, ep: EpId) -> Option<(&mut Qp, &MrTable, &mut Reports, &Caps)> {
+        let qp = self.qps.get_mut(ep.0 as usize)?.as_deref_mut()?;
+        Some((qp, &self.mrs, &mut self.reports, &self.caps))
+    }
+
+    pub(crate) fn close(&mut self, ep: EpId) {
+        if let Some(slot) = self.qps.get_mut(ep.0 as usize)
+            && slot.take().is_some()
+        {
+            self.open -= 1;
+            self.reports.purge(ep);
+        }
+    }
+
+    /// Puts an endpoint in line for transmission.
+    #[inline]
+    pub(crate) fn kick(&mut self, ep: EpId) {
+        if let Some(Some(qp)) = self.qps.get_mut(ep.0 as usize)
+            && !qp.in_line
+        {
+            qp.in_line = true;
+            self.line.push_back(ep.0);
+            self.attend();
+        }
+    }
+
+    fn attend(&mut self) {
+        if !self.kicked {
+            self.kicked = true;
+            self.shared.kicked.borrow_mut().push(self.node);
+        }
+    }
+
+    /// The fabric has seen the kick.
+    pub(crate) fn attended(&mut self) {
+        self.kicked = false;
+    }
+
+    pub(crate) fn has_line(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Builds the next packet of this NIC, its queue pairs taking turns. False when nothing is to be sent now.
+    #[inline]
+    pub(crate) fn transmit(&mut self, now: Instant, out: &mut Packet) -> bool {
+        while let Some(ep) = self.line.pop_front() {
+            let Some(qp) = self.qps[ep as usize].as_deref_mut() else {
+                continue;
+            };
+            qp.in_line = false;
+            let built = responder::next_answer(qp, &self.mrs, &mut self.reports, out)
+                || requester::next_request(qp, &self.mrs, &mut self.reports, now, out);
+            if built && let Some(peer) = qp.peer {
+                (out.from_node, out.to_node, out.to_qpn) = (self.node, peer.node, peer.qpn);
+                qp.in_line = true;
+                self.line.push_back(ep);
+            }
+            self.set_timer(EpId(ep));
+            self.settle();
+            if built {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A packet arrived. Answers whether an endpoint took notice.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) -> bool {
+        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+        let Some((qp, mrs, reports, _)) = self.parts(ep) else {
+            return false;
+        };
+        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
+        if qp.peer.is_none_or(|peer| peer.node != packet.from_node) {
+            return false;
+        }
+        if packet.opcode.is_request() {
+            responder::handle(qp, mrs, reports, packet);
+            if !qp.resp.answers.is_empty() {
+                self.kick(ep);
+            }
+        } else if completer::handle(qp, mrs, reports, now, packet) {
+            if qp.sq.cursor < qp.sq.posted {
+                self.kick(ep);
+            }
+            self.set_timer(ep);
+        }
+        self.settle();
+        true
+    }
+
+    /// A timer fired. `slack` draws how much longer than its nominal value an ACK timeout lasts.
+    pub(crate) fn timer(
+        &mut self,
+        ep: EpId,
+        now: Instant,
+        slack: &mut dyn FnMut(u64) -> u64,
+    ) -> TimerOutcome {
+        let Some((qp, _, reports, _)) = self.parts(ep) else {
+            return TimerOutcome::Stale;
+        };
+        if qp.req.timer_at != now {
+            return TimerOutcome::Stale;
+        }
+        qp.req.timer_at = Instant::FAR;
+        let mut outcome = TimerOutcome::Stale;
+        if qp.req.rnr_until != Instant::ZERO && qp.req.rnr_until <= now {
+            qp.req.rnr_until = Instant::ZERO;
+            outcome = TimerOutcome::ReceiverWaited;
+        } else if qp.req.ack_deadline <= now {
+            // IBA 9.7.6.1.3 lets the timer run up to four times its nominal value.
+            let extra = if qp.req.slack_drawn {
+                0
+            } else {
+                slack(3 * requester::timeout_ns(qp.spec.timeout) + 1)
+            };
+            if extra > 0 {
+                qp.req.slack_drawn = true;
+                qp.req.ack_deadline = now + extra;
+            } else {
+                requester::timed_out(qp, reports);
+                outcome = TimerOutcome::TimedOut;
+            }
+        }
+        self.kick(ep);
+        self.set_timer(ep);
+        self.settle();
+        outcome
+    }
+
+    /// Makes sure that a timer event is on the agenda no later than the endpoint needs it.
+    #[inline]
+    pub(crate) fn set_timer(&mut self, ep: EpId) {
+        let Some(Some(qp)) = self.qps.get_mut(ep.0 as usize) else {
+            return;
+        };
+        let rnr = if qp.req.rnr_until == Instant::ZERO {
+            Instant::FAR
+        } else {
+            qp.req.rnr_until
+        };
+        let at = rnr.min(qp.req.ack_deadline);
+        if at < qp.req.timer_at {
+            qp.req.timer_at = at;
+            self.timers.push((ep.0, at));
+            self.attend();
+        }
+    }
+
+    /// Deals with what reporting brought about: endpoints of an overrun queue die, the host is told to look.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        while let Some(cq) = self.reports.overrun.pop() {
+            for qp in self.qps.iter_mut().flatten() {
+                if (qp.spec.send_cq == cq || qp.spec.recv_cq == cq) && qp.state != QpState::Err {
+                    self.reports.event(AsyncEvent::QpFatal(qp.ep));
+                    qp.fail(&mut self.reports);
+                }
+            }
+        }
+        if self.reports.fresh && !self.announced {
+            self.announced = true;
+            self.shared.ready.borrow_mut().push(self.node);
+        }
+        self.reports.fresh = false;
+    }
+
+    /// The host is about to look.
+    pub(crate) fn looked_at(&mut self) {
+        self.announced = false;
+    }
+}
+
+/// What a timer event brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimerOutcome {
+    /// Nothing: the deadline had moved.
+    Stale,
+    /// The ACK deadline passed.
+    TimedOut,
+    /// The wait that the receiver asked for is over.
+    ReceiverWaited,
+}

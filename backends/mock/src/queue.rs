@@ -1,0 +1,94 @@
+//! Completion queues, and what the NIC reports to its host.
+
+use std::collections::VecDeque;
+
+use wavetank_contract::{AsyncEvent, Completion, CqId, EpId};
+
+/// Which work queue an entry frees a slot of when it is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Send,
+    Recv,
+}
+
+/// A completion and the slots it frees: every work of its queue up to `seq`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) completion: Completion,
+    pub(crate) side: Side,
+    pub(crate) seq: u64,
+}
+
+/// One completion queue. After an overrun it takes nothing more (`ibv_poll_cq(3)`: "the CQ cannot be used").
+#[derive(Debug)]
+pub(crate) struct Cq {
+    entries: VecDeque<Entry>,
+    depth: u32,
+    overrun: bool,
+}
+
+/// Everything the NIC tells its host: completion queues and asynchronous events.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    pub(crate) cqs: Vec<Cq>,
+    pub(crate) events: VecDeque<AsyncEvent>,
+    /// Something was reported since the host was last told to look.
+    pub(crate) fresh: bool,
+    /// Queues that overran and whose endpoints are not dead yet.
+    pub(crate) overrun: Vec<CqId>,
+    /// Completions in all queues.
+    queued: usize,
+}
+
+impl Reports {
+    pub(crate) fn open_cq(&mut self, depth: u32) -> CqId {
+        // Room is taken as it is needed: a deep queue that stays short costs little.
+        self.cqs.push(Cq {
+            entries: VecDeque::with_capacity(depth.min(1024) as usize),
+            depth,
+            overrun: false,
+        });
+        CqId(self.cqs.len() as u32 - 1)
+    }
+
+    #[inline]
+    pub(crate) fn complete(&mut self, cq: CqId, entry: Entry) {
+        let queue = &mut self.cqs[cq.0 as usize];
+        self.fresh = true;
+        if queue.overrun {
+            return;
+        }
+        if queue.entries.len() as u32 == queue.depth {
+            queue.overrun = true;
+            self.overrun.push(cq);
+            self.events.push_back(AsyncEvent::CqErr(cq));
+            return;
+        }
+        queue.entries.push_back(entry);
+        self.queued += 1;
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self, cq: CqId) -> Option<Entry> {
+        let entry = self.cqs.get_mut(cq.0 as usize)?.entries.pop_front()?;
+        self.queued -= 1;
+        Some(entry)
+    }
+
+    pub(crate) fn event(&mut self, event: AsyncEvent) {
+        self.fresh = true;
+        self.events.push_back(event);
+    }
+
+    /// Forgets the completions of an endpoint that is no more.
+    pub(crate) fn purge(&mut self, ep: EpId) {
+        for cq in &mut self.cqs {
+            cq.entries.retain(|e| e.completion.ep != ep);
+        }
+        self.queued = self.cqs.iter().map(|cq| cq.entries.len()).sum();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queued == 0 && self.events.is_empty()
+    }
+}

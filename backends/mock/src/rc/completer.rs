@@ -1,0 +1,204 @@
+//! Makes completions of what the responder answered. `rxe_comp.c` is the model.
+
+use wavetank_contract::{Instant, QpState, RnrTimer, Status};
+
+use crate::endpoint::Qp;
+use crate::memory::MrTable;
+use crate::packet::{Opcode, Packet, Syndrome};
+use crate::psn;
+use crate::queue::Reports;
+use crate::rc::requester;
+
+/// Handles one answer packet. True when the requester may have something to send now.
+pub(crate) fn handle(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &mut Reports,
+    now: Instant,
+    packet: &Packet,
+) -> bool {
+    if !matches!(qp.state, QpState::Rts | QpState::Sqd) {
+        return false;
+    }
+    // Nothing outstanding, or an answer to something that is complete: a repeated or late packet.
+    if psn::diff(packet.psn, qp.req.una) < 0 && packet.syndrome == Syndrome::Ack
+        || qp.sq.acked == qp.sq.posted
+    {
+        return false;
+    }
+    if psn::diff(packet.psn, qp.req.next_psn) >= 0 {
+        return false;
+    }
+    match packet.opcode {
+        Opcode::Acknowledge => acknowledge(qp, reports, now, packet),
+        Opcode::AtomicAcknowledge => atomic_result(qp, mrs, reports, now, packet),
+        _ => read_data(qp, mrs, reports, now, packet),
+    }
+    requester::fail_if_due(qp, reports);
+    qp.check_drained(reports);
+    true
+}
+
+fn acknowledge(qp: &mut Qp, reports: &mut Reports, now: Instant, packet: &Packet) {
+    if packet.syndrome == Syndrome::Ack {
+        acked_through(qp, reports, now, packet.psn);
+        return;
+    }
+    // Every NAK acknowledges what came before it.
+    if psn::diff(packet.psn, qp.req.una) < 0
+        || !acked_through(qp, reports, now, psn::add(packet.psn, psn::MASK))
+    {
+        return;
+    }
+    let status = match packet.syndrome {
+        Syndrome::Ack => return,
+        Syndrome::NakSequence => {
+            retry(qp, reports);
+            return;
+        }
+        Syndrome::RnrNak(code) => {
+            // rxe: COMPST_RNR_RETRY; 7 is not counted down.
+            if qp.req.rnr_left > 0 {
+                if qp.req.rnr_left != 7 {
+                    qp.req.rnr_left -= 1;
+                }
+                let timer = RnrTimer::new(code & 31).unwrap_or(RnrTimer::DEFAULT);
+                requester::go_back(qp);
+                qp.req.rnr_until = now + timer.wait_ns();
+                return;
+            }
+            Status::RnrRetryExcErr
+        }
+        Syndrome::NakInvalidRequest => Status::RemInvReqErr,
+        Syndrome::NakRemoteAccess => Status::RemAccessErr,
+        Syndrome::NakRemoteOperation => Status::RemOpErr,
+    };
+    qp.complete_send(status, reports);
+    qp.fail(reports);
+}
+
+/// A hole in the answers, or a sequence NAK: start again, unless that was done too often.
+fn retry(qp: &mut Qp, reports: &mut Reports) {
+    requester::timed_out(qp, reports);
+}
+
+/// Completes everything up to `psn`. False when that would skip data that has not come, which is asked for again.
+fn acked_through(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> bool {
+    let mut progress = false;
+    while qp.sq.acked < qp.sq.posted {
+        let wqe = *qp.sq.wqe(qp.sq.acked);
+        if !wqe.numbered || wqe.failed.is_some() {
+            break;
+        }
+        let through = psn::diff(psn, wqe.first_psn);
+        if through < 0 {
+            break;
+        }
+        if wqe.op.kind().is_read_or_atomic() {
+            // Acknowledged, but its data never came: the answer was lost on the way.
+            progressed(qp, now, progress);
+            retry(qp, reports);
+            return false;
+        }
+        progress = true;
+        if (through as u32) < wqe.psns - 1 {
+            qp.req.una = psn::add(psn, 1);
+            break;
+        }
+        qp.req.una = psn::add(wqe.first_psn, wqe.psns);
+        qp.sq.cursor = qp.sq.cursor.max(qp.sq.acked + 1);
+        qp.complete_send(Status::Success, reports);
+    }
+    progressed(qp, now, progress);
+    true
+}
+
+/// An answer that moved things on: the retry budgets are whole again and the clock starts anew.
+fn progressed(qp: &mut Qp, now: Instant, progress: bool) {
+    if !progress {
+        return;
+    }
+    qp.req.retry_left = qp.spec.retry_cnt;
+    qp.req.rnr_left = qp.spec.rnr_retry;
+    if qp.req.una == qp.req.next_psn {
+        qp.req.ack_deadline = Instant::FAR;
+    } else if qp.req.ack_deadline != Instant::FAR {
+        requester::arm(qp, now);
+    }
+}
+
+/// Acknowledges everything before an answer with data, and says whether it answers the oldest work outstanding.
+fn answers_head(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> bool {
+    if psn::diff(psn, qp.req.una) > 0 && !acked_through(qp, reports, now, psn::add(psn, psn::MASK)) {
+        return false;
+    }
+    if qp.sq.acked == qp.sq.posted {
+        return false;
+    }
+    let wqe = qp.sq.wqe(qp.sq.acked);
+    wqe.numbered && wqe.op.kind().is_read_or_atomic() && psn == qp.req.una
+}
+
+fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, packet: &Packet) {
+    if !answers_head(qp, reports, now, packet.psn) {
+        return;
+    }
+    let seq = qp.sq.acked;
+    let wqe = *qp.sq.wqe(seq);
+    let mtu = qp.spec.mtu.bytes();
+    let index = psn::diff(packet.psn, wqe.first_psn) as u32;
+    let done = index * mtu;
+    let last = index + 1 == wqe.psns;
+    if packet.len != (wqe.len - done).min(mtu) || wqe.op.kind().is_atomic() {
+        qp.complete_send(Status::BadRespErr, reports);
+        qp.fail(reports);
+        return;
+    }
+    if mrs
+        .scatter(qp.sq.sges(seq), qp.spec.pd, done, packet.payload())
+        .is_err()
+    {
+        qp.complete_send(Status::LocProtErr, reports);
+        qp.fail(reports);
+        return;
+    }
+    qp.req.una = psn::add(packet.psn, 1);
+    if last {
+        answered(qp, reports);
+    }
+    progressed(qp, now, true);
+}
+
+fn atomic_result(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, packet: &Packet) {
+    if !answers_head(qp, reports, now, packet.psn) {
+        return;
+    }
+    let seq = qp.sq.acked;
+    let status = if !qp.sq.wqe(seq).op.kind().is_atomic() {
+        Some(Status::BadRespErr)
+    } else {
+        // Atomic results land in the byte order of the remote host, which here is little-endian like every other.
+        let former = packet.compare.to_le_bytes();
+        mrs.scatter(qp.sq.sges(seq), qp.spec.pd, 0, &former)
+            .is_err()
+            .then_some(Status::LocProtErr)
+    };
+    if let Some(status) = status {
+        qp.complete_send(status, reports);
+        qp.fail(reports);
+        return;
+    }
+    qp.req.una = psn::add(packet.psn, 1);
+    answered(qp, reports);
+    progressed(qp, now, true);
+}
+
+fn answered(qp: &mut Qp, reports: &mut Reports) {
+    // An answer to a request that is being repeated counts as well: the repetition is no longer needed.
+    if qp.sq.cursor > qp.sq.acked {
+        qp.req.rd_outstanding = qp.req.rd_outstanding.saturating_sub(1);
+    } else {
+        qp.sq.cursor = qp.sq.acked + 1;
+    }
+    qp.complete_send(Status::Success, reports);
+}

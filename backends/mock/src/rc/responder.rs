@@ -1,0 +1,464 @@
+//! Carries out what peers request, and answers. `rxe_resp.c` is the model; checks come in its order.
+
+use wavetank_contract::{AsyncEvent, OpKind, Status};
+
+use crate::digest::digest;
+use crate::endpoint::{ATOMICS_KEPT, Answer, Incoming, Qp};
+use crate::memory::{MrTable, Right};
+use crate::packet::{Opcode, Packet, Syndrome};
+use crate::psn;
+use crate::queue::Reports;
+
+/// Handles one request packet. Answers are queued, not sent.
+pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
+    // rxe: rxe_recv.c check_type_state. A queue pair that is not ready says nothing at all.
+    if !qp.state.responds() {
+        return;
+    }
+    match psn::diff(packet.psn, qp.resp.psn) {
+        0 => {
+            qp.resp.nak_sent = false;
+            execute(qp, mrs, reports, packet);
+        }
+        ahead if ahead > 0 => {
+            // rxe: RESPST_ERR_PSN_OUT_OF_SEQ. One NAK, then silence until the sequence is right again.
+            if !qp.resp.nak_sent {
+                qp.resp.nak_sent = true;
+                let psn = qp.resp.psn;
+                answer(
+                    qp,
+                    Answer::Ack {
+                        psn,
+                        syndrome: Syndrome::NakSequence,
+                    },
+                );
+            }
+        }
+        _ => repeat(qp, packet),
+    }
+}
+
+/// A request we have seen: WRITE and SEND are acknowledged again, not done again; a READ is read again from memory;
+/// an atomic is answered from the saved result.
+// rxe: rxe_resp.c duplicate_request
+fn repeat(qp: &mut Qp, packet: &Packet) {
+    match packet.opcode {
+        Opcode::ReadRequest => answer(
+            qp,
+            Answer::Read {
+                psn: packet.psn,
+                rkey: packet.rkey,
+                addr: packet.remote_addr,
+                left: packet.message_len,
+                begun: false,
+                fresh: false,
+            },
+        ),
+        Opcode::CompareSwap | Opcode::FetchAdd => {
+            if let Some(&(psn, former)) = qp.resp.atomics.iter().find(|(psn, _)| *psn == packet.psn) {
+                answer(
+                    qp,
+                    Answer::Atomic {
+                        psn,
+                        former,
+                        fresh: false,
+                    },
+                );
+            }
+        }
+        _ => {
+            let psn = psn::add(qp.resp.psn, psn::MASK);
+            answer(
+                qp,
+                Answer::Ack {
+                    psn,
+                    syndrome: Syndrome::Ack,
+                },
+            );
+        }
+    }
+}
+
+fn execute(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
+    let outcome = check_sequence(qp, packet)
+        .and_then(|()| check_rights(qp, packet))
+        .and_then(|()| check_receive(qp, packet))
+        .and_then(|()| check_length(qp, packet))
+        .and_then(|()| carry_out(qp, mrs, reports, packet));
+    match outcome {
+        Ok(()) => {}
+        Err(Refusal::NotReady) => {
+            let syndrome = Syndrome::RnrNak(qp.spec.min_rnr_timer.code());
+            answer(
+                qp,
+                Answer::Ack {
+                    psn: packet.psn,
+                    syndrome,
+                },
+            );
+        }
+        Err(Refusal::Nak { syndrome, receive }) => {
+            answer(
+                qp,
+                Answer::Ack {
+                    psn: packet.psn,
+                    syndrome,
+                },
+            );
+            refuse(qp, syndrome, receive, reports);
+        }
+    }
+}
+
+/// Why a request is not carried out.
+enum Refusal {
+    /// No receive is posted; the queue pair stays up.
+    NotReady,
+    /// The queue pair dies. `receive` is how the receive in use completes, if one is.
+    Nak {
+        syndrome: Syndrome,
+        receive: Option<Status>,
+    },
+}
+
+const INVALID: Refusal = Refusal::Nak {
+    syndrome: Syndrome::NakInvalidRequest,
+    receive: None,
+};
+const NO_ACCESS: Refusal = Refusal::Nak {
+    syndrome: Syndrome::NakRemoteAccess,
+    receive: None,
+};
+
+fn refuse(qp: &mut Qp, syndrome: Syndrome, receive: Option<Status>, reports: &mut Reports) {
+    if let Some(status) = receive {
+        qp.complete_recv(status, OpKind::Recv, 0, None, reports);
+    }
+    let event = match syndrome {
+        Syndrome::NakRemoteAccess => Some(AsyncEvent::QpAccessErr(qp.ep)),
+        Syndrome::NakInvalidRequest if receive.is_none() => Some(AsyncEvent::QpReqErr(qp.ep)),
+        _ => None,
+    };
+    if let Some(event) = event {
+        reports.event(event);
+    }
+    // What was granted before the refusal is still answered, and the refusal after it, though the state is ERR.
+    let answers = std::mem::take(&mut qp.resp.answers);
+    qp.fail(reports);
+    qp.resp.answers = answers;
+}
+
+// rxe: check_op_seq
+fn check_sequence(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
+    let fits = match &qp.resp.message {
+        None => packet.opcode.is_first(),
+        Some(message) => {
+            !packet.opcode.is_first()
+                && (message.is_send == packet.opcode.is_send())
+                && (packet.opcode.is_send() || packet.opcode.is_write())
+        }
+    };
+    if fits { Ok(()) } else { Err(INVALID) }
+}
+
+/// The rights of the queue pair, as opposed to those of the memory: refused as an invalid request.
+// rxe: check_op_valid
+fn check_rights(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
+    let access = qp.spec.access;
+    let allowed = match packet.opcode {
+        Opcode::ReadRequest => access.remote_read && qp.resp.rd_pending < qp.spec.max_dest_rd_atomic,
+        opcode if opcode.is_atomic() => {
+            access.remote_atomic && qp.resp.rd_pending < qp.spec.max_dest_rd_atomic
+        }
+        opcode if opcode.is_write() => access.remote_write,
+        _ => true,
+    };
+    if allowed { Ok(()) } else { Err(INVALID) }
+}
+
+/// A message that needs a receive finds one.
+// rxe: check_resource
+fn check_receive(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
+    let starts_send = packet.opcode.is_send() && packet.opcode.is_first();
+    let ends_write_imm = packet.opcode.is_write() && packet.opcode.has_imm();
+    if (starts_send || ends_write_imm) && qp.rq.head().is_none() {
+        Err(Refusal::NotReady)
+    } else {
+        Ok(())
+    }
+}
+
+/// First and middle packets are full; no packet is longer than the MTU.
+// rxe: check_length
+fn check_length(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
+    let mtu = qp.spec.mtu.bytes();
+    let carries_data = packet.opcode.is_send() || packet.opcode.is_write();
+    let fits = !carries_data
+        || if packet.opcode.is_last() {
+            packet.len <= mtu
+        } else {
+            packet.len == mtu
+        };
+    if fits { Ok(()) } else { Err(INVALID) }
+}
+
+fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) -> Result<(), Refusal> {
+    let opcode = packet.opcode;
+    if opcode == Opcode::ReadRequest {
+        // The whole range is checked with the request, and again as each packet is read.
+        if packet.message_len > 0 {
+            let pd = qp.spec.pd;
+            mrs.remote(
+                packet.rkey,
+                pd,
+                Right::Read,
+                packet.remote_addr,
+                packet.message_len,
+            )
+            .ok_or(NO_ACCESS)?;
+        }
+        let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
+        qp.resp.psn = psn::add(packet.psn, psns);
+        qp.resp.rd_pending += 1;
+        answer(
+            qp,
+            Answer::Read {
+                psn: packet.psn,
+                rkey: packet.rkey,
+                addr: packet.remote_addr,
+                left: packet.message_len,
+                begun: false,
+                fresh: true,
+            },
+        );
+        return Ok(());
+    }
+    if opcode.is_atomic() {
+        return atomic(qp, mrs, packet);
+    }
+    if opcode.is_send() {
+        receive_send(qp, mrs, packet)?
+    } else {
+        receive_write(qp, mrs, packet)?
+    }
+    qp.resp.psn = psn::add(packet.psn, 1);
+    if opcode.is_last() {
+        let done = qp.resp.message.take().map_or(0, |message| message.done);
+        let imm = opcode.has_imm().then_some(packet.imm);
+        if opcode.is_send() {
+            qp.complete_recv(Status::Success, OpKind::Send, done, imm, reports);
+        } else if imm.is_some() {
+            qp.complete_recv(Status::Success, OpKind::WriteImm, done, imm, reports);
+        }
+    }
+    if packet.ack_requested {
+        answer(
+            qp,
+            Answer::Ack {
+                psn: packet.psn,
+                syndrome: Syndrome::Ack,
+            },
+        );
+    }
+    Ok(())
+}
+
+fn receive_send(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
+    let Some((wqe, sges)) = qp.rq.head() else {
+        return Err(Refusal::NotReady);
+    };
+    let mut message = qp.resp.message.unwrap_or(Incoming {
+        is_send: true,
+        rkey: 0,
+        addr: 0,
+        len: wqe.len,
+        done: 0,
+    });
+    if packet.len > wqe.len - message.done {
+        // NICs say LOC_LEN_ERR here; rxe completes the receive with REM_INV_REQ_ERR instead.
+        let receive = Some(Status::LocLenErr);
+        return Err(Refusal::Nak {
+            syndrome: Syndrome::NakInvalidRequest,
+            receive,
+        });
+    }
+    if mrs
+        .scatter(sges, qp.spec.pd, message.done, packet.payload())
+        .is_err()
+    {
+        // rxe: RESPST_ERR_MALFORMED_WQE
+        let receive = Some(Status::LocProtErr);
+        return Err(Refusal::Nak {
+            syndrome: Syndrome::NakRemoteOperation,
+            receive,
+        });
+    }
+    message.done += packet.len;
+    qp.resp.message = Some(message);
+    Ok(())
+}
+
+fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
+    let pd = qp.spec.pd;
+    let mut message = match qp.resp.message {
+        Some(message) => message,
+        None => {
+            // The range of the whole message is checked on its first packet, so that a refused one writes nothing.
+            if packet.message_len > 0 {
+                mrs.remote(
+                    packet.rkey,
+                    pd,
+                    Right::Write,
+                    packet.remote_addr,
+                    packet.message_len,
+                )
+                .ok_or(NO_ACCESS)?;
+            }
+            let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
+            Incoming {
+                is_send: false,
+                rkey,
+                addr,
+                len,
+                done: 0,
+            }
+        }
+    };
+    let ends_well = !packet.opcode.is_last() || message.done + packet.len == message.len;
+    if packet.len > message.len - message.done || !ends_well {
+        return Err(INVALID);
+    }
+    if packet.len > 0 {
+        // Looked up again for each packet: a region deregistered in between stops the message where it is.
+        let at = message.addr + u64::from(message.done);
+        let (region, offset) = mrs
+            .remote(message.rkey, pd, Right::Write, at, packet.len)
+            .ok_or(NO_ACCESS)?;
+        region.write(offset, packet.payload());
+    }
+    message.done += packet.len;
+    qp.resp.message = Some(message);
+    Ok(())
+}
+
+fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
+    let (region, offset) = mrs
+        .remote(packet.rkey, qp.spec.pd, Right::Atomic, packet.remote_addr, 8)
+        .ok_or(NO_ACCESS)?;
+    if !packet.remote_addr.is_multiple_of(8) {
+        return Err(INVALID);
+    }
+    let word = region.word(offset);
+    let former = u64::from_le(word.get());
+    let new = match packet.opcode {
+        Opcode::FetchAdd => former.wrapping_add(packet.operand),
+        _ if former == packet.compare => packet.operand,
+        _ => former,
+    };
+    word.set(new.to_le());
+    if qp.resp.atomics.len() == ATOMICS_KEPT {
+        qp.resp.atomics.pop_front();
+    }
+    qp.resp.atomics.push_back((packet.psn, former));
+    qp.resp.psn = psn::add(packet.psn, 1);
+    qp.resp.rd_pending += 1;
+    answer(
+        qp,
+        Answer::Atomic {
+            psn: packet.psn,
+            former,
+            fresh: true,
+        },
+    );
+    Ok(())
+}
+
+/// Queues an answer; an acknowledgement swallows the one before it that was not sent yet.
+fn answer(qp: &mut Qp, new: Answer) {
+    if let (
+        Answer::Ack {
+            psn,
+            syndrome: Syndrome::Ack,
+        },
+        Some(Answer::Ack {
+            psn: last,
+            syndrome: Syndrome::Ack,
+        }),
+    ) = (new, qp.resp.answers.back_mut())
+    {
+        if psn::diff(psn, *last) > 0 {
+            *last = psn;
+        }
+        return;
+    }
+    qp.resp.answers.push_back(new);
+}
+
+/// Builds the next answer packet. False when there is none.
+pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out: &mut Packet) -> bool {
+    let Some(&answer) = qp.resp.answers.front() else {
+        return false;
+    };
+    out.len = 0;
+    out.digest = 0;
+    out.imm = 0;
+    out.ack_requested = false;
+    out.syndrome = Syndrome::Ack;
+    match answer {
+        Answer::Ack { psn, syndrome } => {
+            qp.resp.answers.pop_front();
+            (out.opcode, out.psn, out.syndrome) = (Opcode::Acknowledge, psn, syndrome);
+        }
+        Answer::Atomic { psn, former, fresh } => {
+            qp.resp.answers.pop_front();
+            qp.resp.rd_pending -= u8::from(fresh && qp.resp.rd_pending > 0);
+            (out.opcode, out.psn, out.compare) = (Opcode::AtomicAcknowledge, psn, former);
+        }
+        Answer::Read {
+            psn,
+            rkey,
+            addr,
+            left,
+            begun,
+            fresh,
+        } => {
+            let mtu = qp.spec.mtu.bytes();
+            let len = left.min(mtu);
+            let last = left <= mtu;
+            if len > 0 {
+                let Some((region, offset)) = mrs.remote(rkey, qp.spec.pd, Right::Read, addr, len) else {
+                    // The region went away under the READ.
+                    qp.resp.answers.clear();
+                    refuse(qp, Syndrome::NakRemoteAccess, None, reports);
+                    (out.opcode, out.psn, out.syndrome) =
+                        (Opcode::Acknowledge, psn, Syndrome::NakRemoteAccess);
+                    return true;
+                };
+                region.read(offset, out.payload_mut(len));
+                out.digest = digest(out.payload());
+            }
+            out.psn = psn;
+            out.opcode = match (begun, last) {
+                (false, true) => Opcode::ReadResponseOnly,
+                (false, false) => Opcode::ReadResponseFirst,
+                (true, false) => Opcode::ReadResponseMiddle,
+                (true, true) => Opcode::ReadResponseLast,
+            };
+            if last {
+                qp.resp.answers.pop_front();
+                qp.resp.rd_pending -= u8::from(fresh && qp.resp.rd_pending > 0);
+            } else {
+                let (psn, addr, left) = (psn::add(psn, 1), addr + u64::from(len), left - len);
+                qp.resp.answers[0] = Answer::Read {
+                    psn,
+                    rkey,
+                    addr,
+                    left,
+                    begun: true,
+                    fresh,
+                };
+            }
+        }
+    }
+    true
+}

@@ -1,0 +1,164 @@
+//! Runs steps, announces each, and sums up.
+
+use std::time::Duration;
+
+use crate::step::{Failure, Step};
+use crate::stopwatch::Stopwatch;
+use crate::workspace::Workspace;
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed(Failure),
+    /// The step it needs did not pass. Never counted as passed.
+    NotRun(&'static str),
+}
+
+/// A step and how it ended.
+#[derive(Debug)]
+struct Record {
+    name: &'static str,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// Runs every step that can run. True when all passed.
+pub(crate) fn all(steps: &[Step], workspace: &Workspace) -> bool {
+    let mut records: Vec<Record> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let record = one(step, &records, workspace);
+        records.push(record);
+    }
+    println!("\n{}", summary(&records));
+    records.iter().all(|r| r.outcome == Outcome::Passed)
+}
+
+fn one(step: &Step, before: &[Record], workspace: &Workspace) -> Record {
+    let broken = |need: &&str| {
+        before
+            .iter()
+            .any(|r| r.name == *need && r.outcome != Outcome::Passed)
+    };
+    if let Some(need) = step.needs.filter(broken) {
+        println!("\n==> {}: not run, {need} did not pass", step.name);
+        return Record {
+            name: step.name,
+            outcome: Outcome::NotRun(need),
+            took: Duration::ZERO,
+        };
+    }
+    println!("\n==> {}: {}", step.name, step.about);
+    let watch = Stopwatch::start();
+    let outcome = match (step.run)(workspace) {
+        Ok(()) => Outcome::Passed,
+        Err(failure) => Outcome::Failed(failure),
+    };
+    let took = watch.elapsed();
+    let word = if outcome == Outcome::Passed {
+        "ok"
+    } else {
+        "FAILED"
+    };
+    println!("<== {}: {word} after {}", step.name, seconds(took));
+    Record {
+        name: step.name,
+        outcome,
+        took,
+    }
+}
+
+/// A table, then one paragraph for each step that did not pass, with the command that repeats it.
+fn summary(records: &[Record]) -> String {
+    let mut text = format!("{:<14}{:<10}{:>9}\n", "step", "result", "time");
+    for record in records {
+        let (word, time) = match record.outcome {
+            Outcome::Passed => ("ok", seconds(record.took)),
+            Outcome::Failed(_) => ("FAILED", seconds(record.took)),
+            Outcome::NotRun(_) => ("not run", String::from("-")),
+        };
+        text += &format!("{:<14}{word:<10}{time:>9}\n", record.name);
+    }
+    let total = records.iter().map(|r| r.took).sum();
+    text += &format!("{:<24}{:>9}\n", "all", seconds(total));
+    for Record { name, outcome, .. } in records {
+        match outcome {
+            Outcome::Passed => {}
+            Outcome::Failed(Failure(why)) => {
+                text += &format!("\n{name} failed: {why}\n  repeat it with: cargo ci {name}\n");
+            }
+            Outcome::NotRun(need) => {
+                text += &format!("\n{name} was not run: it needs {need}\n  run it with: cargo ci {name}\n");
+            }
+        }
+    }
+    text
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passing(name: &'static str, needs: Option<&'static str>) -> Step {
+        Step {
+            name,
+            about: "",
+            needs,
+            run: |_| Ok(()),
+        }
+    }
+
+    fn failing(name: &'static str) -> Step {
+        Step {
+            name,
+            about: "",
+            needs: None,
+            run: |_| Err(Failure("as told".into())),
+        }
+    }
+
+    fn outcomes(steps: &[Step]) -> Vec<Record> {
+        let workspace = Workspace::find();
+        let mut records = Vec::new();
+        for step in steps {
+            records.push(one(step, &records, &workspace));
+        }
+        records
+    }
+
+    #[test]
+    fn a_failure_stops_only_the_steps_that_need_it() {
+        let steps = [
+            failing("a"),
+            passing("b", Some("a")),
+            passing("c", Some("b")),
+            passing("d", None),
+        ];
+        let records = outcomes(&steps);
+        assert_eq!(records[0].outcome, Outcome::Failed(Failure("as told".into())));
+        assert_eq!(records[1].outcome, Outcome::NotRun("a"));
+        assert_eq!(records[2].outcome, Outcome::NotRun("b"));
+        assert_eq!(records[3].outcome, Outcome::Passed);
+        assert!(!all(&steps, &Workspace::find()));
+        assert!(all(&steps[3..], &Workspace::find()));
+    }
+
+    #[test]
+    fn the_summary_names_each_failed_step_and_the_command_that_repeats_it() {
+        let text = summary(&outcomes(&[failing("a"), passing("b", Some("a")), failing("c")]));
+        for expected in [
+            "a failed: as told",
+            "cargo ci a",
+            "b was not run: it needs a",
+            "cargo ci b",
+            "cargo ci c",
+        ] {
+            assert!(text.contains(expected), "{expected} in\n{text}");
+        }
+        assert!(!summary(&outcomes(&[passing("d", None)])).contains("cargo ci"));
+    }
+}

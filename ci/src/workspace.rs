@@ -1,0 +1,139 @@
+//! Where the workspace is, and how cargo is called in it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::step::Failure;
+
+/// The workspace this program belongs to.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    cargo: OsString,
+}
+
+impl Workspace {
+    /// The parent of this crate's folder, as `cargo run` names it, whatever the current folder is.
+    pub(crate) fn find() -> Workspace {
+        let ci = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&ci).parent().unwrap_or(Path::new(".")).to_path_buf();
+        Workspace {
+            root,
+            cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+        }
+    }
+
+    /// Its root folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A call of cargo in the root, by the cargo that started this program.
+    pub(crate) fn cargo<'a>(&'a self, args: &'a [&'a str]) -> Cargo<'a> {
+        Cargo {
+            workspace: self,
+            args,
+            env: None,
+        }
+    }
+}
+
+/// A call of cargo. Displays as a person would type it.
+#[derive(Debug)]
+pub(crate) struct Cargo<'a> {
+    workspace: &'a Workspace,
+    args: &'a [&'a str],
+    env: Option<(&'static str, &'static str)>,
+}
+
+impl Cargo<'_> {
+    /// With a variable set.
+    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env = Some((name, value));
+        self
+    }
+
+    /// Shows the command and runs it; everything it prints goes to the terminal as it comes.
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        println!("    $ {self}");
+        let status = self
+            .command()
+            .status()
+            .map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure(format!("`{self}` ended with {status}")))
+        }
+    }
+
+    /// Shows the command and runs it; what it prints on stdout is returned, with whether it succeeded.
+    pub(crate) fn read(&self) -> Result<(bool, String), Failure> {
+        println!("    $ {self}");
+        let output = self.command().stderr(Stdio::inherit()).output();
+        let output = output.map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
+        Ok((
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        ))
+    }
+
+    /// `cargo run` describes this crate in the environment; a step is to see what a person's shell would give it.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.workspace.cargo);
+        command
+            .args(self.args)
+            .current_dir(&self.workspace.root)
+            .envs(self.env);
+        for (name, _) in std::env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_"))
+            {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+}
+
+impl fmt::Display for Cargo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((name, value)) = self.env {
+            write!(f, "{name}=\"{value}\" ")?;
+        }
+        write!(f, "cargo {}", self.args.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_reads_as_a_person_would_type_it() {
+        let workspace = Workspace::find();
+        let call = workspace
+            .cargo(&["doc", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(
+            call.to_string(),
+            "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps"
+        );
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace_manifest() {
+        assert!(Workspace::find().root().join("clippy.toml").is_file());
+    }
+
+    #[test]
+    fn a_call_that_does_not_start_names_itself() {
+        let mut workspace = Workspace::find();
+        workspace.cargo = "no-such-program".into();
+        let failure = workspace.cargo(&["build"]).run();
+        assert!(matches!(failure, Err(Failure(why)) if why.contains("`cargo build` did not start")));
+    }
+}

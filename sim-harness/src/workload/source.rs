@@ -1,0 +1,115 @@
+//! Where the operations come from: a mix that is drawn, or something recorded (`[source]`).
+//!
+//! ```toml
+//! [source]
+//! iolog = "pgbench-8k.iolog"   # a fio iolog, relative to this file
+//! pace = true                  # as fast as it was recorded; default: as fast as the window allows
+//! # or
+//! volume = "7.dat"             # a SeaweedFS volume, with its .idx beside it
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wavetank_contract::OpKind;
+
+use super::document::{Table, Value};
+use super::error::WorkloadError;
+use super::iolog::Iolog;
+use super::load::Arrival;
+use super::op::Op;
+use super::recording::Recording;
+
+/// Where the operations come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Drawn from `[[op]]` tables.
+    Mix(Vec<Op>),
+    /// A fio iolog: each file a region of the storage node, each read a READ and each write a WRITE of the client.
+    Iolog {
+        /// The iolog.
+        path: PathBuf,
+        /// What it says.
+        log: Iolog,
+    },
+    /// A SeaweedFS volume: each needle a READ of the client.
+    Volume {
+        /// The `.dat` file.
+        path: PathBuf,
+        /// Its needles, once [`Workload::bring_volume`](super::Workload::bring_volume) has brought them.
+        needles: Option<Arc<Recording>>,
+    },
+}
+
+impl Source {
+    /// Reads `[source]`, and the iolog it names.
+    pub(super) fn read(value: &Value<'_>, workload: &Path) -> Result<(Source, Arrival), WorkloadError> {
+        let table = value.table(&["iolog", "volume", "pace"])?;
+        let pace = match table.get("pace") {
+            Some(pace) => pace.flag()?.then_some(pace),
+            None => None,
+        };
+        let (source, arrival) = match (table.get("iolog"), table.get("volume")) {
+            (Some(iolog), None) => {
+                let path = beside(workload, &iolog)?;
+                let log = Iolog::load(&path)?;
+                if pace.is_some() {
+                    log.check_pace(&path)?;
+                }
+                (Source::Iolog { path, log }, pace.map_or(Arrival::Closed, |_| Arrival::Recorded))
+            }
+            (None, Some(volume)) => {
+                if let Some(pace) = pace {
+                    return Err(pace.error("a volume has no pace; remove it"));
+                }
+                (Source::Volume { path: beside(workload, &volume)?, needles: None }, Arrival::Closed)
+            }
+            _ => return Err(table.error("give exactly one of iolog and volume")),
+        };
+        Ok((source, arrival))
+    }
+
+    /// Refuses what only a mix has.
+    pub(super) fn refuse_mix_keys(top: &Table<'_>) -> Result<(), WorkloadError> {
+        for key in ["node", "region", "op"] {
+            if let Some(value) = top.get(key) {
+                return Err(value.error("[source] brings its own nodes, regions and operations; remove one of them"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an operation like this is ever posted. A volume that is not brought yet may hold any size.
+    pub(super) fn posts(&self, kind: OpKind, size: Option<u64>) -> bool {
+        match self {
+            Source::Mix(mix) => mix.iter().any(|op| op.posts(kind, size)),
+            Source::Iolog { log, .. } => log.recording.posts(kind, size),
+            Source::Volume { needles: Some(needles), .. } => needles.posts(kind, size),
+            Source::Volume { needles: None, .. } => kind == OpKind::Read,
+        }
+    }
+
+    /// The bytes of buffers that one operation in flight may need: at the poster, and for a SEND at the receiver.
+    pub(super) fn largest_buffers_bytes(&self) -> u64 {
+        match self {
+            Source::Mix(mix) => mix.iter().map(buffers_bytes).max().unwrap_or(0),
+            Source::Iolog { log, .. } => log.recording.largest_op_bytes(),
+            Source::Volume { needles, .. } => needles.as_ref().map_or(0, |n| n.largest_op_bytes()),
+        }
+    }
+}
+
+fn buffers_bytes(op: &Op) -> u64 {
+    let sides = if op.kind == OpKind::Send { 2 } else { 1 };
+    sides * u64::from(op.sizes.max())
+}
+
+/// A file named relative to the workload, which must be there.
+fn beside(workload: &Path, value: &Value<'_>) -> Result<PathBuf, WorkloadError> {
+    let path = workload.parent().unwrap_or(Path::new("")).join(value.text()?);
+    match path.metadata() {
+        Ok(meta) if meta.is_file() => Ok(path),
+        Ok(_) => Err(value.error(format!("{} is not a file", path.display()))),
+        Err(e) => Err(value.error(format!("{} cannot be read: {e}", path.display()))),
+    }
+}
