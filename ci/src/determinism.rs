@@ -20,11 +20,7 @@ impl Verdict {
         let value: Value = serde_json::from_str(json).map_err(|e| format!("not JSON: {e}"))?;
         let mut values = [const { Value::Null }; 4];
         for (slot, key) in values.iter_mut().zip(KEYS) {
-            *slot = value
-                .get(key)
-                .filter(|v| !v.is_null())
-                .ok_or_else(|| format!("no key {key:?}"))?
-                .clone();
+            *slot = value.get(key).filter(|v| !v.is_null()).ok_or_else(|| format!("no key {key:?}"))?.clone();
         }
         Ok(Verdict(values))
     }
@@ -42,51 +38,32 @@ impl Verdict {
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     let workloads = workloads(workspace)?;
     workspace.cargo(&["build", "--package", "wavetank"]).run()?;
-    workspace
-        .cargo(&["build", "--package", "wavetank", "--release"])
-        .run()?;
+    workspace.cargo(&["build", "--package", "wavetank", "--release"]).run()?;
     let wrong: Vec<String> = workloads
         .iter()
         .flat_map(|w| match replays(workspace, w) {
             Ok([debug, release, other]) => {
-                println!(
-                    "    {w}: {} in debug and {} in release",
-                    debug.hash(),
-                    release.hash()
-                );
+                println!("    {w}: {} in debug and {} in release", debug.hash(), release.hash());
                 println!("    {w}: {} with --seed {OTHER_SEED}", other.hash());
-                compare(&debug, &release, &other)
-                    .into_iter()
-                    .map(|why| format!("{w}: {why}"))
-                    .collect()
+                compare(&debug, &release, &other).into_iter().map(|why| format!("{w}: {why}")).collect()
             }
             Err(Failure(why)) => vec![format!("{w}: {why}")],
         })
         .collect();
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure(wrong.join("\n  ")))
-    }
+    if wrong.is_empty() { Ok(()) } else { Err(Failure(wrong.join("\n  "))) }
 }
 
 /// Names of the workloads, relative to the root. None at all is a failure: nothing was compared.
 fn workloads(workspace: &Workspace) -> Result<Vec<String>, Failure> {
     let folder = workspace.root().join("workloads");
-    let entries = folder
-        .read_dir()
-        .map_err(|e| Failure(format!("workloads/ cannot be read: {e}")))?;
+    let entries = folder.read_dir().map_err(|e| Failure(format!("workloads/ cannot be read: {e}")))?;
     let mut names: Vec<String> = entries
         .filter_map(|e| e.ok()?.file_name().into_string().ok())
         .filter(|n| n.ends_with(".toml"))
         .map(|n| format!("workloads/{n}"))
         .collect();
     names.sort();
-    if names.is_empty() {
-        Err(Failure("workloads/ holds no .toml to replay".into()))
-    } else {
-        Ok(names)
-    }
+    if names.is_empty() { Err(Failure("workloads/ holds no .toml to replay".into())) } else { Ok(names) }
 }
 
 /// In debug, in release, and in release with another seed.
@@ -113,15 +90,11 @@ fn replay(
         Ok(verdict) if succeeded && verdict.ok() => Ok(verdict),
         Ok(_) => {
             println!("{stdout}");
-            Err(Failure(format!(
-                "`{call}` found something wrong: its --json is above"
-            )))
+            Err(Failure(format!("`{call}` found something wrong: its --json is above")))
         }
         Err(why) => {
             println!("{stdout}");
-            Err(Failure(format!(
-                "`{call}` printed no verdict ({why}): its output is above"
-            )))
+            Err(Failure(format!("`{call}` printed no verdict ({why}): its output is above")))
         }
     }
 }
@@ -131,10 +104,7 @@ fn compare(debug: &Verdict, release: &Verdict, other: &Verdict) -> Vec<String> {
     let mut wrong = Vec::new();
     for (i, key) in KEYS.iter().enumerate() {
         if debug.0[i] != release.0[i] {
-            wrong.push(format!(
-                "{key} is {} in debug and {} in release",
-                debug.0[i], release.0[i]
-            ));
+            wrong.push(format!("{key} is {} in debug and {} in release", debug.0[i], release.0[i]));
         }
     }
     if release.hash() == other.hash() {
@@ -167,18 +137,9 @@ mod tests {
     fn each_key_that_differs_between_profiles_is_named_with_both_values() {
         let (run, other) = (verdict("a", 10, 4096), verdict("b", 10, 4096));
         let differing = [
-            (
-                verdict("c", 10, 4096),
-                "trace_hash is \"a\" in debug and \"c\" in release",
-            ),
-            (
-                verdict("a", 11, 4096),
-                "virtual_ns is 10 in debug and 11 in release",
-            ),
-            (
-                verdict("a", 10, 4095),
-                "bytes_verified is 4096 in debug and 4095 in release",
-            ),
+            (verdict("c", 10, 4096), "trace_hash is \"a\" in debug and \"c\" in release"),
+            (verdict("a", 11, 4096), "virtual_ns is 10 in debug and 11 in release"),
+            (verdict("a", 10, 4095), "bytes_verified is 4096 in debug and 4095 in release"),
         ];
         for (release, why) in differing {
             assert_eq!(compare(&run, &release, &other), [why]);
@@ -189,10 +150,7 @@ mod tests {
     fn a_seed_that_changes_nothing_is_found() {
         let run = verdict("a", 10, 4096);
         let wrong = compare(&run, &run, &verdict("a", 11, 4096));
-        assert!(
-            wrong.len() == 1 && wrong[0].contains("the seed is not used"),
-            "{wrong:?}"
-        );
+        assert!(wrong.len() == 1 && wrong[0].contains("the seed is not used"), "{wrong:?}");
     }
 
     #[test]

@@ -52,8 +52,7 @@ struct Chosen(&'static Step);
 impl FromArgMatches for Chosen {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Chosen, clap::Error> {
         let step = matches.subcommand_name().and_then(step::named);
-        step.map(Chosen)
-            .ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
+        step.map(Chosen).ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -86,11 +85,7 @@ fn main() -> ExitCode {
             true
         }
     };
-    if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

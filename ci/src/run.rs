@@ -35,18 +35,10 @@ pub(crate) fn all(steps: &[Step], workspace: &Workspace) -> bool {
 }
 
 fn one(step: &Step, before: &[Record], workspace: &Workspace) -> Record {
-    let broken = |need: &&str| {
-        before
-            .iter()
-            .any(|r| r.name == *need && r.outcome != Outcome::Passed)
-    };
+    let broken = |need: &&str| before.iter().any(|r| r.name == *need && r.outcome != Outcome::Passed);
     if let Some(need) = step.needs.filter(broken) {
         println!("\n==> {}: not run, {need} did not pass", step.name);
-        return Record {
-            name: step.name,
-            outcome: Outcome::NotRun(need),
-            took: Duration::ZERO,
-        };
+        return Record { name: step.name, outcome: Outcome::NotRun(need), took: Duration::ZERO };
     }
     println!("\n==> {}: {}", step.name, step.about);
     let watch = Stopwatch::start();
@@ -55,17 +47,9 @@ fn one(step: &Step, before: &[Record], workspace: &Workspace) -> Record {
         Err(failure) => Outcome::Failed(failure),
     };
     let took = watch.elapsed();
-    let word = if outcome == Outcome::Passed {
-        "ok"
-    } else {
-        "FAILED"
-    };
+    let word = if outcome == Outcome::Passed { "ok" } else { "FAILED" };
     println!("<== {}: {word} after {}", step.name, seconds(took));
-    Record {
-        name: step.name,
-        outcome,
-        took,
-    }
+    Record { name: step.name, outcome, took }
 }
 
 /// A table, then one paragraph for each step that did not pass, with the command that repeats it.
@@ -104,21 +88,11 @@ mod tests {
     use super::*;
 
     fn passing(name: &'static str, needs: Option<&'static str>) -> Step {
-        Step {
-            name,
-            about: "",
-            needs,
-            run: |_| Ok(()),
-        }
+        Step { name, about: "", needs, run: |_| Ok(()) }
     }
 
     fn failing(name: &'static str) -> Step {
-        Step {
-            name,
-            about: "",
-            needs: None,
-            run: |_| Err(Failure("as told".into())),
-        }
+        Step { name, about: "", needs: None, run: |_| Err(Failure("as told".into())) }
     }
 
     fn outcomes(steps: &[Step]) -> Vec<Record> {
@@ -132,12 +106,7 @@ mod tests {
 
     #[test]
     fn a_failure_stops_only_the_steps_that_need_it() {
-        let steps = [
-            failing("a"),
-            passing("b", Some("a")),
-            passing("c", Some("b")),
-            passing("d", None),
-        ];
+        let steps = [failing("a"), passing("b", Some("a")), passing("c", Some("b")), passing("d", None)];
         let records = outcomes(&steps);
         assert_eq!(records[0].outcome, Outcome::Failed(Failure("as told".into())));
         assert_eq!(records[1].outcome, Outcome::NotRun("a"));
@@ -150,13 +119,9 @@ mod tests {
     #[test]
     fn the_summary_names_each_failed_step_and_the_command_that_repeats_it() {
         let text = summary(&outcomes(&[failing("a"), passing("b", Some("a")), failing("c")]));
-        for expected in [
-            "a failed: as told",
-            "cargo ci a",
-            "b was not run: it needs a",
-            "cargo ci b",
-            "cargo ci c",
-        ] {
+        for expected in
+            ["a failed: as told", "cargo ci a", "b was not run: it needs a", "cargo ci b", "cargo ci c"]
+        {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }
         assert!(!summary(&outcomes(&[passing("d", None)])).contains("cargo ci"));

@@ -32,10 +32,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "clippy",
         about: "No lint fires anywhere, tests and benches included",
         needs: None,
-        run: |w| {
-            w.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
-                .run()
-        },
+        run: |w| w.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run(),
     },
     Step {
         name: "build",
@@ -53,11 +50,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "docs",
         about: "The documentation builds without a warning",
         needs: Some("build"),
-        run: |w| {
-            w.cargo(&["doc", "--workspace", "--no-deps"])
-                .env("RUSTDOCFLAGS", "-D warnings")
-                .run()
-        },
+        run: |w| w.cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run(),
     },
     Step {
         name: "determinism",
@@ -87,11 +80,7 @@ mod tests {
         for (i, step) in STEPS.iter().enumerate() {
             let earlier = &STEPS[..i];
             assert!(earlier.iter().all(|s| s.name != step.name), "{} twice", step.name);
-            assert!(
-                step.needs.is_none_or(|n| earlier.iter().any(|s| s.name == n)),
-                "{}",
-                step.name
-            );
+            assert!(step.needs.is_none_or(|n| earlier.iter().any(|s| s.name == n)), "{}", step.name);
         }
     }
 }

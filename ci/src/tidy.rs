@@ -39,13 +39,8 @@ impl fmt::Display for Finding {
 /// What a check finds: line numbers from 1, and what to do.
 type Found = Vec<(usize, String)>;
 
-const CHECKS: [fn(&File<'_>) -> Found; 5] = [
-    no_leftover_macros,
-    ignored_tests_say_why,
-    unsafe_has_its_place,
-    files_introduce_themselves,
-    plain_text,
-];
+const CHECKS: [fn(&File<'_>) -> Found; 5] =
+    [no_leftover_macros, ignored_tests_say_why, unsafe_has_its_place, files_introduce_themselves, plain_text];
 
 /// Checks every file that is tracked, or would be after `git add --all`.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
@@ -68,27 +63,15 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
             println!("    {checked} text files are tidy");
             Ok(())
         }
-        n => Err(Failure(format!(
-            "{n} finding(s) in {checked} text files, listed above"
-        ))),
+        n => Err(Failure(format!("{n} finding(s) in {checked} text files, listed above"))),
     }
 }
 
 fn inspect(path: &str, text: &str) -> Vec<Finding> {
-    let code = if path.ends_with(".rs") {
-        code::code_only(text)
-    } else {
-        String::new()
-    };
+    let code = if path.ends_with(".rs") { code::code_only(text) } else { String::new() };
     let file = File { path, text, code };
     let found = CHECKS.iter().flat_map(|c| c(&file));
-    found
-        .map(|(line, what)| Finding {
-            path: path.into(),
-            line,
-            what,
-        })
-        .collect()
+    found.map(|(line, what)| Finding { path: path.into(), line, what }).collect()
 }
 
 fn no_leftover_macros(file: &File<'_>) -> Found {
@@ -100,21 +83,13 @@ fn no_leftover_macros(file: &File<'_>) -> Found {
 fn ignored_tests_say_why(file: &File<'_>) -> Found {
     let unexplained = |line: &str| {
         line.split_once("#[ignore").is_some_and(|(_, rest)| {
-            let reason = rest
-                .trim_start()
-                .strip_prefix('=')
-                .and_then(|r| r.trim_start().strip_prefix('"'));
+            let reason = rest.trim_start().strip_prefix('=').and_then(|r| r.trim_start().strip_prefix('"'));
             reason.is_none_or(|r| r.starts_with('"'))
         })
     };
     numbered(&file.code)
         .filter(|(_, line)| unexplained(line))
-        .map(|(n, _)| {
-            (
-                n,
-                "an ignored test gives its reason: `#[ignore = \"why\"]`".into(),
-            )
-        })
+        .map(|(n, _)| (n, "an ignored test gives its reason: `#[ignore = \"why\"]`".into()))
         .collect()
 }
 
@@ -128,35 +103,22 @@ fn unsafe_has_its_place(file: &File<'_>) -> Found {
 }
 
 fn files_introduce_themselves(file: &File<'_>) -> Found {
-    let introduced = file
-        .text
-        .lines()
-        .find(|l| !l.trim().is_empty())
-        .is_some_and(|l| l.starts_with("//!"));
+    let introduced = file.text.lines().find(|l| !l.trim().is_empty()).is_some_and(|l| l.starts_with("//!"));
     if introduced || !file.path.ends_with(".rs") {
         return Found::new();
     }
-    vec![(
-        1,
-        "a source file begins with a `//!` line that says what it is".into(),
-    )]
+    vec![(1, "a source file begins with a `//!` line that says what it is".into())]
 }
 
 fn plain_text(file: &File<'_>) -> Found {
     let mut found = Found::new();
     for (n, line) in numbered(file.text) {
         for folder in MACHINE_FOLDERS.iter().filter(|f| names_folder(line, f)) {
-            found.push((
-                n,
-                format!("{folder} is a folder of one machine: use a relative path"),
-            ));
+            found.push((n, format!("{folder} is a folder of one machine: use a relative path")));
         }
     }
     if !file.text.is_empty() && !file.text.ends_with('\n') {
-        found.push((
-            file.text.lines().count(),
-            "the last line has no line break".into(),
-        ));
+        found.push((file.text.lines().count(), "the last line has no line break".into()));
     }
     found
 }
@@ -164,8 +126,7 @@ fn plain_text(file: &File<'_>) -> Found {
 /// Whether the line holds the absolute path, not a relative one that ends alike.
 fn names_folder(line: &str, folder: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '~' | '*' | '}');
-    line.match_indices(folder)
-        .any(|(at, _)| !line[..at].ends_with(inside))
+    line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(inside))
 }
 
 /// Numbers of the lines that hold the word as a word.
@@ -177,9 +138,7 @@ fn lines_with(code: &str, word: &'static str) -> impl Iterator<Item = usize> {
             !(line[..at].ends_with(ident) || word.ends_with(ident) && after.starts_with(ident))
         })
     };
-    numbered(code)
-        .filter(move |(_, line)| whole(line))
-        .map(|(n, _)| n)
+    numbered(code).filter(move |(_, line)| whole(line)).map(|(n, _)| n)
 }
 
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -200,28 +159,19 @@ mod tests {
 
     fn finds_only(rest: &str, line: usize, what: &str) {
         let found = found(rest);
-        assert!(
-            found.len() == 1 && found[0].0 == line && found[0].1.contains(what),
-            "{found:?}"
-        );
+        assert!(found.len() == 1 && found[0].0 == line && found[0].1.contains(what), "{found:?}");
     }
 
     #[test]
     fn a_finished_file_passes() {
-        assert_eq!(
-            found("#[ignore = \"needs a device\"]\nfn f<'a>(x: &'a str) {}\n"),
-            []
-        );
+        assert_eq!(found("#[ignore = \"needs a device\"]\nfn f<'a>(x: &'a str) {}\n"), []);
     }
 
     #[test]
     fn leftover_macros_are_found_in_code_and_only_there() {
         finds_only("fn f() {\n    todo!()\n}\n", 2, "`todo!`");
         finds_only("fn f() { g(dbg!(1)) }\n", 1, "`dbg!`");
-        assert_eq!(
-            found("// todo!(later)\nconst S: &str = \"dbg!(x)\";\nmy_todo!();\n"),
-            []
-        );
+        assert_eq!(found("// todo!(later)\nconst S: &str = \"dbg!(x)\";\nmy_todo!();\n"), []);
     }
 
     #[test]
@@ -245,10 +195,7 @@ mod tests {
     fn a_source_file_without_an_introduction_is_found() {
         for text in ["fn f() {}\n", "// A file.\n", "", "\nuse std::fmt;\n//! Late.\n"] {
             let findings = inspect("ci/src/x.rs", text);
-            assert!(
-                findings.len() == 1 && findings[0].what.contains("begins with"),
-                "{findings:?}"
-            );
+            assert!(findings.len() == 1 && findings[0].what.contains("begins with"), "{findings:?}");
         }
         assert_eq!(inspect("README.md", "Wavetank\n"), []);
     }
@@ -259,10 +206,7 @@ mod tests {
             finds_only(&format!("// see {folder}notes\n"), 1, "of one machine");
             let findings = inspect("a.toml", &format!("x = \"\"\nfile = \"{folder}x\"\n"));
             assert!(findings.len() == 1 && findings[0].line == 2, "{findings:?}");
-            assert_eq!(
-                inspect("a.md", &format!("see engine{folder}x and ..{folder}y\n")),
-                []
-            );
+            assert_eq!(inspect("a.md", &format!("see engine{folder}x and ..{folder}y\n")), []);
         }
     }
 
@@ -275,11 +219,7 @@ mod tests {
 
     #[test]
     fn a_finding_reads_as_file_line_and_what() {
-        let finding = Finding {
-            path: "a.rs".into(),
-            line: 3,
-            what: "odd".into(),
-        };
+        let finding = Finding { path: "a.rs".into(), line: 3, what: "odd".into() };
         assert_eq!(finding.to_string(), "a.rs:3: odd");
     }
 }

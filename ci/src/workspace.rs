@@ -19,10 +19,7 @@ impl Workspace {
     pub(crate) fn find() -> Workspace {
         let ci = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = Path::new(&ci).parent().unwrap_or(Path::new(".")).to_path_buf();
-        Workspace {
-            root,
-            cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        }
+        Workspace { root, cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()) }
     }
 
     /// Its root folder.
@@ -32,11 +29,7 @@ impl Workspace {
 
     /// A call of cargo in the root, by the cargo that started this program.
     pub(crate) fn cargo<'a>(&'a self, args: &'a [&'a str]) -> Cargo<'a> {
-        Cargo {
-            workspace: self,
-            args,
-            env: None,
-        }
+        Cargo { workspace: self, args, env: None }
     }
 }
 
@@ -58,15 +51,8 @@ impl Cargo<'_> {
     /// Shows the command and runs it; everything it prints goes to the terminal as it comes.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         println!("    $ {self}");
-        let status = self
-            .command()
-            .status()
-            .map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Failure(format!("`{self}` ended with {status}")))
-        }
+        let status = self.command().status().map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
+        if status.success() { Ok(()) } else { Err(Failure(format!("`{self}` ended with {status}"))) }
     }
 
     /// Shows the command and runs it; what it prints on stdout is returned, with whether it succeeded.
@@ -74,23 +60,15 @@ impl Cargo<'_> {
         println!("    $ {self}");
         let output = self.command().stderr(Stdio::inherit()).output();
         let output = output.map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
-        Ok((
-            output.status.success(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        ))
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
     /// `cargo run` describes this crate in the environment; a step is to see what a person's shell would give it.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.workspace.cargo);
-        command
-            .args(self.args)
-            .current_dir(&self.workspace.root)
-            .envs(self.env);
+        command.args(self.args).current_dir(&self.workspace.root).envs(self.env);
         for (name, _) in std::env::vars_os() {
-            if name
-                .to_str()
-                .is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_"))
+            if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_"))
             {
                 command.env_remove(name);
             }
@@ -115,13 +93,8 @@ mod tests {
     #[test]
     fn a_call_reads_as_a_person_would_type_it() {
         let workspace = Workspace::find();
-        let call = workspace
-            .cargo(&["doc", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(
-            call.to_string(),
-            "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps"
-        );
+        let call = workspace.cargo(&["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(call.to_string(), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
     }
 
     #[test]

@@ -16,40 +16,21 @@ fn ci(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
     fs::write(root.path().join("workloads/a.toml"), "seed = 1\n").expect("a workload");
     let output = Command::new(env!("CARGO_BIN_EXE_wavetank-ci"))
         .args(args)
-        .env(
-            "CARGO",
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-cargo.sh"),
-        )
+        .env("CARGO", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-cargo.sh"))
         .env("CARGO_MANIFEST_DIR", root.path().join("ci"))
         .envs(env.iter().copied())
         .current_dir(root.path().join("workloads"))
         .output();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output.expect("the program starts");
-    let place = root
-        .path()
-        .canonicalize()
-        .expect("the root")
-        .display()
-        .to_string();
+    let Output { status, stdout, stderr } = output.expect("the program starts");
+    let place = root.path().canonicalize().expect("the root").display().to_string();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(&place, "ROOT");
     (status.code(), text(stdout), text(stderr))
 }
 
 /// The line of the summary about a step, as words.
 fn result<'a>(stdout: &'a str, step: &str) -> Vec<&'a str> {
-    let line = stdout
-        .lines()
-        .rev()
-        .find(|l| l.split_whitespace().next() == Some(step) && !l.contains(':'));
-    line.expect("the summary names the step")
-        .split_whitespace()
-        .skip(1)
-        .take(1)
-        .collect()
+    let line = stdout.lines().rev().find(|l| l.split_whitespace().next() == Some(step) && !l.contains(':'));
+    line.expect("the summary names the step").split_whitespace().skip(1).take(1).collect()
 }
 
 #[test]
@@ -67,37 +48,19 @@ fn a_good_tree_passes_every_step_and_the_tests_own_output_is_passed_through() {
 fn every_call_of_cargo_is_made_in_the_root() {
     let (_, _, stderr) = ci(&["test"], &[]);
     assert!(stderr.lines().count() >= 10, "{stderr}");
-    assert!(
-        stderr.lines().all(|l| l.starts_with("fake cargo in ROOT: ")),
-        "{stderr}"
-    );
+    assert!(stderr.lines().all(|l| l.starts_with("fake cargo in ROOT: ")), "{stderr}");
 }
 
 #[test]
 fn a_failing_step_is_named_with_its_command_and_the_others_still_run() {
-    for (subcommand, step) in [
-        ("fmt", "fmt"),
-        ("clippy", "clippy"),
-        ("test", "unit"),
-        ("doc", "docs"),
-    ] {
+    for (subcommand, step) in [("fmt", "fmt"), ("clippy", "clippy"), ("test", "unit"), ("doc", "docs")] {
         let (code, stdout, stderr) = ci(&["test"], &[("FAKE_FAIL", subcommand)]);
         assert_eq!(code, Some(1), "{stdout}");
-        assert!(
-            stderr.contains(&format!("{subcommand} fails")),
-            "its output is hidden: {stderr}"
-        );
+        assert!(stderr.contains(&format!("{subcommand} fails")), "its output is hidden: {stderr}");
         for s in STEPS {
-            assert_eq!(
-                result(&stdout, s),
-                [if s == step { "FAILED" } else { "ok" }],
-                "{stdout}"
-            );
+            assert_eq!(result(&stdout, s), [if s == step { "FAILED" } else { "ok" }], "{stdout}");
         }
-        assert!(
-            stdout.contains(&format!("repeat it with: cargo ci {step}\n")),
-            "{stdout}"
-        );
+        assert!(stdout.contains(&format!("repeat it with: cargo ci {step}\n")), "{stdout}");
     }
 }
 
@@ -107,10 +70,7 @@ fn what_needs_a_build_is_not_run_and_not_called_green_when_the_build_fails() {
     assert_eq!(code, Some(1), "{stdout}");
     assert_eq!(result(&stdout, "build"), ["FAILED"]);
     for step in ["unit", "docs", "determinism"] {
-        assert!(
-            stdout.contains(&format!("{step} was not run: it needs build")),
-            "{stdout}"
-        );
+        assert!(stdout.contains(&format!("{step} was not run: it needs build")), "{stdout}");
     }
     assert_eq!(result(&stdout, "tidy"), ["ok"]);
 }
@@ -127,10 +87,7 @@ fn debug_and_release_that_differ_fail_with_both_values() {
 fn a_replay_that_finds_something_wrong_fails_and_shows_what_it_printed() {
     let (code, stdout, _) = ci(&["determinism"], &[("FAKE_OK", "false")]);
     assert_eq!(code, Some(1), "{stdout}");
-    assert!(
-        stdout.contains("found something wrong") && stdout.contains("\"ok\": false"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("found something wrong") && stdout.contains("\"ok\": false"), "{stdout}");
 }
 
 #[test]

@@ -45,16 +45,12 @@ impl Deadlines {
 
     /// Room for slots 0 to `slots - 1`: until a higher one is used, nothing is allocated.
     pub fn with_capacity(slots: usize) -> Deadlines {
-        Deadlines {
-            heap: Vec::with_capacity(slots),
-            positions: Vec::with_capacity(slots),
-        }
+        Deadlines { heap: Vec::with_capacity(slots), positions: Vec::with_capacity(slots) }
     }
 
-    /// Makes room for `more` deadlines on top of those that are set, in slots numbered closely.
-    pub fn reserve(&mut self, more: usize) {
-        self.heap.reserve(more);
-        let slots = self.heap.len() + more;
+    /// Makes room for slots 0 to `slots - 1`, as [`with_capacity`](Self::with_capacity) does.
+    pub fn reserve(&mut self, slots: usize) {
+        self.heap.reserve(slots.saturating_sub(self.heap.len()));
         self.positions.reserve(slots.saturating_sub(self.positions.len()));
     }
 
@@ -235,11 +231,7 @@ mod tests {
         let mut deadlines = Deadlines::new();
         deadlines.set(1, Instant::FAR);
         assert!(deadlines.is_empty());
-        assert_eq!(
-            deadlines.bytes_in_use(),
-            0,
-            "a slot without a deadline costs nothing"
-        );
+        assert_eq!(deadlines.bytes_in_use(), 0, "a slot without a deadline costs nothing");
         deadlines.set(1, Instant(5));
         deadlines.set(1, Instant::FAR);
         assert_eq!((deadlines.first(), deadlines.get(1)), (None, None));

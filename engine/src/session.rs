@@ -6,10 +6,8 @@
 //!
 //! * `table`: the sessions, by key and by deadline.
 //! * `holding`: what sessions hold, in one slab threaded with lists: a session that holds nothing pays nothing.
-//! * `slab`: keys that are never valid twice.
 
 mod holding;
-mod slab;
 mod table;
 
 pub use holding::{Holding, HoldingId, HoldingKind, Holdings};

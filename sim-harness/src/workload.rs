@@ -161,18 +161,21 @@ impl Workload {
 
     /// Defaults must fit too: 32 operations of 1 GiB in flight do not.
     fn check_recording_fits(&self, recording: &Recording) -> Result<(), WorkloadError> {
-        let needed = self.memory_bytes();
-        if needed <= limits::MAX_MEMORY_BYTES {
+        let (needed, limit) = (units::Bytes(self.memory_bytes()), units::Bytes(limits::MAX_MEMORY_BYTES));
+        if needed <= limit {
             return Ok(());
         }
-        let line = recording.ops.iter().max_by_key(|op| op.len).map_or(1, |op| op.line);
-        let (needed, limit) = (units::Bytes(needed), units::Bytes(limits::MAX_MEMORY_BYTES));
         let in_flight = self.load.concurrency;
         let problem = format!(
             "{in_flight} operations like this in flight, and all files, need {needed}; the limit is {limit}, so \
              write a workload with [source] and a smaller load.concurrency"
         );
-        Err(WorkloadError::invalid(&self.path, line, "length", problem))
+        Err(match recording.ops.iter().max_by_key(|op| op.len) {
+            Some(largest) if largest.line > 0 => {
+                WorkloadError::invalid(&self.path, largest.line, "length", problem)
+            }
+            _ => WorkloadError::recording(&self.path, problem),
+        })
     }
 
     /// A SeaweedFS volume under default settings. Its needles are still to be brought.
@@ -196,10 +199,15 @@ impl Workload {
     /// Gives a volume workload the contents of its volume: one file, and a read for each needle.
     ///
     /// # Errors
-    /// [`WorkloadError::Invalid`] when a needle is outside the volume or all of it needs too much memory.
+    /// [`WorkloadError::Recording`] when a needle is outside the volume or all of it needs too much memory.
     pub fn bring_volume(&mut self, recording: Recording) -> Result<(), WorkloadError> {
         let Source::Volume { path, needles } = &mut self.source else {
-            return Err(WorkloadError::invalid(&self.path, 1, "volume", "this workload has no volume to bring"));
+            return Err(WorkloadError::invalid(
+                &self.path,
+                1,
+                "volume",
+                "this workload has no volume to bring",
+            ));
         };
         recording.check(path)?;
         self.regions = recording.regions();

@@ -92,22 +92,14 @@ struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
     fn take(&mut self, part: BodyPart, need_bytes: usize) -> Result<&'a [u8], BodyFault> {
-        let fault = BodyFault {
-            part,
-            need_bytes,
-            have_bytes: self.0.len(),
-        };
+        let fault = BodyFault { part, need_bytes, have_bytes: self.0.len() };
         let (taken, rest) = self.0.split_at_checked(need_bytes).ok_or(fault)?;
         self.0 = rest;
         Ok(taken)
     }
 
     fn take_array<const N: usize>(&mut self, part: BodyPart) -> Result<[u8; N], BodyFault> {
-        let fault = BodyFault {
-            part,
-            need_bytes: N,
-            have_bytes: self.0.len(),
-        };
+        let fault = BodyFault { part, need_bytes: N, have_bytes: self.0.len() };
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(fault)?;
         self.0 = rest;
         Ok(*taken)
@@ -122,10 +114,7 @@ impl<'a> Parts<'a> {
 impl<'a> Body<'a> {
     pub(crate) fn parse(body: &'a [u8], version: Version) -> Result<Self, BodyFault> {
         match version {
-            Version::V1 => Ok(Self {
-                data: body,
-                ..Self::default()
-            }),
+            Version::V1 => Ok(Self { data: body, ..Self::default() }),
             // No body, no flags: an empty needle or a deletion record.
             Version::V2 | Version::V3 if body.is_empty() => Ok(Self::default()),
             Version::V2 | Version::V3 => Self::parse_parts(body),
@@ -135,17 +124,12 @@ impl<'a> Body<'a> {
     fn parse_parts(body: &'a [u8]) -> Result<Self, BodyFault> {
         let mut parts = Parts(body);
         let data_size = parts.take(BodyPart::DataSize, 4)?;
-        let need_bytes = u32_at(data_size, 0)
-            .and_then(|size| usize::try_from(size).ok())
-            .unwrap_or(usize::MAX);
+        let need_bytes =
+            u32_at(data_size, 0).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
         let data = parts.take(BodyPart::Data, need_bytes)?;
         let [flags] = parts.take_array(BodyPart::Flags)?;
         let flags = Flags(flags);
-        let mut found = Self {
-            data,
-            flags,
-            ..Self::default()
-        };
+        let mut found = Self { data, flags, ..Self::default() };
         if flags.has(Flags::NAME) {
             found.name = Some(parts.take_short(BodyPart::Name)?);
         }
@@ -166,11 +150,7 @@ impl<'a> Body<'a> {
         }
         // Metadata has no checksum: that it fills the body exactly is the only sign that its lengths are intact.
         if !parts.0.is_empty() && !flags.has(Flags::UNKNOWN) {
-            return Err(BodyFault {
-                part: BodyPart::End,
-                need_bytes: 0,
-                have_bytes: parts.0.len(),
-            });
+            return Err(BodyFault { part: BodyPart::End, need_bytes: 0, have_bytes: parts.0.len() });
         }
         Ok(found)
     }

@@ -105,11 +105,7 @@ impl LogEntry {
             OffsetWidth::Five => (u64::from(u8_at(bytes, 12)?), 13),
         };
         let offset_bytes = ((high << 32) | low) * 8;
-        Some(Self {
-            id,
-            offset_bytes,
-            size: i32_at(bytes, size_at)?,
-        })
+        Some(Self { id, offset_bytes, size: i32_at(bytes, size_at)? })
     }
 
     /// Appends the entry; the offset must be a multiple of 8 below the width's limit.
@@ -135,14 +131,7 @@ mod tests {
     fn a_five_byte_offset_has_its_high_bits_last() {
         let bytes = [0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 2, 0, 0, 0, 3];
         let entry = LogEntry::parse(&bytes, OffsetWidth::Five).unwrap();
-        assert_eq!(
-            entry,
-            LogEntry {
-                id: NeedleId(9),
-                offset_bytes: ((2 << 32) | 1) * 8,
-                size: 3
-            }
-        );
+        assert_eq!(entry, LogEntry { id: NeedleId(9), offset_bytes: ((2 << 32) | 1) * 8, size: 3 });
     }
 
     #[test]
@@ -155,11 +144,7 @@ mod tests {
 
     #[test]
     fn a_record_that_no_file_could_hold_has_no_range() {
-        let entry = IndexEntry {
-            id: NeedleId(1),
-            offset_bytes: u64::MAX - 8,
-            size_bytes: 0,
-        };
+        let entry = IndexEntry { id: NeedleId(1), offset_bytes: u64::MAX - 8, size_bytes: 0 };
         assert_eq!(entry.record_range(Version::V3), None);
     }
 

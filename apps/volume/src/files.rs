@@ -58,47 +58,25 @@ impl VolumeFiles {
     /// or an entry points outside the `.dat`.
     pub fn open_with(dat_path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, FilesError> {
         let dat_path = dat_path.as_ref().to_path_buf();
-        let idx_path = options
-            .idx_path
-            .clone()
-            .unwrap_or_else(|| dat_path.with_extension("idx"));
+        let idx_path = options.idx_path.clone().unwrap_or_else(|| dat_path.with_extension("idx"));
         let note_path = dat_path.with_extension("note");
         if note_path.exists() {
             return Err(FilesError::UnfinishedCopy { dat_path, note_path });
         }
         let dat = open_file(&dat_path)?;
-        let mut idx = CountingReader {
-            file: open_file(&idx_path)?,
-            len_bytes: 0,
-        };
+        let mut idx = CountingReader { file: open_file(&idx_path)?, len_bytes: 0 };
 
         let superblock = read_superblock(&dat, &dat_path)?;
-        let index = Index::read(&mut idx, options.offset_width).map_err(|fault| FilesError::Io {
-            path: idx_path.clone(),
-            fault,
-        })?;
+        let index = Index::read(&mut idx, options.offset_width)
+            .map_err(|fault| FilesError::Io { path: idx_path.clone(), fault })?;
         // A server appends to the .dat first and to the .idx second. The length is taken after the index was read,
         // so that an append in between cannot look like an entry past the end.
-        let dat_len_bytes = dat
-            .metadata()
-            .map_err(|fault| FilesError::Io {
-                path: dat_path.clone(),
-                fault,
-            })?
-            .len();
-        let volume =
-            Volume::assemble(superblock, index, dat_len_bytes).map_err(|fault| FilesError::Index {
-                dat_path: dat_path.clone(),
-                idx_path: idx_path.clone(),
-                fault,
-            })?;
-        Ok(Self {
-            dat_path,
-            idx_path,
-            dat,
-            idx_len_bytes: idx.len_bytes,
-            volume,
-        })
+        let dat_len_bytes =
+            dat.metadata().map_err(|fault| FilesError::Io { path: dat_path.clone(), fault })?.len();
+        let volume = Volume::assemble(superblock, index, dat_len_bytes).map_err(|fault| {
+            FilesError::Index { dat_path: dat_path.clone(), idx_path: idx_path.clone(), fault }
+        })?;
+        Ok(Self { dat_path, idx_path, dat, idx_len_bytes: idx.len_bytes, volume })
     }
 
     /// Reads one needle into `buffer` (grown as needed, reused between calls) and checks it.
@@ -107,10 +85,7 @@ impl VolumeFiles {
     ///
     /// [`FilesError::Read`] when it is missing, deleted or damaged, [`FilesError::Io`] when the file system fails.
     pub fn read<'b>(&self, id: NeedleId, buffer: &'b mut Vec<u8>) -> Result<Needle<'b>, FilesError> {
-        let refused = |fault| FilesError::Read {
-            dat_path: self.dat_path.clone(),
-            fault,
-        };
+        let refused = |fault| FilesError::Read { dat_path: self.dat_path.clone(), fault };
         let entry = self.volume.entry(id).map_err(refused)?;
         self.read_record(&entry, buffer)?;
         Needle::parse(buffer, self.volume.superblock().version, &entry).map_err(|fault| refused(fault.into()))
@@ -123,32 +98,18 @@ impl VolumeFiles {
     /// [`FilesError::Read`] for an entry (of another volume, say) outside the `.dat`; [`FilesError::Io`] when the
     /// file system fails, the file became shorter, or there is no memory for the record.
     pub fn read_record(&self, entry: &IndexEntry, buffer: &mut Vec<u8>) -> Result<(), FilesError> {
-        let failed = |fault| FilesError::Io {
-            path: self.dat_path.clone(),
-            fault,
-        };
+        let failed = |fault| FilesError::Io { path: self.dat_path.clone(), fault };
         let need_bytes = entry.record_len_bytes(self.volume.superblock().version);
         let left_bytes = self.volume.dat_len_bytes().saturating_sub(entry.offset_bytes);
         if need_bytes > left_bytes {
             let have_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX);
             let (id, offset_bytes) = (entry.id, entry.offset_bytes);
-            let fault = NeedleError::CutOff {
-                id,
-                offset_bytes,
-                need_bytes,
-                have_bytes,
-            }
-            .into();
-            return Err(FilesError::Read {
-                dat_path: self.dat_path.clone(),
-                fault,
-            });
+            let fault = NeedleError::CutOff { id, offset_bytes, need_bytes, have_bytes }.into();
+            return Err(FilesError::Read { dat_path: self.dat_path.clone(), fault });
         }
         let len = usize::try_from(need_bytes).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
         let missing_len = len.saturating_sub(buffer.len());
-        buffer
-            .try_reserve(missing_len)
-            .map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
+        buffer.try_reserve(missing_len).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
         buffer.resize(len, 0);
         self.dat.read_exact_at(buffer, entry.offset_bytes).map_err(failed)
     }
@@ -162,10 +123,7 @@ impl VolumeFiles {
     ///
     /// Source of the rule: `weed/storage/volume_vacuum.go` (renames new files into place, revision plus one).
     pub fn freshness(&self) -> Result<Freshness, FilesError> {
-        let failed = |path: &Path, fault| FilesError::Io {
-            path: path.to_path_buf(),
-            fault,
-        };
+        let failed = |path: &Path, fault| FilesError::Io { path: path.to_path_buf(), fault };
         let stat = |path: &Path| match fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -174,10 +132,7 @@ impl VolumeFiles {
         let (Some(dat_now), Some(idx_now)) = (stat(&self.dat_path)?, stat(&self.idx_path)?) else {
             return Ok(Freshness::Replaced);
         };
-        let dat_then = self
-            .dat
-            .metadata()
-            .map_err(|fault| failed(&self.dat_path, fault))?;
+        let dat_then = self.dat.metadata().map_err(|fault| failed(&self.dat_path, fault))?;
         let same_file = (dat_then.dev(), dat_then.ino()) == (dat_now.dev(), dat_now.ino());
         let shrunk = dat_now.len() < self.volume.dat_len_bytes() || idx_now.len() < self.idx_len_bytes;
         if !same_file || shrunk {
@@ -188,11 +143,7 @@ impl VolumeFiles {
             Err(error @ FilesError::Io { .. }) => return Err(error),
             _ => return Ok(Freshness::Replaced),
         }
-        if idx_now.len() > self.idx_len_bytes {
-            Ok(Freshness::Grown)
-        } else {
-            Ok(Freshness::Current)
-        }
+        if idx_now.len() > self.idx_len_bytes { Ok(Freshness::Grown) } else { Ok(Freshness::Current) }
     }
 
     /// Superblock and index.
@@ -228,15 +179,10 @@ impl Read for CountingReader {
 }
 
 fn open_file(path: &Path) -> Result<File, FilesError> {
-    let failed = |fault| FilesError::Io {
-        path: path.to_path_buf(),
-        fault,
-    };
+    let failed = |fault| FilesError::Io { path: path.to_path_buf(), fault };
     // Asked before opening: to open a pipe would wait for its other end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(FilesError::NotAFile {
-            path: path.to_path_buf(),
-        });
+        return Err(FilesError::NotAFile { path: path.to_path_buf() });
     }
     File::open(path).map_err(failed)
 }
@@ -249,32 +195,21 @@ fn read_superblock(dat: &File, dat_path: &Path) -> Result<SuperBlock, FilesError
         match SuperBlock::parse(&head) {
             Err(SuperBlockError::TooShort { need_bytes, .. }) if need_bytes > head.len() as u64 => {}
             parsed => {
-                return parsed.map_err(|fault| FilesError::SuperBlock {
-                    dat_path: dat_path.to_path_buf(),
-                    fault,
-                });
+                return parsed
+                    .map_err(|fault| FilesError::SuperBlock { dat_path: dat_path.to_path_buf(), fault });
             }
         }
         match dat.read_at(&mut chunk, head.len() as u64) {
             Ok(0) => {
                 let fault = SuperBlock::parse(&head).err();
                 let need_bytes = SuperBlock::FIXED_LEN_BYTES;
-                let fault = fault.unwrap_or(SuperBlockError::TooShort {
-                    need_bytes,
-                    have_bytes: head.len(),
-                });
-                return Err(FilesError::SuperBlock {
-                    dat_path: dat_path.to_path_buf(),
-                    fault,
-                });
+                let fault = fault.unwrap_or(SuperBlockError::TooShort { need_bytes, have_bytes: head.len() });
+                return Err(FilesError::SuperBlock { dat_path: dat_path.to_path_buf(), fault });
             }
             Ok(count) => head.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(fault) => {
-                return Err(FilesError::Io {
-                    path: dat_path.to_path_buf(),
-                    fault,
-                });
+                return Err(FilesError::Io { path: dat_path.to_path_buf(), fault });
             }
         }
     }

@@ -41,12 +41,8 @@ impl Index {
     /// Folds a whole `.idx`. Any bytes are an index: what they point at is [`Self::check_against`]'s business.
     #[must_use]
     pub fn parse(idx: &[u8], width: OffsetWidth) -> Self {
-        let mut index = Self {
-            width,
-            live: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-            counts: IndexCounts::default(),
-        };
+        let mut index =
+            Self { width, live: BTreeMap::new(), deleted: BTreeSet::new(), counts: IndexCounts::default() };
         index.fold(idx);
         index
     }
@@ -84,19 +80,9 @@ impl Index {
         for log in entries.filter_map(|bytes| LogEntry::parse(bytes, self.width)) {
             match u32::try_from(log.size) {
                 Ok(size_bytes) if log.offset_bytes != 0 => {
-                    let entry = IndexEntry {
-                        id: log.id,
-                        offset_bytes: log.offset_bytes,
-                        size_bytes,
-                    };
+                    let entry = IndexEntry { id: log.id, offset_bytes: log.offset_bytes, size_bytes };
                     self.deleted.remove(&log.id);
-                    self.live.insert(
-                        log.id,
-                        Listed {
-                            entry,
-                            entry_number: self.counts.entries,
-                        },
-                    );
+                    self.live.insert(log.id, Listed { entry, entry_number: self.counts.entries });
                 }
                 _ => {
                     self.counts.tombstones += 1;
@@ -128,9 +114,7 @@ impl Index {
                     first_record_bytes,
                 });
             }
-            let end_bytes = entry
-                .record_range(superblock.version)
-                .map_or(u64::MAX, |range| range.end);
+            let end_bytes = entry.record_range(superblock.version).map_or(u64::MAX, |range| range.end);
             if end_bytes > dat_len_bytes {
                 return Err(IndexError::PastEnd {
                     entry_number,

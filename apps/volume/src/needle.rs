@@ -43,34 +43,16 @@ impl<'a> Needle<'a> {
     /// [`NeedleError`], naming needle and offset. Id and size are looked at before anything else, so that a record
     /// moved by a vacuum is told apart from a damaged one.
     pub fn parse(record: &'a [u8], version: Version, expected: &IndexEntry) -> Result<Self, NeedleError> {
-        let IndexEntry {
-            id,
-            offset_bytes,
-            size_bytes,
-        } = *expected;
+        let IndexEntry { id, offset_bytes, size_bytes } = *expected;
         let have_bytes = record.len();
-        let cut_off = |need_bytes| NeedleError::CutOff {
-            id,
-            offset_bytes,
-            need_bytes,
-            have_bytes,
-        };
+        let cut_off = |need_bytes| NeedleError::CutOff { id, offset_bytes, need_bytes, have_bytes };
         let header = RecordHeader::parse(record).ok_or(cut_off(RecordHeader::LEN_BYTES as u64))?;
         if header.id != id {
-            return Err(NeedleError::IdMismatch {
-                expected: id,
-                found: header.id,
-                offset_bytes,
-            });
+            return Err(NeedleError::IdMismatch { expected: id, found: header.id, offset_bytes });
         }
         if u32::try_from(header.size) != Ok(size_bytes) {
             let found = header.size;
-            return Err(NeedleError::SizeMismatch {
-                id,
-                offset_bytes,
-                expected: size_bytes,
-                found,
-            });
+            return Err(NeedleError::SizeMismatch { id, offset_bytes, expected: size_bytes, found });
         }
 
         let tail_at_bytes = RecordHeader::LEN_BYTES as u64 + u64::from(size_bytes);
@@ -83,42 +65,13 @@ impl<'a> Needle<'a> {
             Version::V3 => Some(u64_at(record, tail_at + 4).ok_or(short)?),
         };
 
-        let Body {
-            data,
-            flags,
-            name,
-            mime,
-            last_modified_s,
-            ttl,
-            pairs,
-        } = Body::parse(body, version).map_err(
-            |BodyFault {
-                 part,
-                 need_bytes,
-                 have_bytes,
-             }| NeedleError::Body {
-                id,
-                offset_bytes,
-                part,
-                need_bytes,
-                have_bytes,
-            },
-        )?;
+        let Body { data, flags, name, mime, last_modified_s, ttl, pairs } =
+            Body::parse(body, version).map_err(|BodyFault { part, need_bytes, have_bytes }| {
+                NeedleError::Body { id, offset_bytes, part, need_bytes, have_bytes }
+            })?;
         let checksum = check_data(expected, data, stored)?;
         let cookie = header.cookie;
-        Ok(Self {
-            id,
-            cookie,
-            data,
-            flags,
-            name,
-            mime,
-            last_modified_s,
-            ttl,
-            pairs,
-            checksum,
-            append_at_ns,
-        })
+        Ok(Self { id, cookie, data, flags, name, mime, last_modified_s, ttl, pairs, checksum, append_at_ns })
     }
 
     /// Whether `cookie` is this needle's. SeaweedFS answers a wrong one as if the needle did not exist.
@@ -127,14 +80,7 @@ impl<'a> Needle<'a> {
     ///
     /// [`CookieMismatch`], which names the cookie that was given and keeps the needle's own to itself.
     pub fn check_cookie(&self, cookie: Cookie) -> Result<(), CookieMismatch> {
-        if self.cookie == cookie {
-            Ok(())
-        } else {
-            Err(CookieMismatch {
-                id: self.id,
-                given: cookie,
-            })
-        }
+        if self.cookie == cookie { Ok(()) } else { Err(CookieMismatch { id: self.id, given: cookie }) }
     }
 
     /// Whether its TTL has run out at `now_unix_ns`. Upstream answers an expired needle as if it did not exist.
@@ -149,9 +95,7 @@ impl<'a> Needle<'a> {
         let (Some(ttl), Some(last_modified_s)) = (self.ttl, self.last_modified_s) else {
             return false;
         };
-        let born_ns = self
-            .append_at_ns
-            .unwrap_or_else(|| last_modified_s.saturating_mul(1_000_000_000));
+        let born_ns = self.append_at_ns.unwrap_or_else(|| last_modified_s.saturating_mul(1_000_000_000));
         let span_ns = u64::from(ttl.minutes()) * 60 * 1_000_000_000;
         span_ns != 0 && now_unix_ns >= born_ns.saturating_add(span_ns)
     }
@@ -171,10 +115,7 @@ fn check_data(expected: &IndexEntry, data: &[u8], stored: u32) -> Result<Checksu
         computed,
         computed_masked: crc32c_masked(computed),
     })?;
-    Ok(Checksum {
-        stored,
-        form: Some(form),
-    })
+    Ok(Checksum { stored, form: Some(form) })
 }
 
 /// Why a record is not the needle the index promised.

@@ -93,21 +93,13 @@ impl<'a> Records<'a> {
     /// Starts at the first record of `dat`, the whole file.
     #[must_use]
     pub fn new(dat: &'a [u8], superblock: &SuperBlock) -> Self {
-        Self {
-            dat,
-            offset_bytes: superblock.first_record_offset_bytes(),
-            version: superblock.version,
-        }
+        Self { dat, offset_bytes: superblock.first_record_offset_bytes(), version: superblock.version }
     }
 
     fn step(&self, rest: &'a [u8]) -> Result<Record<'a>, RecordError> {
         let offset_bytes = self.offset_bytes;
         let have_bytes = rest.len() as u64;
-        let cut_off = |need_bytes| RecordError::CutOff {
-            offset_bytes,
-            need_bytes,
-            have_bytes,
-        };
+        let cut_off = |need_bytes| RecordError::CutOff { offset_bytes, need_bytes, have_bytes };
         let header = RecordHeader::parse(rest).ok_or(cut_off(RecordHeader::LEN_BYTES as u64))?;
         let size_bytes = u32::try_from(header.size).map_err(|_| RecordError::NegativeSize {
             offset_bytes,
@@ -116,16 +108,8 @@ impl<'a> Records<'a> {
         })?;
         let need_bytes = record_length(size_bytes, self.version);
         let bytes = usize::try_from(need_bytes).ok().and_then(|len| rest.get(..len));
-        let entry = IndexEntry {
-            id: header.id,
-            offset_bytes,
-            size_bytes,
-        };
-        Ok(Record {
-            entry,
-            bytes: bytes.ok_or(cut_off(need_bytes))?,
-            version: self.version,
-        })
+        let entry = IndexEntry { id: header.id, offset_bytes, size_bytes };
+        Ok(Record { entry, bytes: bytes.ok_or(cut_off(need_bytes))?, version: self.version })
     }
 }
 
@@ -133,9 +117,7 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = usize::try_from(self.offset_bytes)
-            .ok()
-            .and_then(|at| self.dat.get(at..))?;
+        let rest = usize::try_from(self.offset_bytes).ok().and_then(|at| self.dat.get(at..))?;
         if rest.is_empty() {
             return None;
         }

@@ -60,10 +60,7 @@ impl SuperBlock {
     /// [`SuperBlockError`] when the slice is too short or the version is unknown.
     pub fn parse(dat_head: &[u8]) -> Result<Self, SuperBlockError> {
         let have_bytes = dat_head.len();
-        let short = SuperBlockError::TooShort {
-            need_bytes: Self::FIXED_LEN_BYTES,
-            have_bytes,
-        };
+        let short = SuperBlockError::TooShort { need_bytes: Self::FIXED_LEN_BYTES, have_bytes };
         let Some([version, placement, ttl @ ..]) = dat_head.first_chunk::<4>() else {
             return Err(short);
         };
@@ -80,13 +77,8 @@ impl SuperBlock {
         };
         let need_bytes = superblock.len_bytes();
         // The last byte, not a length comparison, because a slice's length and a file's are different types.
-        let last = usize::try_from(need_bytes - 1)
-            .ok()
-            .and_then(|at| u8_at(dat_head, at));
-        last.map(|_| superblock).ok_or(SuperBlockError::TooShort {
-            need_bytes,
-            have_bytes,
-        })
+        let last = usize::try_from(need_bytes - 1).ok().and_then(|at| u8_at(dat_head, at));
+        last.map(|_| superblock).ok_or(SuperBlockError::TooShort { need_bytes, have_bytes })
     }
 
     /// Length of the superblock with its extra bytes.
@@ -108,16 +100,7 @@ impl SuperBlock {
         let [t0, t1] = self.ttl.bytes();
         let [c0, c1] = self.compaction_revision.to_be_bytes();
         let [e0, e1] = self.extra_len_bytes.to_be_bytes();
-        [
-            self.version.byte(),
-            self.replica_placement.0,
-            t0,
-            t1,
-            c0,
-            c1,
-            e0,
-            e1,
-        ]
+        [self.version.byte(), self.replica_placement.0, t0, t1, c0, c1, e0, e1]
     }
 }
 
@@ -158,14 +141,7 @@ mod tests {
         let superblock = SuperBlock::parse(&PLAIN).unwrap();
         assert_eq!(superblock.version, Version::V3);
         let copies = superblock.replica_placement;
-        assert_eq!(
-            (
-                copies.other_data_centers(),
-                copies.other_racks(),
-                copies.other_nodes()
-            ),
-            (1, 1, 2)
-        );
+        assert_eq!((copies.other_data_centers(), copies.other_racks(), copies.other_nodes()), (1, 1, 2));
         assert_eq!(superblock.ttl.minutes(), 5 * 24 * 60);
         assert_eq!(superblock.compaction_revision, 7);
         assert_eq!(superblock.first_record_offset_bytes(), 8);
@@ -178,17 +154,11 @@ mod tests {
         bytes[7] = 5;
         bytes.extend([9; 5]);
         let superblock = SuperBlock::parse(&bytes).unwrap();
-        assert_eq!(
-            (superblock.len_bytes(), superblock.first_record_offset_bytes()),
-            (13, 16)
-        );
+        assert_eq!((superblock.len_bytes(), superblock.first_record_offset_bytes()), (13, 16));
         bytes.pop();
         assert_eq!(
             SuperBlock::parse(&bytes),
-            Err(SuperBlockError::TooShort {
-                need_bytes: 13,
-                have_bytes: 12
-            })
+            Err(SuperBlockError::TooShort { need_bytes: 13, have_bytes: 12 })
         );
     }
 
@@ -203,10 +173,7 @@ mod tests {
         for length in 0..8 {
             assert_eq!(
                 SuperBlock::parse(&PLAIN[..length]),
-                Err(SuperBlockError::TooShort {
-                    need_bytes: 8,
-                    have_bytes: length
-                })
+                Err(SuperBlockError::TooShort { need_bytes: 8, have_bytes: length })
             );
         }
         for version in [0, 4, 255] {

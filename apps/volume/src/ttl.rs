@@ -51,19 +51,8 @@ mod tests {
     fn each_unit_has_its_length_and_an_unknown_one_has_none() {
         let expected = [0, 1, 60, 1440, 10_080, 43_200, 525_600, 0];
         for (unit_code, minutes) in (0..).zip(expected) {
-            assert_eq!(
-                Ttl::from_bytes([2, unit_code]).minutes(),
-                2 * minutes,
-                "unit {unit_code}"
-            );
+            assert_eq!(Ttl::from_bytes([2, unit_code]).minutes(), 2 * minutes, "unit {unit_code}");
         }
-        assert_eq!(
-            Ttl {
-                count: 255,
-                unit_code: 6
-            }
-            .minutes(),
-            134_028_000
-        );
+        assert_eq!(Ttl { count: 255, unit_code: 6 }.minutes(), 134_028_000);
     }
 }

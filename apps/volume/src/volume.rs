@@ -41,11 +41,7 @@ impl Volume {
         width: OffsetWidth,
     ) -> Result<Self, VolumeError> {
         let superblock = SuperBlock::parse(dat_head)?;
-        Ok(Self::assemble(
-            superblock,
-            Index::parse(idx, width),
-            dat_len_bytes,
-        )?)
+        Ok(Self::assemble(superblock, Index::parse(idx, width), dat_len_bytes)?)
     }
 
     /// Puts together parts that were read one by one.
@@ -55,11 +51,7 @@ impl Volume {
     /// [`IndexError`] when a live entry points outside the `.dat`.
     pub fn assemble(superblock: SuperBlock, index: Index, dat_len_bytes: u64) -> Result<Self, IndexError> {
         index.check_against(&superblock, dat_len_bytes)?;
-        Ok(Self {
-            superblock,
-            index,
-            dat_len_bytes,
-        })
+        Ok(Self { superblock, index, dat_len_bytes })
     }
 
     /// What the index says about `id`.
@@ -93,10 +85,8 @@ impl Volume {
     /// [`ReadError`]; also when `dat` is shorter than the length this volume was parsed with.
     pub fn needle<'d>(&self, dat: &'d [u8], id: NeedleId) -> Result<Needle<'d>, ReadError> {
         let entry = self.entry(id)?;
-        let record = usize::try_from(entry.offset_bytes)
-            .ok()
-            .and_then(|at| dat.get(at..))
-            .unwrap_or_default();
+        let record =
+            usize::try_from(entry.offset_bytes).ok().and_then(|at| dat.get(at..)).unwrap_or_default();
         Ok(Needle::parse(record, self.superblock.version, &entry)?)
     }
 

@@ -122,11 +122,7 @@ impl<'a> NewNeedle<'a> {
             if length as u64 <= limit_bytes {
                 Ok(length)
             } else {
-                Err(WriteError::TooLong {
-                    id,
-                    part,
-                    limit_bytes,
-                })
+                Err(WriteError::TooLong { id, part, limit_bytes })
             }
         };
         // The signed 32-bit size counts the whole body; a mebibyte is more than any metadata takes.
@@ -148,11 +144,7 @@ impl<'a> NewNeedle<'a> {
         }
         if let Some(seconds) = self.last_modified_s {
             let [0, 0, 0, kept @ ..] = seconds.to_be_bytes() else {
-                return Err(WriteError::TooLong {
-                    id,
-                    part: "modification time",
-                    limit_bytes: 5,
-                });
+                return Err(WriteError::TooLong { id, part: "modification time", limit_bytes: 5 });
             };
             body.extend(kept);
         }
@@ -213,11 +205,7 @@ impl VolumeWriter {
         let mut dat = superblock.fixed_bytes().to_vec();
         dat.extend(&options.extra);
         dat.resize(dat.len().next_multiple_of(8), 0);
-        Self {
-            options,
-            dat,
-            idx: Vec::new(),
-        }
+        Self { options, dat, idx: Vec::new() }
     }
 
     /// Appends a needle to both files.
@@ -234,17 +222,8 @@ impl VolumeWriter {
         };
         let offset_bytes = self.append_record(needle, &body, checksum)?;
         let size = body.len() as i32;
-        LogEntry {
-            id: needle.id,
-            offset_bytes,
-            size,
-        }
-        .append_to(&mut self.idx, self.options.offset_width);
-        Ok(IndexEntry {
-            id: needle.id,
-            offset_bytes,
-            size_bytes: body.len() as u32,
-        })
+        LogEntry { id: needle.id, offset_bytes, size }.append_to(&mut self.idx, self.options.offset_width);
+        Ok(IndexEntry { id: needle.id, offset_bytes, size_bytes: body.len() as u32 })
     }
 
     /// Appends a deletion record to the `.dat` and a tombstone to the `.idx`.
@@ -253,17 +232,9 @@ impl VolumeWriter {
     ///
     /// [`WriteError::VolumeFull`].
     pub fn delete(&mut self, id: NeedleId, cookie: Cookie, append_at_ns: u64) -> Result<(), WriteError> {
-        let record = NewNeedle {
-            append_at_ns,
-            ..NewNeedle::new(id, cookie, &[])
-        };
+        let record = NewNeedle { append_at_ns, ..NewNeedle::new(id, cookie, &[]) };
         let offset_bytes = self.append_record(&record, &[], 0)?;
-        LogEntry {
-            id,
-            offset_bytes,
-            size: -1,
-        }
-        .append_to(&mut self.idx, self.options.offset_width);
+        LogEntry { id, offset_bytes, size: -1 }.append_to(&mut self.idx, self.options.offset_width);
         Ok(())
     }
 
@@ -276,17 +247,9 @@ impl VolumeWriter {
         let offset_bytes = self.dat.len() as u64;
         let limit_bytes = self.options.offset_width.limit_bytes();
         if offset_bytes >= limit_bytes {
-            return Err(WriteError::VolumeFull {
-                id: needle.id,
-                limit_bytes,
-            });
+            return Err(WriteError::VolumeFull { id: needle.id, limit_bytes });
         }
-        let header = RecordHeader {
-            cookie: needle.cookie,
-            id: needle.id,
-            size: body.len() as i32,
-        }
-        .bytes();
+        let header = RecordHeader { cookie: needle.cookie, id: needle.id, size: body.len() as i32 }.bytes();
         self.dat.extend(header);
         self.dat.extend(body);
         self.dat.extend(checksum.to_be_bytes());
@@ -297,8 +260,7 @@ impl VolumeWriter {
             Padding::Zero => [0; 8],
             Padding::Scratch => scratch(self.options.version, &header, needle, body),
         };
-        self.dat
-            .extend(&padding[..padding_length(body.len() as u32, self.options.version) as usize]);
+        self.dat.extend(&padding[..padding_length(body.len() as u32, self.options.version) as usize]);
         Ok(offset_bytes)
     }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use wavetank_contract::chance::mix64;
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
 };
@@ -39,9 +40,10 @@ impl MockNic {
     }
 }
 
-/// First PSN of an endpoint: spread over the whole space, so that numbers wrap in ordinary runs too.
-fn first_psn(node: u16, ep: EpId) -> u32 {
-    wavetank_contract::chance::mix64(u64::from(node) << 32 | u64::from(ep.0)) as u32 & psn::MASK
+/// First PSN of one life of an endpoint: spread over the whole space, so that numbers wrap in ordinary runs too.
+fn first_psn(node: u16, ep: EpId, life: u32) -> u32 {
+    let of_ep = mix64(u64::from(node) << 32 | u64::from(ep.0));
+    mix64(of_ep.wrapping_add(u64::from(life))) as u32 & psn::MASK
 }
 
 fn parse_address(bytes: &[u8]) -> Option<Peer> {
@@ -95,10 +97,7 @@ impl Backend for MockNic {
         }
         let reports = &mut self.nic.borrow_mut().reports;
         if reports.cqs.len() as u32 >= self.caps.cq_max {
-            return Err(OpenError::TooMany {
-                what: "completion queues",
-                limit: self.caps.cq_max,
-            });
+            return Err(OpenError::TooMany { what: "completion queues", limit: self.caps.cq_max });
         }
         Ok(reports.open_cq(depth))
     }
@@ -109,28 +108,26 @@ impl Backend for MockNic {
 
     fn address(&self, ep: EpId) -> Option<EndpointAddress> {
         let nic = self.nic.borrow();
-        nic.qp(ep)?;
+        let life = nic.qp(ep)?.life;
         let mut bytes = Vec::with_capacity(14);
         bytes.extend_from_slice(ADDRESS_MAGIC);
         bytes.extend_from_slice(&nic.node.to_le_bytes());
         bytes.extend_from_slice(&(ep.0 + QPN_BASE).to_le_bytes());
-        bytes.extend_from_slice(&first_psn(nic.node, ep).to_le_bytes());
+        bytes.extend_from_slice(&first_psn(nic.node, ep, life).to_le_bytes());
         EndpointAddress::from_bytes(&bytes)
     }
 
     fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError> {
         let len_bytes = peer.as_bytes().len();
-        let peer = parse_address(peer.as_bytes()).ok_or(ConnectError::Malformed {
-            len_bytes,
-            expected: ADDRESS_FORMAT,
-        })?;
+        let peer = parse_address(peer.as_bytes())
+            .ok_or(ConnectError::Malformed { len_bytes, expected: ADDRESS_FORMAT })?;
         let mut nic = self.nic.borrow_mut();
         let node = nic.node;
         let (qp, ..) = nic.parts(ep).ok_or(ConnectError::Unknown(ep))?;
         if !matches!(qp.state, QpState::Reset | QpState::Init) {
             return Err(ConnectError::WrongState { ep, state: qp.state });
         }
-        qp.begin(first_psn(node, ep), peer);
+        qp.begin(first_psn(node, ep, qp.life), peer);
         qp.state = QpState::Rts;
         Ok(())
     }
@@ -145,6 +142,11 @@ impl Backend for MockNic {
             QpState::Reset => {
                 qp.reset();
                 reports.purge(ep);
+            }
+            QpState::Rts => {
+                qp.state = to;
+                // Whoever goes on before the queue was drained no longer waits for it.
+                qp.req.draining = false;
             }
             QpState::Sqd if qp.state != QpState::Sqd => {
                 qp.state = to;
@@ -209,10 +211,6 @@ impl Backend for MockNic {
     }
 
     fn wake(&self) -> Wake {
-        if self.nic.borrow().reports.is_empty() {
-            Wake::Idle
-        } else {
-            Wake::Now
-        }
+        if self.nic.borrow().reports.is_empty() { Wake::Idle } else { Wake::Now }
     }
 }

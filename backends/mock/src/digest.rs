@@ -21,19 +21,13 @@ pub fn digest(bytes: &[u8]) -> u64 {
     }
     let mut out = bytes.len() as u64;
     for lane in 0..LANES {
-        out = (out ^ sums[lane])
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29);
-        out = (out ^ places[lane])
-            .wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
-            .rotate_left(31);
+        out = (out ^ sums[lane]).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        out = (out ^ places[lane]).wrapping_mul(0xc2b2_ae3d_27d4_eb4f).rotate_left(31);
     }
     for chunk in rest.chunks(8) {
         let mut word = [0u8; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        out = (out ^ u64::from_le_bytes(word))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(27);
+        out = (out ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
     }
     mix64(out)
 }

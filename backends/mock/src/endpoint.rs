@@ -30,6 +30,8 @@ pub(crate) struct Qp {
     pub(crate) state: QpState,
     pub(crate) spec: EndpointSpec,
     pub(crate) peer: Option<Peer>,
+    /// How often it was reset. Each life has other PSNs, so that packets of an earlier one are not taken for new.
+    pub(crate) life: u32,
     /// Whether the NIC's transmit scheduler has it in line.
     pub(crate) in_line: bool,
     pub(crate) sq: SendQueue,
@@ -48,6 +50,8 @@ pub(crate) struct Requester {
     /// READs and atomics sent and not answered.
     pub(crate) rd_outstanding: u8,
     pub(crate) retry_left: u8,
+    /// Sending started again because of a hole, and nothing has come of it yet.
+    pub(crate) started_again: bool,
     pub(crate) rnr_left: u8,
     /// Packets sent since the peer was last asked to acknowledge.
     pub(crate) unasked: u32,
@@ -139,11 +143,7 @@ pub(crate) struct SendWqe {
 impl SendWqe {
     /// Request packets it takes: a READ or atomic asks with one.
     pub(crate) fn requests(&self) -> u32 {
-        if self.op.kind().is_read_or_atomic() {
-            1
-        } else {
-            self.psns
-        }
+        if self.op.kind().is_read_or_atomic() { 1 } else { self.psns }
     }
 }
 
@@ -258,11 +258,7 @@ impl SendQueue {
     }
 }
 
-const NO_SGE: Sge = Sge {
-    mr: wavetank_contract::MrId(0),
-    len: 0,
-    offset: 0,
-};
+const NO_SGE: Sge = Sge { mr: wavetank_contract::MrId(0), len: 0, offset: 0 };
 
 /// A posted receive.
 #[derive(Clone, Copy, Debug)]
@@ -288,15 +284,7 @@ impl RecvQueue {
     fn new(depth: u32, caps: &Caps) -> RecvQueue {
         let ring = depth.max(1).next_power_of_two() as usize;
         RecvQueue {
-            wqes: vec![
-                RecvWqe {
-                    id: WorkId(0),
-                    len: 0,
-                    sge_count: 0
-                };
-                ring
-            ]
-            .into(),
+            wqes: vec![RecvWqe { id: WorkId(0), len: 0, sge_count: 0 }; ring].into(),
             sges: vec![NO_SGE; ring * caps.sge_max as usize].into(),
             depth,
             sge_max: caps.sge_max,
@@ -315,10 +303,7 @@ impl RecvQueue {
         (self.taken < self.posted).then(|| {
             let index = self.index(self.taken);
             let start = index * self.sge_max as usize;
-            (
-                self.wqes[index],
-                &self.sges[start..start + usize::from(self.wqes[index].sge_count)],
-            )
+            (self.wqes[index], &self.sges[start..start + usize::from(self.wqes[index].sge_count)])
         })
     }
 
@@ -326,11 +311,7 @@ impl RecvQueue {
         let index = self.index(self.posted);
         let start = index * self.sge_max as usize;
         self.sges[start..start + sges.len()].copy_from_slice(sges);
-        self.wqes[index] = RecvWqe {
-            id,
-            len,
-            sge_count: sges.len() as u8,
-        };
+        self.wqes[index] = RecvWqe { id, len, sge_count: sges.len() as u8 };
         self.posted += 1;
     }
 }
@@ -342,6 +323,7 @@ impl Qp {
             state: QpState::Reset,
             spec: spec.clone(),
             peer: None,
+            life: 0,
             in_line: false,
             sq: SendQueue::new(spec.send_depth, caps),
             rq: RecvQueue::new(spec.recv_depth, caps),
@@ -361,6 +343,7 @@ impl Qp {
     pub(crate) fn reset(&mut self) {
         self.state = QpState::Reset;
         self.peer = None;
+        self.life += 1;
         let (sq, rq) = (&mut self.sq, &mut self.rq);
         (sq.cursor, sq.acked, sq.freed) = (sq.posted, sq.posted, sq.posted);
         (rq.taken, rq.freed) = (rq.posted, rq.posted);
@@ -379,49 +362,31 @@ impl Qp {
         let kind = work.op.kind();
         let pieces = match work.data {
             Data::Pieces(sges) if sges.len() > caps.sge_max as usize => {
-                return Err(PostError::TooManyPieces {
-                    asked: sges.len(),
-                    max: caps.sge_max,
-                });
+                return Err(PostError::TooManyPieces { asked: sges.len(), max: caps.sge_max });
             }
             Data::Pieces(sges) => sges,
             Data::Inline(bytes) if bytes.len() > caps.inline_bytes_max as usize => {
-                return Err(PostError::InlineTooLong {
-                    asked: bytes.len(),
-                    max: caps.inline_bytes_max,
-                });
+                return Err(PostError::InlineTooLong { asked: bytes.len(), max: caps.inline_bytes_max });
             }
             Data::Inline(_) if kind.fills_local() => return Err(PostError::InlineNotSending),
             Data::Inline(_) => &[],
         };
         let asked_bytes = work.data.len_bytes();
         if asked_bytes > u64::from(caps.message_bytes_max) {
-            return Err(PostError::MessageTooLong {
-                asked_bytes,
-                max_bytes: caps.message_bytes_max,
-            });
+            return Err(PostError::MessageTooLong { asked_bytes, max_bytes: caps.message_bytes_max });
         }
         let len = asked_bytes as u32;
         if kind.is_atomic() && (pieces.len() != 1 || len != 8) {
-            return Err(PostError::AtomicShape {
-                pieces: pieces.len(),
-                len_bytes: asked_bytes,
-            });
+            return Err(PostError::AtomicShape { pieces: pieces.len(), len_bytes: asked_bytes });
         }
         if kind == OpKind::Recv {
             return self.post_recv(work.id, pieces, len, reports);
         }
         if !self.state.accepts_sends() {
-            return Err(PostError::WrongState {
-                ep: self.ep,
-                state: self.state,
-            });
+            return Err(PostError::WrongState { ep: self.ep, state: self.state });
         }
         if self.sq.posted - self.sq.freed >= u64::from(self.sq.depth) {
-            return Err(PostError::QueueFull {
-                ep: self.ep,
-                depth: self.sq.depth,
-            });
+            return Err(PostError::QueueFull { ep: self.ep, depth: self.sq.depth });
         }
         self.sq.post(work, len);
         if self.state == QpState::Err {
@@ -438,16 +403,10 @@ impl Qp {
         reports: &mut Reports,
     ) -> Result<(), PostError> {
         if !self.state.accepts_receives() {
-            return Err(PostError::WrongState {
-                ep: self.ep,
-                state: self.state,
-            });
+            return Err(PostError::WrongState { ep: self.ep, state: self.state });
         }
         if self.rq.posted - self.rq.freed >= u64::from(self.rq.depth) {
-            return Err(PostError::QueueFull {
-                ep: self.ep,
-                depth: self.rq.depth,
-            });
+            return Err(PostError::QueueFull { ep: self.ep, depth: self.rq.depth });
         }
         self.rq.post(id, pieces, len);
         if self.state == QpState::Err {
@@ -474,14 +433,7 @@ impl Qp {
                 },
                 _ => self.failure(wqe.id, status),
             };
-            reports.complete(
-                self.spec.send_cq,
-                Entry {
-                    completion,
-                    side: Side::Send,
-                    seq,
-                },
-            );
+            reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
         }
         self.sq.acked += 1;
     }
@@ -498,39 +450,16 @@ impl Qp {
         let seq = self.rq.taken;
         let id = self.rq.wqes[self.rq.index(seq)].id;
         let completion = match status {
-            Status::Success => Completion {
-                id,
-                ep: self.ep,
-                status,
-                vendor: 0,
-                kind,
-                len,
-                imm,
-            },
+            Status::Success => Completion { id, ep: self.ep, status, vendor: 0, kind, len, imm },
             _ => self.failure(id, status),
         };
-        reports.complete(
-            self.spec.recv_cq,
-            Entry {
-                completion,
-                side: Side::Recv,
-                seq,
-            },
-        );
+        reports.complete(self.spec.recv_cq, Entry { completion, side: Side::Recv, seq });
         self.rq.taken += 1;
     }
 
     fn failure(&self, id: WorkId, status: Status) -> Completion {
         let vendor = 0x100 + status as u32;
-        Completion {
-            id,
-            ep: self.ep,
-            status,
-            vendor,
-            kind: OpKind::Recv,
-            len: POISON,
-            imm: Some(POISON),
-        }
+        Completion { id, ep: self.ep, status, vendor, kind: OpKind::Recv, len: POISON, imm: Some(POISON) }
     }
 
     /// Moves to ERR and flushes everything outstanding, in order: sends, then receives.
@@ -558,7 +487,9 @@ impl Qp {
 
     /// Tells the host once the send queue has drained, if it asked.
     pub(crate) fn check_drained(&mut self, reports: &mut Reports) {
-        if self.req.draining && self.sq.acked == self.sq.cursor {
+        let sq = &self.sq;
+        let idle = sq.acked == sq.cursor && (sq.cursor == sq.posted || !sq.wqe(sq.cursor).numbered);
+        if self.req.draining && idle {
             self.req.draining = false;
             reports.event(AsyncEvent::SqDrained(self.ep));
         }
@@ -572,6 +503,7 @@ impl Requester {
             una: psn,
             rd_outstanding: 0,
             retry_left: spec.retry_cnt,
+            started_again: false,
             rnr_left: spec.rnr_retry,
             unasked: 0,
             ack_deadline: Instant::FAR,

@@ -96,23 +96,14 @@ impl Fabric {
     /// # Panics
     /// Beyond [`NODES_MAX`]: whoever reads a number of nodes from a file checks it first.
     pub fn add_node(&mut self) -> MockNic {
-        assert!(
-            self.nics.len() < NODES_MAX,
-            "a fabric has at most {NODES_MAX} nodes"
-        );
-        let nic = Nic::new(
-            self.nics.len() as u16,
-            caps(&self.profile),
-            Rc::clone(&self.shared),
-        );
+        assert!(self.nics.len() < NODES_MAX, "a fabric has at most {NODES_MAX} nodes");
+        let nic = Nic::new(self.nics.len() as u16, caps(&self.profile), Rc::clone(&self.shared));
         let nic = Rc::new(RefCell::new(nic));
         self.nics.push(Rc::clone(&nic));
         self.ports.push(Port::default());
         self.links.push(Vec::new());
         let nodes = self.nics.len();
-        self.links
-            .iter_mut()
-            .for_each(|row| row.resize_with(nodes, Link::default));
+        self.links.iter_mut().for_each(|row| row.resize_with(nodes, Link::default));
         MockNic::new(nic)
     }
 
@@ -174,23 +165,30 @@ impl Fabric {
     /// # Panics
     /// When that would skip an event or turn time back.
     pub fn advance_to(&mut self, at: Instant) {
-        assert!(
-            at >= self.now(),
-            "time runs forward: {at} is before {}",
-            self.now()
-        );
-        assert!(
-            self.agenda.next_at().is_none_or(|next| at <= next),
-            "an event before {at} would be skipped"
-        );
+        assert!(at >= self.now(), "time runs forward: {at} is before {}", self.now());
+        assert!(self.agenda.next_at().is_none_or(|next| at <= next), "an event before {at} would be skipped");
         self.shared.now.set(at);
     }
 
-    /// Handles the next event. `None` when nothing is scheduled.
+    /// Handles events up to the next one worth telling. `None` when nothing is scheduled any more.
+    ///
+    /// What only moves a packet on or finds a deadline moved is not told: time may pass well beyond
+    /// [`next_at`](Self::next_at). Whoever has plans of their own for a later time uses
+    /// [`step_until`](Self::step_until).
     #[inline]
     pub fn step<C: Choices + ?Sized>(&mut self, choices: &mut C) -> Option<Step> {
+        self.step_until(Instant::FAR, choices)
+    }
+
+    /// Handles events up to the next one worth telling, none later than `limit`. `None` when there is none up to
+    /// then; [`advance_to`](Self::advance_to) may then go to `limit`.
+    #[inline]
+    pub fn step_until<C: Choices + ?Sized>(&mut self, limit: Instant, choices: &mut C) -> Option<Step> {
         loop {
             self.attend(choices);
+            if self.agenda.next_at()? > limit {
+                return None;
+            }
             let (at, event) = self.agenda.pop()?;
             self.shared.now.set(at);
             let step = match event {
@@ -254,8 +252,7 @@ impl Fabric {
         }
         if nic.has_line() && !port.waiting {
             port.waiting = true;
-            self.agenda
-                .push(port.sends_free - FETCH_AHEAD_NS, Event::PortFree { node });
+            self.agenda.push(port.sends_free - FETCH_AHEAD_NS, Event::PortFree { node });
         }
     }
 
@@ -287,11 +284,7 @@ impl Fabric {
                 StepKind::Unclaimed(opcode)
             }
         };
-        let syndrome = if opcode == Opcode::Acknowledge {
-            packet.syndrome.wire()
-        } else {
-            0
-        };
+        let syndrome = if opcode == Opcode::Acknowledge { packet.syndrome.wire() } else { 0 };
         let step = Step {
             at,
             node: to,
@@ -314,23 +307,12 @@ impl Fabric {
         choices: &mut C,
     ) -> Option<Step> {
         let mut slack = |bound| choices.choose(Site::TimeoutSlack, bound);
-        let outcome = self.nics[node as usize]
-            .borrow_mut()
-            .timer(EpId(ep), at, &mut slack);
+        let outcome = self.nics[node as usize].borrow_mut().timer(EpId(ep), at, &mut slack);
         let kind = match outcome {
             TimerOutcome::Stale => return None,
             TimerOutcome::TimedOut => StepKind::TimedOut,
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
         };
-        Some(Step {
-            at,
-            node,
-            kind,
-            qpn: ep + QPN_BASE,
-            psn: 0,
-            len: 0,
-            digest: 0,
-            syndrome: 0,
-        })
+        Some(Step { at, node, kind, qpn: ep + QPN_BASE, psn: 0, len: 0, digest: 0, syndrome: 0 })
     }
 }

@@ -12,6 +12,12 @@ pub const SCRIBBLE: u64 = 0xdead_5c21_bb1e_dead;
 const KEY_MAGIC: &[u8; 4] = b"WTK1";
 const KEY_FORMAT: &str = "24 bytes that begin with WTK1";
 
+/// A key that no registration ever has.
+pub(crate) const NO_KEY: u32 = u32::MAX;
+
+/// Slots at most: all that 24 bits name, but the one of [`NO_KEY`].
+const SLOTS_MAX: usize = (1 << 24) - 1;
+
 /// One registration.
 #[derive(Debug)]
 pub(crate) struct Mr {
@@ -49,12 +55,7 @@ struct Slot {
 impl MrTable {
     pub(crate) fn new(node: u16) -> MrTable {
         // Nodes have different addresses, so that an address used at the wrong node is refused there.
-        MrTable {
-            slots: Vec::new(),
-            free: VecDeque::new(),
-            live: 0,
-            next_addr: (u64::from(node) + 1) << 44,
-        }
+        MrTable { slots: Vec::new(), free: VecDeque::new(), live: 0, next_addr: (u64::from(node) + 1) << 44 }
     }
 
     pub(crate) fn register(
@@ -69,17 +70,14 @@ impl MrTable {
         }
         if region.len() > caps.region_bytes_max {
             let (len_bytes, limit_bytes) = (region.len(), caps.region_bytes_max);
-            return Err(RegisterError::TooLong {
-                len_bytes,
-                limit_bytes,
-            });
+            return Err(RegisterError::TooLong { len_bytes, limit_bytes });
         }
         if self.live >= caps.region_max {
             return Err(RegisterError::TooMany(caps.region_max));
         }
         let slot = match self.free.pop_front() {
             Some(slot) => slot,
-            None if self.slots.len() < 1 << 24 => {
+            None if self.slots.len() < SLOTS_MAX => {
                 self.slots.push(Slot { mr: None, rolls: 0 });
                 self.slots.len() as u32 - 1
             }
@@ -90,16 +88,8 @@ impl MrTable {
         let addr = self.next_addr;
         // A page between regions, so that running off one never reaches the next.
         self.next_addr += region.len().next_multiple_of(PAGE_BYTES) + PAGE_BYTES;
-        self.slots[slot as usize] = Slot {
-            mr: Some(Mr {
-                region: region.clone(),
-                key,
-                pd,
-                access,
-                addr,
-            }),
-            rolls,
-        };
+        self.slots[slot as usize] =
+            Slot { mr: Some(Mr { region: region.clone(), key, pd, access, addr }), rolls };
         self.live += 1;
         Ok(MrId(key))
     }
@@ -119,11 +109,7 @@ impl MrTable {
         }
         self.live -= 1;
         if let Some(retired) = retired
-            && !self
-                .slots
-                .iter()
-                .flat_map(|s| &s.mr)
-                .any(|other| other.region.same_as(&retired.region))
+            && !self.slots.iter().flat_map(|s| &s.mr).any(|other| other.region.same_as(&retired.region))
         {
             let (_, words, _) = retired.region.words(0, retired.region.len() as usize);
             words.iter().for_each(|word| word.set(SCRIBBLE));
@@ -153,25 +139,14 @@ impl MrTable {
             let (len, rest) = rest.split_first_chunk::<8>()?;
             let (addr, len) = (u64::from_le_bytes(*addr), u64::from_le_bytes(*len));
             let sane = magic == KEY_MAGIC && rest.is_empty() && addr.checked_add(len).is_some();
-            sane.then(|| RemoteRegion {
-                rkey: RkeyId(u32::from_le_bytes(*key).into()),
-                addr,
-                len,
-            })
+            sane.then(|| RemoteRegion { rkey: RkeyId(u32::from_le_bytes(*key).into()), addr, len })
         };
-        parse().ok_or(KeyError::Malformed {
-            len_bytes: bytes.len(),
-            expected: KEY_FORMAT,
-        })
+        parse().ok_or(KeyError::Malformed { len_bytes: bytes.len(), expected: KEY_FORMAT })
     }
 
     #[inline]
     fn by_key(&self, key: u32) -> Option<&Mr> {
-        self.slots
-            .get((key >> 8) as usize)?
-            .mr
-            .as_ref()
-            .filter(|mr| mr.key == key)
+        self.slots.get((key >> 8) as usize)?.mr.as_ref().filter(|mr| mr.key == key)
     }
 
     /// The registration behind a peer's key, if `len` bytes at `addr` may be accessed with `right`: key, bounds,
@@ -233,7 +208,8 @@ impl MrTable {
         if at == out.len() { Ok(()) } else { Err(LocalFault) }
     }
 
-    /// Distributes bytes over the pieces, from byte `skip` of their sum on.
+    /// Distributes bytes over the pieces, from byte `skip` of their sum on: all of them or, when a piece that is
+    /// needed is not valid, none.
     #[inline]
     pub(crate) fn scatter(
         &self,
@@ -242,6 +218,9 @@ impl MrTable {
         mut skip: u32,
         bytes: &[u8],
     ) -> Result<(), LocalFault> {
+        if sges.len() > 1 {
+            self.check_fills(sges, pd, skip, bytes.len())?;
+        }
         let mut at = 0;
         for sge in sges {
             if skip >= sge.len {
@@ -256,11 +235,21 @@ impl MrTable {
             region.write(sge.offset + u64::from(skip), &bytes[at..at + len]);
             (at, skip) = (at + len, 0);
         }
-        if at == bytes.len() {
-            Ok(())
-        } else {
-            Err(LocalFault)
+        if at == bytes.len() { Ok(()) } else { Err(LocalFault) }
+    }
+
+    /// Whether `len` bytes from byte `skip` on may be written to the pieces.
+    fn check_fills(&self, sges: &[Sge], pd: PdId, skip: u32, len: usize) -> Result<(), LocalFault> {
+        let (from, to) = (u64::from(skip), u64::from(skip) + len as u64);
+        let mut start = 0;
+        for sge in sges {
+            let end = start + u64::from(sge.len);
+            if start < to && end > from && sge.len > 0 {
+                self.local(sge, pd, true)?;
+            }
+            start = end;
         }
+        if to <= start { Ok(()) } else { Err(LocalFault) }
     }
 }
 
@@ -292,11 +281,7 @@ mod tests {
             t.deregister(mr).expect("registered");
             assert_eq!(t.deregister(mr), Err(DeregisterError::Unknown(mr)));
         }
-        assert!(
-            t.slots.len() < 10,
-            "slots are used again, {} are not",
-            t.slots.len()
-        );
+        assert!(t.slots.len() < 10, "slots are used again, {} are not", t.slots.len());
     }
 
     #[test]
@@ -316,10 +301,7 @@ mod tests {
         let (mut t, caps, r) = table();
         let mr = t.register(&r, PdId(0), Access::ALL, &caps).expect("room");
         let lease = r.lease(0, 100).expect("free");
-        assert_eq!(
-            t.deregister(mr),
-            Err(DeregisterError::LeasesLive { mr, leases: 1 })
-        );
+        assert_eq!(t.deregister(mr), Err(DeregisterError::LeasesLive { mr, leases: 1 }));
         drop(lease);
         assert_eq!(t.deregister(mr), Ok(()));
     }
@@ -363,33 +345,7 @@ mod tests {
         assert!(t.scatter(&pieces, PdId(0), 3, b"too long").is_err());
         assert!(t.gather(&pieces, PdId(9), 0, &mut out).is_err(), "domain");
         let ro = t.register(&r, PdId(0), Access::REMOTE_READ, &caps).expect("room");
-        assert!(
-            t.scatter(
-                &[Sge {
-                    mr: ro,
-                    offset: 0,
-                    len: 8
-                }],
-                PdId(0),
-                0,
-                b"x"
-            )
-            .is_err(),
-            "no local write"
-        );
-        assert!(
-            t.gather(
-                &[Sge {
-                    mr,
-                    offset: 8190,
-                    len: 8
-                }],
-                PdId(0),
-                0,
-                &mut out
-            )
-            .is_err(),
-            "bounds"
-        );
+        assert!(t.scatter(&[Sge { mr: ro, offset: 0, len: 8 }], PdId(0), 0, b"x").is_err(), "no local write");
+        assert!(t.gather(&[Sge { mr, offset: 8190, len: 8 }], PdId(0), 0, &mut out).is_err(), "bounds");
     }
 }

@@ -67,12 +67,7 @@ impl Nic {
             if (min..=max).contains(&asked) {
                 Ok(())
             } else {
-                Err(OpenError::OutOfRange {
-                    field,
-                    asked,
-                    min,
-                    max,
-                })
+                Err(OpenError::OutOfRange { field, asked, min, max })
             }
         };
         let depth = u64::from(caps.queue_depth_max);
@@ -81,29 +76,16 @@ impl Nic {
         within("timeout", spec.timeout.into(), 0, 31)?;
         within("retry_cnt", spec.retry_cnt.into(), 0, 7)?;
         within("rnr_retry", spec.rnr_retry.into(), 0, 7)?;
-        within(
-            "max_rd_atomic",
-            spec.max_rd_atomic.into(),
-            0,
-            caps.rd_atomic_max.into(),
-        )?;
-        within(
-            "max_dest_rd_atomic",
-            spec.max_dest_rd_atomic.into(),
-            0,
-            caps.rd_atomic_max.into(),
-        )?;
+        within("max_rd_atomic", spec.max_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
+        within("max_dest_rd_atomic", spec.max_dest_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
         for cq in [spec.send_cq, spec.recv_cq] {
-            if cq.0 as usize >= self.reports.cqs.len() {
+            if !self.reports.is_open(cq) {
                 return Err(OpenError::UnknownCq(cq));
             }
         }
         // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
         if self.open >= caps.endpoint_max || self.qps.len() >= (1 << 24) - QPN_BASE as usize {
-            return Err(OpenError::TooMany {
-                what: "endpoints",
-                limit: caps.endpoint_max,
-            });
+            return Err(OpenError::TooMany { what: "endpoints", limit: caps.endpoint_max });
         }
         let ep = EpId(self.qps.len() as u32);
         self.qps.push(Some(Box::new(Qp::new(ep, spec, caps))));
@@ -230,16 +212,13 @@ impl Nic {
             outcome = TimerOutcome::ReceiverWaited;
         } else if qp.req.ack_deadline <= now {
             // IBA 9.7.6.1.3 lets the timer run up to four times its nominal value.
-            let extra = if qp.req.slack_drawn {
-                0
-            } else {
-                slack(3 * requester::timeout_ns(qp.spec.timeout) + 1)
-            };
+            let extra =
+                if qp.req.slack_drawn { 0 } else { slack(3 * requester::timeout_ns(qp.spec.timeout) + 1) };
             if extra > 0 {
                 qp.req.slack_drawn = true;
                 qp.req.ack_deadline = now + extra;
             } else {
-                requester::timed_out(qp, reports);
+                requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }
         }
@@ -255,11 +234,7 @@ impl Nic {
         let Some(Some(qp)) = self.qps.get_mut(ep.0 as usize) else {
             return;
         };
-        let rnr = if qp.req.rnr_until == Instant::ZERO {
-            Instant::FAR
-        } else {
-            qp.req.rnr_until
-        };
+        let rnr = if qp.req.rnr_until == Instant::ZERO { Instant::FAR } else { qp.req.rnr_until };
         let at = rnr.min(qp.req.ack_deadline);
         if at < qp.req.timer_at {
             qp.req.timer_at = at;

@@ -61,19 +61,14 @@ impl Opcode {
     /// Starts a message.
     pub(crate) fn is_first(self) -> bool {
         use Opcode::{SendFirst, SendOnly, SendOnlyImm, WriteFirst, WriteOnly, WriteOnlyImm};
-        matches!(
-            self,
-            SendFirst | SendOnly | SendOnlyImm | WriteFirst | WriteOnly | WriteOnlyImm
-        ) || self == Opcode::ReadRequest
+        matches!(self, SendFirst | SendOnly | SendOnlyImm | WriteFirst | WriteOnly | WriteOnlyImm)
+            || self == Opcode::ReadRequest
             || self.is_atomic()
     }
 
     /// Ends a message.
     pub(crate) fn is_last(self) -> bool {
-        !matches!(
-            self,
-            Opcode::SendFirst | Opcode::SendMiddle | Opcode::WriteFirst | Opcode::WriteMiddle
-        )
+        !matches!(self, Opcode::SendFirst | Opcode::SendMiddle | Opcode::WriteFirst | Opcode::WriteMiddle)
     }
 
     /// Carries an immediate.

@@ -18,26 +18,11 @@ pub struct Profile {
 
 impl Profile {
     /// A fast, perfectly regular network: what the protocol itself costs.
-    pub const IDEAL: Profile = Profile {
-        name: "ideal",
-        base_ns: 500,
-        byte_ps: 20,
-        jitter_ns: 0,
-    };
+    pub const IDEAL: Profile = Profile { name: "ideal", base_ns: 500, byte_ps: 20, jitter_ns: 0 };
     /// Soft-RoCE over a virtual Ethernet pair: the right order of magnitude, not a calibration.
-    pub const RXE: Profile = Profile {
-        name: "rxe",
-        base_ns: 9_000,
-        byte_ps: 800,
-        jitter_ns: 6_000,
-    };
+    pub const RXE: Profile = Profile { name: "rxe", base_ns: 9_000, byte_ps: 800, jitter_ns: 6_000 };
     /// A ConnectX-6 class adapter at 100 Gb/s behind one switch: the right order of magnitude, not a calibration.
-    pub const CX6: Profile = Profile {
-        name: "cx6",
-        base_ns: 850,
-        byte_ps: 80,
-        jitter_ns: 120,
-    };
+    pub const CX6: Profile = Profile { name: "cx6", base_ns: 850, byte_ps: 80, jitter_ns: 120 };
     /// All of them.
     pub const ALL: [&'static Profile; 3] = [&Profile::IDEAL, &Profile::RXE, &Profile::CX6];
 

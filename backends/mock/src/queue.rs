@@ -51,6 +51,11 @@ impl Reports {
         CqId(self.cqs.len() as u32 - 1)
     }
 
+    /// Whether it exists and can be used: not after an overrun.
+    pub(crate) fn is_open(&self, cq: CqId) -> bool {
+        self.cqs.get(cq.0 as usize).is_some_and(|queue| !queue.overrun)
+    }
+
     #[inline]
     pub(crate) fn complete(&mut self, cq: CqId, entry: Entry) {
         let queue = &mut self.cqs[cq.0 as usize];

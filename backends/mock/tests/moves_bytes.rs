@@ -8,42 +8,21 @@ use wavetank_mock::{Fabric, Profile};
 fn a_read_brings_what_the_owner_put_there() {
     let mut fabric = Fabric::new(Profile::CX6);
     let (mut a, mut b) = (fabric.add_node(), fabric.add_node());
-    let (ra, rb) = (
-        a.allocate(&RegionSpec::new(65536)).unwrap(),
-        b.allocate(&RegionSpec::new(65536)).unwrap(),
-    );
+    let (ra, rb) =
+        (a.allocate(&RegionSpec::new(65536)).unwrap(), b.allocate(&RegionSpec::new(65536)).unwrap());
     let ma = a.register(&ra, PdId(0), Access::ALL).unwrap();
     let mb = b.register(&rb, PdId(0), Access::ALL).unwrap();
     let (cqa, cqb) = (a.open_cq(64).unwrap(), b.open_cq(64).unwrap());
-    let (ea, eb) = (
-        a.open(&EndpointSpec::new(cqa)).unwrap(),
-        b.open(&EndpointSpec::new(cqb)).unwrap(),
-    );
+    let (ea, eb) = (a.open(&EndpointSpec::new(cqa)).unwrap(), b.open(&EndpointSpec::new(cqb)).unwrap());
     let (aa, ab) = (a.address(ea).unwrap(), b.address(eb).unwrap());
     a.connect(ea, &ab).unwrap();
     b.connect(eb, &aa).unwrap();
     let remote = a.import(ea, &b.export(mb).unwrap()).unwrap();
     let bytes: Vec<u8> = (0..20000u32).map(|i| (i % 251) as u8).collect();
     rb.write(100, &bytes);
-    let sge = [Sge {
-        mr: ma,
-        len: 20000,
-        offset: 4096,
-    }];
-    let op = Op::Read {
-        remote: remote.at(100, 20000).unwrap(),
-    };
-    a.post(
-        ea,
-        &Work {
-            id: WorkId(7),
-            op,
-            data: Data::Pieces(&sge),
-            signalled: true,
-            fence: false,
-        },
-    )
-    .unwrap();
+    let sge = [Sge { mr: ma, len: 20000, offset: 4096 }];
+    let op = Op::Read { remote: remote.at(100, 20000).unwrap() };
+    a.post(ea, &Work { id: WorkId(7), op, data: Data::Pieces(&sge), signalled: true, fence: false }).unwrap();
     a.ring(ea);
     let mut steps = 0;
     while fabric.step(&mut Quiet).is_some() {

@@ -118,11 +118,7 @@ mod tests {
     #[test]
     fn an_unfinished_token_ends_with_the_file() {
         for text in ["\"abc", "/* abc", "r#\"abc", "'\\", "// abc", "\"", "'", "r#"] {
-            assert_eq!(
-                code_only(text).chars().count(),
-                text.chars().count(),
-                "of {text:?}"
-            );
+            assert_eq!(code_only(text).chars().count(), text.chars().count(), "of {text:?}");
         }
     }
 }

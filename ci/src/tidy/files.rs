@@ -9,11 +9,7 @@ use crate::step::Failure;
 ///
 /// A tree without `.git` (an unpacked archive) is walked instead, but for its `target`.
 pub(crate) fn committed(root: &Path) -> Result<Vec<String>, Failure> {
-    let mut paths = if root.join(".git").exists() {
-        listed(root)?
-    } else {
-        walked(root)?
-    };
+    let mut paths = if root.join(".git").exists() { listed(root)? } else { walked(root)? };
     // A tracked file may be deleted already, and a link is judged where it leads to.
     paths.retain(|p| root.join(p).symlink_metadata().is_ok_and(|m| m.is_file()));
     paths.sort();
@@ -24,15 +20,7 @@ pub(crate) fn committed(root: &Path) -> Result<Vec<String>, Failure> {
 fn listed(root: &Path) -> Result<Vec<String>, Failure> {
     let git = Command::new("git")
         // Listing runs no code of the repository, so it may belong to somebody else: a container's volume does.
-        .args([
-            "-c",
-            "safe.directory=*",
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()

@@ -54,10 +54,7 @@ pub struct Seeded {
 impl Seeded {
     /// Every seed is good, 0 included.
     pub fn new(seed: u64) -> Seeded {
-        Seeded {
-            state: seed,
-            draws: 0,
-        }
+        Seeded { state: seed, draws: 0 }
     }
 
     /// How many choices have been drawn: two runs that disagree here took different paths.
@@ -98,10 +95,7 @@ mod tests {
         // First outputs for seed 1234567, from the reference implementation by S. Vigna.
         let mut s = Seeded::new(1_234_567);
         let drawn: Vec<u64> = (0..3).map(|_| s.next()).collect();
-        assert_eq!(
-            drawn,
-            [6457827717110365317, 3203168211198807973, 9817491932198370423]
-        );
+        assert_eq!(drawn, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }
 
     #[test]
@@ -109,10 +103,7 @@ mod tests {
         let mut s = Seeded::new(7);
         assert!((0..1000).all(|_| s.choose(Site::LinkJitter, 10) < 10));
         let before = s.draws();
-        assert_eq!(
-            (s.choose(Site::LinkJitter, 0), s.choose(Site::LinkJitter, 1)),
-            (0, 0)
-        );
+        assert_eq!((s.choose(Site::LinkJitter, 0), s.choose(Site::LinkJitter, 1)), (0, 0));
         assert_eq!(s.draws(), before);
     }
 }

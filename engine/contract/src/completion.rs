@@ -33,10 +33,7 @@ pub struct Completions {
 impl Completions {
     /// Room for `cap` completions per poll.
     pub fn with_capacity(cap: usize) -> Completions {
-        Completions {
-            items: Vec::with_capacity(cap),
-            cap,
-        }
+        Completions { items: Vec::with_capacity(cap), cap }
     }
 
     /// Adds one.
@@ -45,10 +42,7 @@ impl Completions {
     /// When full: a backend asks [`room`](Self::room) first.
     #[inline]
     pub fn push(&mut self, completion: Completion) {
-        assert!(
-            self.items.len() < self.cap,
-            "a backend polled past the room it was given"
-        );
+        assert!(self.items.len() < self.cap, "a backend polled past the room it was given");
         self.items.push(completion);
     }
 

@@ -55,26 +55,14 @@ pub struct Access {
 
 impl Access {
     /// Local use only.
-    pub const LOCAL: Access = Access {
-        local_write: true,
-        remote_read: false,
-        remote_write: false,
-        remote_atomic: false,
-    };
+    pub const LOCAL: Access =
+        Access { local_write: true, remote_read: false, remote_write: false, remote_atomic: false };
     /// Everything.
-    pub const ALL: Access = Access {
-        local_write: true,
-        remote_read: true,
-        remote_write: true,
-        remote_atomic: true,
-    };
+    pub const ALL: Access =
+        Access { local_write: true, remote_read: true, remote_write: true, remote_atomic: true };
     /// Peers may READ and nothing else: what an exported file needs.
-    pub const REMOTE_READ: Access = Access {
-        local_write: false,
-        remote_read: true,
-        remote_write: false,
-        remote_atomic: false,
-    };
+    pub const REMOTE_READ: Access =
+        Access { local_write: false, remote_read: true, remote_write: false, remote_atomic: false };
 }
 
 /// The 5-bit code of a responder's RNR timer, 0 to 31 (IBA table 45; `rnr_nak_timer` of rxe).
@@ -177,14 +165,8 @@ pub enum QpState {
 
 impl QpState {
     /// Every state.
-    pub const ALL: [QpState; 6] = [
-        QpState::Reset,
-        QpState::Init,
-        QpState::Rtr,
-        QpState::Rts,
-        QpState::Sqd,
-        QpState::Err,
-    ];
+    pub const ALL: [QpState; 6] =
+        [QpState::Reset, QpState::Init, QpState::Rtr, QpState::Rts, QpState::Sqd, QpState::Err];
 
     /// Checks a transition asked for by software against the table of `ibv_modify_qp(3)` (IBA table 91).
     ///

@@ -67,10 +67,7 @@ impl RemoteRegion {
     /// The address of `len` bytes at `offset`, or `None` if they are not all inside the region.
     pub fn at(&self, offset: u64, len: u64) -> Option<RemoteAddr> {
         let end = offset.checked_add(len)?;
-        (end <= self.len).then(|| RemoteAddr {
-            rkey: self.rkey,
-            addr: self.addr + offset,
-        })
+        (end <= self.len).then(|| RemoteAddr { rkey: self.rkey, addr: self.addr + offset })
     }
 }
 
@@ -95,11 +92,7 @@ mod tests {
 
     #[test]
     fn a_range_past_the_region_has_no_address() {
-        let r = RemoteRegion {
-            rkey: RkeyId(1),
-            addr: 4096,
-            len: 100,
-        };
+        let r = RemoteRegion { rkey: RkeyId(1), addr: 4096, len: 100 };
         assert_eq!(r.at(90, 10).map(|a| a.addr), Some(4186));
         assert!(r.at(90, 11).is_none());
         assert!(r.at(u64::MAX, 1).is_none());

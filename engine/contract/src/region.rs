@@ -38,10 +38,7 @@ pub struct RegionSpec {
 impl RegionSpec {
     /// A region of `len_bytes` with leases that start on pages.
     pub const fn new(len_bytes: u64) -> RegionSpec {
-        RegionSpec {
-            len_bytes,
-            granule_bytes: PAGE_BYTES,
-        }
+        RegionSpec { len_bytes, granule_bytes: PAGE_BYTES }
     }
 }
 
@@ -75,28 +72,19 @@ impl Region {
     /// # Errors
     /// Limits first ([`REGION_BYTES_MAX`]), then the system's own.
     pub fn allocate(spec: &RegionSpec) -> Result<Region, AllocError> {
-        let RegionSpec {
-            len_bytes,
-            granule_bytes,
-        } = *spec;
+        let RegionSpec { len_bytes, granule_bytes } = *spec;
         if len_bytes == 0 {
             return Err(AllocError::Empty);
         }
         if len_bytes > REGION_BYTES_MAX {
-            return Err(AllocError::TooLarge {
-                asked_bytes: len_bytes,
-                limit_bytes: REGION_BYTES_MAX,
-            });
+            return Err(AllocError::TooLarge { asked_bytes: len_bytes, limit_bytes: REGION_BYTES_MAX });
         }
         if !granule_bytes.is_power_of_two() || !(8..=REGION_BYTES_MAX).contains(&granule_bytes) {
             return Err(AllocError::BadGranule(granule_bytes));
         }
         let len = len_bytes.next_multiple_of(granule_bytes.max(8));
         let slot_count = len / granule_bytes;
-        let too_large = AllocError::TooLarge {
-            asked_bytes: len_bytes,
-            limit_bytes: REGION_BYTES_MAX,
-        };
+        let too_large = AllocError::TooLarge { asked_bytes: len_bytes, limit_bytes: REGION_BYTES_MAX };
         let slot_count = u32::try_from(slot_count).map_err(|_| too_large.clone())?;
         let bytes = usize::try_from(len).map_err(|_| too_large.clone())?;
         let layout = Layout::from_size_align(bytes, PAGE_BYTES as usize).map_err(|_| too_large)?;
@@ -199,10 +187,7 @@ impl Region {
     /// When `offset` is not a multiple of 8, or not inside.
     pub fn word(&self, offset: u64) -> &Cell<u64> {
         let (before, words, _) = self.words(offset, 8);
-        assert!(
-            before.is_empty(),
-            "a word at offset {offset}, which is not a multiple of 8"
-        );
+        assert!(before.is_empty(), "a word at offset {offset}, which is not a multiple of 8");
         &words[0]
     }
 
@@ -226,13 +211,7 @@ impl Region {
         }
         slot.refs.set(1);
         self.0.live.set(self.0.live.get() + 1);
-        Some(Lease {
-            len,
-            hold: Hold {
-                region: self.clone(),
-                slot: slot_index,
-            },
-        })
+        Some(Lease { len, hold: Hold { region: self.clone(), slot: slot_index } })
     }
 
     /// Hands the offsets of returned leases to the pool, most recent last.
@@ -251,12 +230,7 @@ impl Region {
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Region({} bytes, {} leases live)",
-            self.len(),
-            self.live_leases()
-        )
+        write!(f, "Region({} bytes, {} leases live)", self.len(), self.live_leases())
     }
 }
 
@@ -281,10 +255,7 @@ impl Hold {
     fn again(&self) -> Hold {
         let slot = self.slot();
         slot.refs.set(slot.refs.get() + 1);
-        Hold {
-            region: self.region.clone(),
-            slot: self.slot,
-        }
+        Hold { region: self.region.clone(), slot: self.slot }
     }
 }
 
@@ -353,11 +324,7 @@ impl Lease {
     #[inline]
     pub fn piece(&self, mr: MrId, offset: u64, len: u32) -> Option<Sge> {
         let end = offset.checked_add(u64::from(len))?;
-        (end <= self.len).then(|| Sge {
-            mr,
-            len,
-            offset: self.offset() + offset,
-        })
+        (end <= self.len).then(|| Sge { mr, len, offset: self.offset() + offset })
     }
 
     /// Copies bytes out of the lease. Panics when the range is not inside, as slices do.
@@ -390,11 +357,7 @@ mod tests {
     #[test]
     fn limits_are_checked_before_anything_is_allocated() {
         let ask = |len_bytes, granule_bytes| {
-            Region::allocate(&RegionSpec {
-                len_bytes,
-                granule_bytes,
-            })
-            .map(|r| r.len())
+            Region::allocate(&RegionSpec { len_bytes, granule_bytes }).map(|r| r.len())
         };
         assert_eq!(ask(0, 4096), Err(AllocError::Empty));
         assert!(matches!(ask(1 << 63, 4096), Err(AllocError::TooLarge { .. })));

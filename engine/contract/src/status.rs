@@ -203,10 +203,7 @@ mod tests {
 
     #[test]
     fn only_success_has_the_class_of_success() {
-        let good: Vec<_> = Status::ALL
-            .iter()
-            .filter(|s| s.class() == Class::Success)
-            .collect();
+        let good: Vec<_> = Status::ALL.iter().filter(|s| s.class() == Class::Success).collect();
         assert_eq!(good, [&Status::Success]);
     }
 }

@@ -45,11 +45,7 @@ impl fmt::Debug for Instant {
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Instant::FAR {
-            write!(f, "never")
-        } else {
-            write!(f, "{} ns", self.0)
-        }
+        if *self == Instant::FAR { write!(f, "never") } else { write!(f, "{} ns", self.0) }
     }
 }
 

@@ -163,9 +163,7 @@ impl Data<'_> {
     /// Total bytes. Saturates; every backend refuses what is longer than its longest message.
     pub fn len_bytes(&self) -> u64 {
         match self {
-            Data::Pieces(sges) => sges
-                .iter()
-                .fold(0u64, |sum, s| sum.saturating_add(u64::from(s.len))),
+            Data::Pieces(sges) => sges.iter().fold(0u64, |sum, s| sum.saturating_add(u64::from(s.len))),
             Data::Inline(bytes) => bytes.len() as u64,
         }
     }

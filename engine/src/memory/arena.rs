@@ -107,12 +107,7 @@ impl Arena {
         // A region has fewer than 2^32 granules; it counts them in 32 bits itself.
         let granules = (region.len() >> granule_shift) as u32;
         region.reserve_returns(granules as usize);
-        Ok(Arena {
-            region,
-            mr,
-            granule_shift,
-            pool: Pool::new(granules),
-        })
+        Ok(Arena { region, mr, granule_shift, pool: Pool::new(granules) })
     }
 
     /// The region it cuts.
@@ -146,10 +141,7 @@ impl Arena {
         let last_granule = last_byte >> self.granule_shift;
         let class = u64::BITS - last_granule.leading_zeros();
         if class >= self.pool.classes() {
-            return Err(MemoryError::TooLong {
-                asked_bytes: len_bytes,
-                limit_bytes: self.lease_bytes_max(),
-            });
+            return Err(MemoryError::TooLong { asked_bytes: len_bytes, limit_bytes: self.lease_bytes_max() });
         }
         self.collect();
         let Some(start) = self.pool.take(class) else {
@@ -220,12 +212,7 @@ impl Arena {
     /// Takes back what was dropped since the last look. In the order of the drops, so it does not matter when.
     #[inline]
     fn collect(&mut self) {
-        let Arena {
-            region,
-            pool,
-            granule_shift,
-            ..
-        } = self;
+        let Arena { region, pool, granule_shift, .. } = self;
         region.collect_returned(|offset| pool.put((offset >> *granule_shift) as u32));
     }
 
@@ -258,10 +245,7 @@ mod tests {
     const KIB: u64 = 1024;
 
     fn arena(len_bytes: u64, granule_bytes: u64) -> Arena {
-        let spec = RegionSpec {
-            len_bytes,
-            granule_bytes,
-        };
+        let spec = RegionSpec { len_bytes, granule_bytes };
         let region = Region::allocate(&spec).expect("small region");
         Arena::new(region, MrId(7)).expect("fresh region")
     }
@@ -281,9 +265,9 @@ mod tests {
     #[test]
     fn what_can_never_be_leased_is_refused_as_such() {
         let mut arena = arena(24 * KIB, 4 * KIB);
-        assert_eq!(arena.acquire(0).unwrap_err(), MemoryError::Empty);
+        assert_eq!(arena.acquire(0).expect_err("refused"), MemoryError::Empty);
         for asked_bytes in [16 * KIB + 1, 24 * KIB, 1 << 63, u64::MAX] {
-            let refused = arena.acquire(asked_bytes).unwrap_err();
+            let refused = arena.acquire(asked_bytes).expect_err("refused");
             let limit_bytes = 16 * KIB;
             assert_eq!(refused, MemoryError::TooLong { asked_bytes, limit_bytes });
         }
@@ -296,7 +280,7 @@ mod tests {
         let leases: Vec<Lease> = (0..8).map(|_| arena.acquire(4 * KIB).expect("free")).collect();
         // Every other slot comes back: half is free, none of it in one piece.
         let kept: Vec<Lease> = leases.into_iter().filter(|l| l.offset() / (4 * KIB) % 2 == 1).collect();
-        let refused = arena.acquire(8 * KIB).unwrap_err();
+        let refused = arena.acquire(8 * KIB).expect_err("refused");
         let expected = MemoryError::Exhausted {
             asked_bytes: 8 * KIB,
             free_bytes: 16 * KIB,
@@ -348,13 +332,13 @@ mod tests {
     fn a_region_that_others_lease_from_makes_no_arena_and_no_overlap() {
         let region = Region::allocate(&RegionSpec::new(8 * KIB)).expect("small region");
         let foreign = region.lease(0, 1).expect("free");
-        let refused = Arena::new(region.clone(), MrId(0)).map(|_| ()).unwrap_err();
+        let refused = Arena::new(region.clone(), MrId(0)).map(|_| ()).expect_err("refused");
         assert_eq!(refused, MemoryError::RegionInUse { leases: 1 });
         drop(foreign);
 
         let mut arena = Arena::new(region.clone(), MrId(0)).expect("free now");
         let foreign = region.lease(0, 1).expect("free");
-        assert_eq!(arena.acquire(1).unwrap_err(), MemoryError::LeasedElsewhere { offset: 0 });
+        assert_eq!(arena.acquire(1).expect_err("refused"), MemoryError::LeasedElsewhere { offset: 0 });
         drop(foreign);
         assert_eq!(arena.check(), Ok(()));
         assert!(arena.is_whole());
@@ -431,8 +415,7 @@ mod tests {
     /// Whether an aligned slot of this length lies in the region and overlaps nothing that is out.
     fn fits(out: &[Out], total_bytes: u64, slot_bytes: u64) -> bool {
         (0..total_bytes / slot_bytes).map(|i| i * slot_bytes).any(|start| {
-            out.iter()
-                .all(|o| o.offset + o.slot_bytes <= start || start + slot_bytes <= o.offset)
+            out.iter().all(|o| o.offset + o.slot_bytes <= start || start + slot_bytes <= o.offset)
         })
     }
 

@@ -29,12 +29,7 @@ impl Bits {
                 break;
             }
         }
-        Bits {
-            words: vec![0; words].into_boxed_slice(),
-            starts,
-            levels,
-            len: 0,
-        }
+        Bits { words: vec![0; words].into_boxed_slice(), starts, levels, len: 0 }
     }
 
     /// How many members there are.
@@ -120,10 +115,7 @@ mod tests {
             assert_eq!(bits.first(), Some(bound - 1));
             bits.remove(bound - 1);
             assert_eq!((bits.first(), bits.len()), (None, 0));
-            assert!(
-                bits.words.iter().all(|word| *word == 0),
-                "every level is clean again"
-            );
+            assert!(bits.words.iter().all(|word| *word == 0), "every level is clean again");
         }
     }
 

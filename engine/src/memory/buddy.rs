@@ -83,9 +83,7 @@ impl Buddy {
     /// Free blocks as (class, first granule); slow, for checks.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         (0..self.classes()).flat_map(move |class| {
-            self.free[class as usize]
-                .iter(self.granules >> class)
-                .map(move |block| (class, block << class))
+            self.free[class as usize].iter(self.granules >> class).map(move |block| (class, block << class))
         })
     }
 
@@ -145,16 +143,8 @@ mod tests {
         let taken: Vec<_> = (0..4).filter_map(|_| buddy.take(0)).collect();
         assert_eq!(taken, [0, 1, 2, 3]);
         buddy.give(0, 1);
-        assert_eq!(
-            buddy.take(1),
-            Some(4),
-            "a pair comes from the next block that has one"
-        );
-        assert_eq!(
-            buddy.take(0),
-            Some(1),
-            "the hole is filled before anything is split"
-        );
+        assert_eq!(buddy.take(1), Some(4), "a pair comes from the next block that has one");
+        assert_eq!(buddy.take(0), Some(1), "the hole is filled before anything is split");
     }
 
     #[test]

@@ -59,10 +59,7 @@ impl Pool {
     pub(super) fn new(granules: u32) -> Pool {
         let buddy = Buddy::new(granules);
         let classes = buddy.classes() as usize;
-        let none = Parked {
-            len: 0,
-            starts: [0; PARKED_MAX],
-        };
+        let none = Parked { len: 0, starts: [0; PARKED_MAX] };
         Pool {
             buddy,
             parked: vec![none; classes],
@@ -161,7 +158,9 @@ impl Pool {
         let mut cover = |what, class: u32, start: u32| {
             for granule in start..start + (1 << class) {
                 match owners.get_mut(granule as usize) {
-                    None => return Err(format!("a {what} slot at {start} of class {class} runs past the end")),
+                    None => {
+                        return Err(format!("a {what} slot at {start} of class {class} runs past the end"));
+                    }
                     Some(Some(other)) => return Err(format!("granule {granule} is both {other} and {what}")),
                     Some(owner) => *owner = Some(what),
                 }
@@ -187,17 +186,11 @@ impl Pool {
             return Err(format!("granule {granule} is lost: neither live nor parked nor free"));
         }
         if live != self.live {
-            return Err(format!(
-                "live slots per class are {live:?}, counted as {:?}",
-                self.live
-            ));
+            return Err(format!("live slots per class are {live:?}, counted as {:?}", self.live));
         }
         let granules: u32 = (0..).zip(&live).map(|(class, slots)| slots << class).sum();
         if granules != self.live_granules {
-            return Err(format!(
-                "{granules} granules are live, counted as {}",
-                self.live_granules
-            ));
+            return Err(format!("{granules} granules are live, counted as {}", self.live_granules));
         }
         Ok(())
     }
@@ -213,10 +206,7 @@ mod tests {
         let starts: Vec<u32> = (0..4).filter_map(|_| pool.take(0)).collect();
         pool.put(starts[1]);
         pool.put(starts[2]);
-        assert_eq!(
-            (pool.take(0), pool.take(0)),
-            (Some(starts[2]), Some(starts[1]))
-        );
+        assert_eq!((pool.take(0), pool.take(0)), (Some(starts[2]), Some(starts[1])));
     }
 
     #[test]
@@ -227,11 +217,7 @@ mod tests {
         for start in starts {
             pool.put(start);
         }
-        assert_eq!(
-            pool.free(0),
-            64,
-            "all but one are parked, and that one has no buddy to merge with"
-        );
+        assert_eq!(pool.free(0), 64, "all but one are parked, and that one has no buddy to merge with");
         assert_eq!(pool.take(6), Some(0), "they are merged before a slot is refused");
         assert_eq!(pool.check(), Ok(()));
     }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use wavetank_contract::{Lease, MrId};
 
-use super::slab::{Key, NOWHERE, Slab};
+use crate::slab::{Key, NOWHERE, Slab};
 
 /// Something that belongs to a session and has to be returned when the session ends.
 #[derive(Debug)]
@@ -89,13 +89,13 @@ struct Link {
 
 /// The holdings of all sessions. A list is named by its first place, which the session keeps.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Belongings {
     links: Slab<Link>,
 }
 
-impl Ledger {
-    pub(super) const fn new() -> Ledger {
-        Ledger { links: Slab::new() }
+impl Belongings {
+    pub(super) const fn new() -> Belongings {
+        Belongings { links: Slab::new() }
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -108,12 +108,7 @@ impl Ledger {
 
     /// Puts a holding at the front of a list. `None` when no place is left.
     pub(super) fn push(&mut self, owner: u32, first: &mut u32, holding: Holding) -> Option<HoldingId> {
-        let link = Link {
-            holding,
-            owner,
-            before: NOWHERE,
-            after: *first,
-        };
+        let link = Link { holding, owner, before: NOWHERE, after: *first };
         let key = self.links.insert(link)?;
         if let Some(after) = self.links.at_mut(*first) {
             after.before = key.index;
@@ -153,10 +148,7 @@ impl Ledger {
 
     /// Takes a whole list.
     pub(super) fn drain(&mut self, first: u32) -> Holdings<'_> {
-        Holdings {
-            ledger: self,
-            next: first,
-        }
+        Holdings { belongings: self, next: first }
     }
 }
 
@@ -166,7 +158,7 @@ impl Ledger {
 /// forgotten, so take all of them.
 #[derive(Debug)]
 pub struct Holdings<'a> {
-    ledger: &'a mut Ledger,
+    belongings: &'a mut Belongings,
     next: u32,
 }
 
@@ -174,8 +166,8 @@ impl Iterator for Holdings<'_> {
     type Item = Holding;
 
     fn next(&mut self) -> Option<Holding> {
-        let key = self.ledger.links.key_at(self.next)?;
-        let link = self.ledger.links.remove(key)?;
+        let key = self.belongings.links.key_at(self.next)?;
+        let link = self.belongings.links.remove(key)?;
         self.next = link.after;
         Some(link.holding)
     }

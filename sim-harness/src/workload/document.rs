@@ -96,7 +96,9 @@ impl<'t> Table<'t> {
 
     /// The tables of `[[key]]`; none when there are none.
     pub(super) fn tables(&self, key: &str, known: &[&str]) -> Result<Vec<Table<'t>>> {
-        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let Some(value) = self.get(key) else {
+            return Ok(Vec::new());
+        };
         let items = value.items().map_err(|_| value.error(format!("write it as [[{}]]", value.key)))?;
         items.iter().map(|item| item.table(known)).collect()
     }
@@ -183,7 +185,9 @@ impl<'t> Value<'t> {
 
     /// An integer of 64 bits without sign.
     pub(super) fn integer(&self) -> Result<u64> {
-        let DeValue::Integer(integer) = self.value else { return Err(self.unlike("an integer")) };
+        let DeValue::Integer(integer) = self.value else {
+            return Err(self.unlike("an integer"));
+        };
         if integer.as_str().starts_with('-') {
             return Err(self.error(format!("{} is negative", self.found())));
         }
@@ -197,7 +201,7 @@ impl<'t> Value<'t> {
         if range.contains(&number) {
             return Ok(number);
         }
-        Err(self.error(format!("found {number}; wanted {} to {}", range.start(), range.end())))
+        Err(self.unlike(format!("{} to {}", range.start(), range.end())))
     }
 
     /// A finite number, whole or not, in `range`.
@@ -220,8 +224,7 @@ impl<'t> Value<'t> {
         if range.contains(&bytes) {
             return Ok(bytes);
         }
-        let (low, high) = (Bytes(*range.start()), Bytes(*range.end()));
-        Err(self.error(format!("found {}; wanted {low} to {high}", Bytes(bytes))))
+        Err(self.unlike(format!("{} to {}", Bytes(*range.start()), Bytes(*range.end()))))
     }
 
     /// A duration above 0 in ns: a string with a unit, or integer nanoseconds under a key that says `_ns`.
@@ -230,7 +233,7 @@ impl<'t> Value<'t> {
         if (1..=MAX_TIME_NS).contains(&ns) {
             return Ok(ns);
         }
-        Err(self.error(format!("found {}; wanted 1ns to {}", Nanos(ns), Nanos(MAX_TIME_NS))))
+        Err(self.unlike(format!("1ns to {}", Nanos(MAX_TIME_NS))))
     }
 
     /// Arrivals per second: an integer, or a string with a unit.
@@ -239,8 +242,7 @@ impl<'t> Value<'t> {
         if range.contains(&rate) {
             return Ok(rate);
         }
-        let (low, high) = (PerSecond(*range.start()), PerSecond(*range.end()));
-        Err(self.error(format!("found {}; wanted {low} to {high}", PerSecond(rate))))
+        Err(self.unlike(format!("{} to {}", PerSecond(*range.start()), PerSecond(*range.end()))))
     }
 
     /// Bytes per second above 0: a string with a unit.
@@ -268,7 +270,9 @@ impl<'t> Value<'t> {
 
     /// The items of a list.
     pub(super) fn items(&self) -> Result<Vec<Value<'t>>> {
-        let DeValue::Array(array) = self.value else { return Err(self.unlike("a list")) };
+        let DeValue::Array(array) = self.value else {
+            return Err(self.unlike("a list"));
+        };
         let item = |(index, item): (usize, &'t Spanned<DeValue<'t>>)| Value {
             document: self.document,
             key: format!("{}[{index}]", self.key),
@@ -289,7 +293,8 @@ impl<'t> Value<'t> {
     pub(super) fn table(&self, known: &[&str]) -> Result<Table<'t>> {
         match self.value {
             DeValue::Table(entries) => {
-                Table { document: self.document, key: self.key.clone(), start: self.start, entries }.knowing(known)
+                Table { document: self.document, key: self.key.clone(), start: self.start, entries }
+                    .knowing(known)
             }
             _ => Err(self.unlike("a table")),
         }

@@ -28,6 +28,14 @@ pub enum WorkloadError {
         /// What was found, and what would be right.
         problem: String,
     },
+    /// What was recorded in a binary file, which has no lines, cannot be replayed.
+    #[error("{}: {problem}", path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what would be right.
+        problem: String,
+    },
 }
 
 impl WorkloadError {
@@ -36,21 +44,30 @@ impl WorkloadError {
     }
 
     pub(super) fn invalid(path: &Path, line: u32, key: &str, problem: impl ToString) -> WorkloadError {
-        WorkloadError::Invalid { path: path.to_owned(), line, key: key.to_owned(), problem: problem.to_string() }
+        WorkloadError::Invalid {
+            path: path.to_owned(),
+            line,
+            key: key.to_owned(),
+            problem: problem.to_string(),
+        }
     }
 
-    /// The line the error is about, from 1; none when the file could not be read at all.
+    pub(super) fn recording(path: &Path, problem: impl ToString) -> WorkloadError {
+        WorkloadError::Recording { path: path.to_owned(), problem: problem.to_string() }
+    }
+
+    /// The line the error is about, from 1; none when the file has no lines or could not be read at all.
     pub fn line(&self) -> Option<u32> {
         match self {
-            WorkloadError::Unreadable { .. } => None,
+            WorkloadError::Unreadable { .. } | WorkloadError::Recording { .. } => None,
             WorkloadError::Invalid { line, .. } => Some(*line),
         }
     }
 
-    /// The key or field the error is about; none when the file could not be read at all.
+    /// The key or field the error is about; none when the file has none or could not be read at all.
     pub fn key(&self) -> Option<&str> {
         match self {
-            WorkloadError::Unreadable { .. } => None,
+            WorkloadError::Unreadable { .. } | WorkloadError::Recording { .. } => None,
             WorkloadError::Invalid { key, .. } => Some(key),
         }
     }

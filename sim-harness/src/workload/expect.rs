@@ -95,13 +95,18 @@ impl Percentile {
 impl Expect {
     /// Reads `[expect]`. What the `source` never posts cannot be expected of it.
     pub(super) fn read(top: &Table<'_>, source: &Source) -> Result<Expect, WorkloadError> {
-        let Some(expect) = top.get("expect") else { return Ok(Expect::default()) };
+        let Some(expect) = top.get("expect") else {
+            return Ok(Expect::default());
+        };
         let table = expect.table(&["throughput_min", "latency"])?;
         let throughput_min = match table.get("throughput_min") {
             None => None,
             Some(floor) => Some(ThroughputFloor { bytes_per_s: floor.throughput()?, line: floor.line() }),
         };
-        let keys = ["op", "size", "p50", "p50_ns", "p90", "p90_ns", "p99", "p99_ns", "p999", "p999_ns", "max", "max_ns"];
+        let keys = [
+            "op", "size", "p50", "p50_ns", "p90", "p90_ns", "p99", "p99_ns", "p999", "p999_ns", "max",
+            "max_ns",
+        ];
         let latency = table.tables("latency", &keys)?;
         let latency = latency.iter().map(|table| read_latency(table, source)).collect::<Result<_, _>>()?;
         Ok(Expect { throughput_min, latency })
@@ -117,7 +122,9 @@ fn read_latency(table: &Table<'_>, source: &Source) -> Result<LatencyCeiling, Wo
     let size = table.get("size").map(|size| read_size(&size, op, source)).transpose()?;
     let mut ceilings: Vec<Ceiling> = Vec::new();
     for percentile in Percentile::ALL {
-        let Some(value) = table.duration(percentile.name())? else { continue };
+        let Some(value) = table.duration(percentile.name())? else {
+            continue;
+        };
         let ns = value.nanos()?;
         if let Some(lower) = ceilings.last().filter(|lower| lower.ns > ns) {
             let name = lower.percentile.name();

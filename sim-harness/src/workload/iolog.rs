@@ -99,9 +99,14 @@ impl Iolog {
         let Some(header) = lines.next()? else {
             return Err(WorkloadError::invalid(path, 1, "header", "the file is empty"));
         };
-        let version = action::version(header.text).map_err(|problem| header.invalid(path, "header", problem))?;
+        let version =
+            action::version(header.text).map_err(|problem| header.invalid(path, "header", problem))?;
         if !header.whole {
-            return Err(header.invalid(path, "header", "the file is cut after this line: no newline ends it"));
+            return Err(header.invalid(
+                path,
+                "header",
+                "the file is cut after this line: no newline ends it",
+            ));
         }
         let mut builder = Builder::new(path, version);
         while let Some(line) = lines.next()? {
@@ -113,11 +118,13 @@ impl Iolog {
     /// Checks that the log can be replayed at its own pace.
     pub(super) fn check_pace(&self, path: &Path) -> Result<(), WorkloadError> {
         if let Some(line) = self.backwards_at {
-            let problem = "the clock runs backwards here; a log is replayed at its pace only if times never fall";
+            let problem =
+                "the clock runs backwards here; a log is replayed at its pace only if times never fall";
             return Err(WorkloadError::invalid(path, line, "time", problem));
         }
         if self.version == Version::V2 && self.recording.ops.iter().all(|op| op.at_ns == 0) {
-            let problem = "version 2 without a wait between its operations has no pace; replay it without pace";
+            let problem =
+                "version 2 without a wait between its operations has no pace; replay it without pace";
             return Err(WorkloadError::invalid(path, 1, "time", problem));
         }
         Ok(())

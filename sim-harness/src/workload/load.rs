@@ -5,6 +5,8 @@ use super::error::WorkloadError;
 use super::limits::{MAX_CONCURRENCY, MAX_OPS, MAX_RATE_PER_S, MAX_TIME_NS};
 use super::units::{Nanos, PerSecond};
 
+/// The keys of `[load]`.
+pub(super) const KEYS: &[&str] = &["arrival", "concurrency", "rate", "count", "duration", "duration_ns"];
 /// Operations in flight when the file does not say.
 pub(super) const CONCURRENCY: u32 = 32;
 
@@ -49,18 +51,21 @@ impl Load {
     /// Reads `[load]` of a mix.
     pub(super) fn read(top: &Table<'_>) -> Result<Load, WorkloadError> {
         let load = top.need("load", "add [load] with a count or a duration")?;
-        let table =
-            load.table(&["arrival", "concurrency", "rate", "count", "duration", "duration_ns"])?;
+        let table = load.table(&["arrival", "concurrency", "rate", "count", "duration", "duration_ns"])?;
         let open = match table.get("arrival") {
             Some(arrival) => arrival.one_of(&[("closed", false), ("open", true)])?,
             None => false,
         };
         let arrival = match (open, table.get("rate")) {
             (true, Some(rate)) => Arrival::Open { rate_per_s: rate.rate(1..=MAX_RATE_PER_S)? },
-            (true, None) => return Err(table.missing("rate", "an open load needs one, as in rate = \"1M/s\"")),
+            (true, None) => {
+                return Err(table.missing("rate", "an open load needs one, as in rate = \"1M/s\""));
+            }
             (false, None) => Arrival::Closed,
             (false, Some(rate)) => {
-                return Err(rate.error("a closed load goes as fast as it can; remove it, or set arrival = \"open\""));
+                return Err(
+                    rate.error("a closed load goes as fast as it can; remove it, or set arrival = \"open\"")
+                );
             }
         };
         let stop = read_stop(&table, arrival)?;
@@ -70,7 +75,9 @@ impl Load {
     /// Reads what `[load]` may say about a recording. The clock is the caller's to set.
     pub(super) fn read_recorded(top: &Table<'_>, arrival: Arrival) -> Result<Load, WorkloadError> {
         let mut load = Load { arrival, concurrency: CONCURRENCY, stop: Stop::End };
-        let Some(value) = top.get("load") else { return Ok(load) };
+        let Some(value) = top.get("load") else {
+            return Ok(load);
+        };
         let table = value.table(&["arrival", "concurrency", "rate", "count", "duration", "duration_ns"])?;
         for key in ["arrival", "rate", "duration", "duration_ns"] {
             if let Some(value) = table.get(key) {
@@ -103,13 +110,17 @@ fn read_stop(table: &Table<'_>, arrival: Arrival) -> Result<Stop, WorkloadError>
             (duration, stop)
         }
         (Some(_), Some(duration)) => return Err(duration.error("count already says when to stop; keep one")),
-        (None, None) => return Err(table.missing("count", "say when to stop: count = 100000 or duration = \"10ms\"")),
+        (None, None) => {
+            return Err(table.missing("count", "say when to stop: count = 100000 or duration = \"10ms\""));
+        }
     };
     if let Arrival::Open { rate_per_s } = arrival {
         let rate = PerSecond(rate_per_s);
         let second = 1_000_000_000;
         match stop {
-            Stop::Count(count) if u128::from(count) * second / u128::from(rate_per_s) > u128::from(MAX_TIME_NS) => {
+            Stop::Count(count)
+                if u128::from(count) * second / u128::from(rate_per_s) > u128::from(MAX_TIME_NS) =>
+            {
                 let limit = Nanos(MAX_TIME_NS);
                 return Err(key.error(format!("{count} arrivals at {rate} take longer than {limit}")));
             }

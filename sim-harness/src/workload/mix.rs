@@ -92,7 +92,9 @@ fn target_node(op: &mut Op, table: &Table<'_>, topology: &Topology) -> Result<()
     if largest > MAX_SEND_BYTES {
         let size = table.need("size", "")?;
         let (largest, limit) = (Bytes(largest), Bytes(MAX_SEND_BYTES));
-        return Err(size.error(format!("{largest} is larger than a message may be ({limit}); write it instead")));
+        return Err(
+            size.error(format!("{largest} is larger than a message may be ({limit}); write it instead"))
+        );
     }
     Ok(())
 }
@@ -106,7 +108,9 @@ fn target_region(op: &mut Op, table: &Table<'_>, topology: &Topology) -> Result<
     let region = &topology.regions[id.0 as usize];
     if region.node == op.from {
         let (name, node) = (&region.name, &topology.nodes[op.from.0 as usize].name);
-        return Err(key.error(format!("\"{name}\" is on {node}, which posts it; name a region of another node")));
+        return Err(
+            key.error(format!("\"{name}\" is on {node}, which posts it; name a region of another node"))
+        );
     }
     (op.region, op.to) = (Some(id), region.node);
     let largest = u64::from(op.sizes.max());

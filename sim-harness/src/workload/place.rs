@@ -43,7 +43,9 @@ impl Place {
         sizes: &Sizes,
         align: u64,
     ) -> Result<Place, WorkloadError> {
-        let Some(value) = value else { return Ok(Place::Uniform) };
+        let Some(value) = value else {
+            return Ok(Place::Uniform);
+        };
         if value.is_text() {
             return value.one_of(&[("uniform", Place::Uniform), ("sequential", Place::Sequential)]);
         }
@@ -51,7 +53,8 @@ impl Place {
             return Err(value.error("wanted \"uniform\", \"sequential\" or { zipf = 0.99, objects = 1000 }"));
         }
         let table = value.table(&["zipf", "objects"])?;
-        let exponent = table.need("zipf", "the exponent, as in zipf = 0.99")?.ratio(0.0..=MAX_ZIPF_EXPONENT)?;
+        let exponent =
+            table.need("zipf", "the exponent, as in zipf = 0.99")?.ratio(0.0..=MAX_ZIPF_EXPONENT)?;
         let count = table.need("objects", "how many objects the region is cut into")?;
         let objects = count.number(1..=MAX_OBJECTS)?;
         let slot_bytes = region.bytes / objects / align * align;

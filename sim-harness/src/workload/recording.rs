@@ -75,7 +75,8 @@ impl Recording {
 
     /// One region per file, of the same index.
     pub(super) fn regions(&self) -> Vec<Region> {
-        let region = |file: &File| Region { name: file.name.clone(), node: STORAGE, bytes: file.extent_bytes };
+        let region =
+            |file: &File| Region { name: file.name.clone(), node: STORAGE, bytes: file.extent_bytes };
         self.files.iter().map(region).collect()
     }
 
@@ -92,7 +93,7 @@ impl Recording {
             let inside = matches!((file, end), (Some(file), Some(end)) if end <= file.extent_bytes);
             if !inside || op.len == 0 || u64::from(op.len) > MAX_OP_BYTES {
                 let problem = format!("{} bytes at {} are not inside file {}", op.len, op.offset, op.file);
-                return Err(WorkloadError::invalid(path, op.line, "offset", problem));
+                return Err(WorkloadError::recording(path, problem));
             }
         }
         Ok(())

@@ -22,14 +22,21 @@ pub struct Sizes(Shape);
 enum Shape {
     Fixed(u32),
     /// `min + step * k` for every `k` below `steps`.
-    Uniform { min: u32, step: u32, steps: u32 },
+    Uniform {
+        min: u32,
+        step: u32,
+        steps: u32,
+    },
     /// Smallest first, so that the quiet choice is the smallest.
-    List { sizes: Vec<u32>, weights: Weights },
+    List {
+        sizes: Vec<u32>,
+        weights: Weights,
+    },
 }
 
 impl Sizes {
     /// Always `bytes`.
-    pub fn fixed(bytes: u32) -> Sizes {
+    pub(super) fn fixed(bytes: u32) -> Sizes {
         Sizes(Shape::Fixed(bytes))
     }
 

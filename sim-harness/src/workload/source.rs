@@ -73,7 +73,9 @@ impl Source {
     pub(super) fn refuse_mix_keys(top: &Table<'_>) -> Result<(), WorkloadError> {
         for key in ["node", "region", "op"] {
             if let Some(value) = top.get(key) {
-                return Err(value.error("[source] brings its own nodes, regions and operations; remove one of them"));
+                return Err(
+                    value.error("[source] brings its own nodes, regions and operations; remove one of them")
+                );
             }
         }
         Ok(())

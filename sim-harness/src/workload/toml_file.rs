@@ -8,7 +8,7 @@ use super::expect::Expect;
 use super::limits::{
     MAX_MEMORY_BYTES, MAX_OP_BYTES, MAX_QUEUE_PAIRS, MAX_SIGNAL_EVERY, MAX_WINDOW, MIN_CHUNK_BYTES,
 };
-use super::load::Load;
+use super::load::{self, Load};
 use super::source::Source;
 use super::topology::{self, Topology, client_and_storage};
 use super::units::Bytes;
@@ -107,11 +107,9 @@ fn check_memory(top: &Table<'_>, workload: &Workload) -> Result<(), WorkloadErro
     let problem = format!(
         "{in_flight} operations of up to {largest} in flight, and the regions, need {needed}; the limit is {limit}"
     );
-    match top.get("load") {
-        None => Err(top.missing("load.concurrency", &problem)),
-        Some(load) => match load.table(&["arrival", "concurrency", "rate", "count", "duration", "duration_ns"])?.get("concurrency") {
-            Some(concurrency) => Err(concurrency.error(problem)),
-            None => Err(load.error(problem)),
-        },
-    }
+    let Some(load) = top.get("load") else {
+        return Err(top.missing("load.concurrency", &problem));
+    };
+    let concurrency = load.table(load::KEYS)?.get("concurrency");
+    Err(concurrency.unwrap_or(load).error(problem))
 }

@@ -59,7 +59,9 @@ impl Topology {
         }
         if topology.nodes.len() < 2 {
             let found = topology.nodes.len();
-            return Err(top.missing("node", &format!("found {found} nodes; declare at least two with [[node]]")));
+            return Err(
+                top.missing("node", &format!("found {found} nodes; declare at least two with [[node]]"))
+            );
         }
         for table in top.tables("region", &["name", "node", "size"])? {
             topology.add_region(&table)?;

@@ -107,7 +107,8 @@ impl Family {
             return Err(UnitError::Fraction { smallest: self.smallest });
         }
         let denominator = 10u128.pow(fraction.len() as u32);
-        let numerator: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| malformed)? };
+        let numerator: u128 =
+            if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| malformed)? };
         let scaled = (u128::from(whole) * denominator + numerator) * u128::from(scale);
         if !scaled.is_multiple_of(denominator) {
             return Err(UnitError::Fraction { smallest: self.smallest });
@@ -116,7 +117,8 @@ impl Family {
     }
 
     fn print(&self, value: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |scale: u64| value >= scale && (u128::from(value) * 1000).is_multiple_of(u128::from(scale));
+        let fits =
+            |scale: u64| value >= scale && (u128::from(value) * 1000).is_multiple_of(u128::from(scale));
         let (unit, scale) = *self.units.iter().rev().find(|(_, s)| fits(*s)).unwrap_or(&self.units[0]);
         let (whole, rest) = (value / scale, u128::from(value % scale) * 1000 / u128::from(scale));
         if rest == 0 {

@@ -21,13 +21,8 @@ fn a_rotted_needle_names_both_checksums() {
         let (stored, computed) = (crc32c_raw(b"data"), crc32c_raw(b"tata"));
         let computed_masked = crc32c_masked(computed);
         let offset_bytes = entry.offset_bytes;
-        let expected = NeedleError::Checksum {
-            id: NeedleId(2),
-            offset_bytes,
-            stored,
-            computed,
-            computed_masked,
-        };
+        let expected =
+            NeedleError::Checksum { id: NeedleId(2), offset_bytes, stored, computed, computed_masked };
         assert_eq!(error, ReadError::Needle(expected));
         let text = error.to_string();
         for part in [
@@ -40,11 +35,7 @@ fn a_rotted_needle_names_both_checksums() {
         ] {
             assert!(text.contains(&part), "{part} in {text}");
         }
-        assert_eq!(
-            volume.needle(&dat, NeedleId(1)).unwrap().data,
-            b"good",
-            "its neighbour is unharmed"
-        );
+        assert_eq!(volume.needle(&dat, NeedleId(1)).unwrap().data, b"good", "its neighbour is unharmed");
     }
 }
 
@@ -57,10 +48,7 @@ fn every_single_bit_of_the_data_is_covered() {
         let mut record = writer.dat()[8..].to_vec();
         record[20 + bit / 8] ^= 1 << (bit % 8);
         let error = Needle::parse(&record, Version::V3, &entry).unwrap_err();
-        assert!(
-            matches!(error, NeedleError::Checksum { .. }),
-            "bit {bit}: {error:?}"
-        );
+        assert!(matches!(error, NeedleError::Checksum { .. }), "bit {bit}: {error:?}");
     }
 }
 
@@ -85,12 +73,7 @@ fn a_record_cut_anywhere_before_its_padding_is_cut_off() {
             let need_bytes = if have_bytes < 16 { 16 } else { unpadded };
             assert_eq!(
                 error,
-                NeedleError::CutOff {
-                    id: NeedleId(1),
-                    offset_bytes: 8,
-                    need_bytes,
-                    have_bytes
-                },
+                NeedleError::CutOff { id: NeedleId(1), offset_bytes: 8, need_bytes, have_bytes },
                 "{version}"
             );
         }
@@ -104,10 +87,7 @@ fn a_dat_shorter_than_it_was_gives_cut_off_needles() {
     let volume = volume(&writer, OffsetWidth::Four);
     for length in [0, 4, 8, 30] {
         let error = volume.needle(&writer.dat()[..length], NeedleId(1)).unwrap_err();
-        assert!(
-            matches!(error, ReadError::Needle(NeedleError::CutOff { .. })),
-            "{error:?}"
-        );
+        assert!(matches!(error, ReadError::Needle(NeedleError::CutOff { .. })), "{error:?}");
     }
 }
 
@@ -119,11 +99,7 @@ fn body_error(body: &[u8]) -> NeedleError {
     record[12..16].copy_from_slice(&size.to_be_bytes());
     record.extend(body);
     record.extend([0xff; 12]);
-    let entry = IndexEntry {
-        id: NeedleId(1),
-        offset_bytes: 8,
-        size_bytes: size,
-    };
+    let entry = IndexEntry { id: NeedleId(1), offset_bytes: 8, size_bytes: size };
     Needle::parse(&record, Version::V2, &entry).unwrap_err()
 }
 
@@ -145,13 +121,7 @@ fn a_part_that_does_not_fit_its_body_is_named() {
         (&[0, 0, 0, 1, 9, 0, 7, 7], BodyPart::End, 0, 2),
     ];
     for (body, part, need_bytes, have_bytes) in cases {
-        let expected = NeedleError::Body {
-            id: NeedleId(1),
-            offset_bytes: 8,
-            part,
-            need_bytes,
-            have_bytes,
-        };
+        let expected = NeedleError::Body { id: NeedleId(1), offset_bytes: 8, part, need_bytes, have_bytes };
         assert_eq!(body_error(body), expected);
     }
 }
@@ -159,10 +129,7 @@ fn a_part_that_does_not_fit_its_body_is_named() {
 #[test]
 fn an_unknown_flag_may_bring_bytes_of_its_own() {
     // The parts are accepted, and only then is the checksum found not to fit.
-    assert!(matches!(
-        body_error(&[0, 0, 0, 1, 9, 0x40, 7, 7]),
-        NeedleError::Checksum { .. }
-    ));
+    assert!(matches!(body_error(&[0, 0, 0, 1, 9, 0x40, 7, 7]), NeedleError::Checksum { .. }));
 }
 
 #[test]
@@ -173,10 +140,7 @@ fn a_data_size_rotted_to_zero_does_not_make_an_empty_needle() {
     let mut record = writer.dat()[8..].to_vec();
     record[19] = 0;
     let error = Needle::parse(&record, Version::V3, &entry).unwrap_err();
-    assert!(
-        matches!(error, NeedleError::Checksum { computed: 0, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, NeedleError::Checksum { computed: 0, .. }), "{error:?}");
 }
 
 #[test]
@@ -193,14 +157,7 @@ fn a_walk_stops_at_a_record_that_is_cut_off() {
         let need_bytes = if have_bytes < 16 { 16 } else { length };
         assert_eq!(walked.len(), 2);
         assert_eq!(walked[0].as_ref().unwrap().entry, first);
-        assert_eq!(
-            walked[1],
-            Err(RecordError::CutOff {
-                offset_bytes,
-                need_bytes,
-                have_bytes
-            })
-        );
+        assert_eq!(walked[1], Err(RecordError::CutOff { offset_bytes, need_bytes, have_bytes }));
     }
 }
 
@@ -212,11 +169,5 @@ fn a_walk_stops_at_a_negative_size() {
     let mut dat = writer.dat().to_vec();
     dat[20] = 0x80;
     let walked: Vec<_> = Records::new(&dat, &superblock).collect();
-    assert!(
-        matches!(
-            walked[..],
-            [Err(RecordError::NegativeSize { offset_bytes: 8, .. })]
-        ),
-        "{walked:?}"
-    );
+    assert!(matches!(walked[..], [Err(RecordError::NegativeSize { offset_bytes: 8, .. })]), "{walked:?}");
 }

@@ -39,29 +39,20 @@ fn an_opened_volume_reads_its_needles_into_one_buffer() {
 
 #[test]
 fn an_index_elsewhere_and_of_another_width_is_read_when_named() {
-    let options = WriterOptions {
-        offset_width: OffsetWidth::Five,
-        ..WriterOptions::default()
-    };
+    let options = WriterOptions { offset_width: OffsetWidth::Five, ..WriterOptions::default() };
     let mut writer = VolumeWriter::new(options);
     writer.put(&plain(1, b"data")).unwrap();
     let (dir, path) = on_disk(&writer);
     let moved = dir.path().join("elsewhere");
     fs::rename(path.with_extension("idx"), &moved).unwrap();
-    let options = OpenOptions {
-        offset_width: OffsetWidth::Five,
-        idx_path: Some(moved),
-    };
+    let options = OpenOptions { offset_width: OffsetWidth::Five, idx_path: Some(moved) };
     let files = VolumeFiles::open_with(&path, &options).unwrap();
     assert_eq!(files.read(NeedleId(1), &mut Vec::new()).unwrap().data, b"data");
 }
 
 #[test]
 fn a_superblock_longer_than_one_read_is_read() {
-    let options = WriterOptions {
-        extra: vec![7; 60_001],
-        ..WriterOptions::default()
-    };
+    let options = WriterOptions { extra: vec![7; 60_001], ..WriterOptions::default() };
     let mut writer = VolumeWriter::new(options);
     writer.put(&plain(1, b"data")).unwrap();
     let (_dir, path) = on_disk(&writer);
@@ -103,18 +94,9 @@ fn an_empty_or_cut_superblock_is_refused_with_its_file() {
     for (dat, need) in cases {
         fs::write(&path, dat).unwrap();
         let error = VolumeFiles::open(&path).unwrap_err();
-        let expected = SuperBlockError::TooShort {
-            need_bytes: need,
-            have_bytes: dat.len(),
-        };
-        assert!(
-            matches!(&error, FilesError::SuperBlock { fault, .. } if *fault == expected),
-            "{error:?}"
-        );
-        assert!(
-            error.to_string().starts_with(&path.display().to_string()),
-            "{error}"
-        );
+        let expected = SuperBlockError::TooShort { need_bytes: need, have_bytes: dat.len() };
+        assert!(matches!(&error, FilesError::SuperBlock { fault, .. } if *fault == expected), "{error:?}");
+        assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
     }
 }
 
@@ -125,13 +107,7 @@ fn an_index_past_the_dat_names_both_files_and_the_entry() {
     fs::write(&path, &writer.dat()[..writer.dat().len() - 1]).unwrap();
     let error = VolumeFiles::open(&path).unwrap_err();
     let FilesError::Index {
-        fault:
-            IndexError::PastEnd {
-                entry_number: 1,
-                idx_offset_bytes: 16,
-                ..
-            },
-        ..
+        fault: IndexError::PastEnd { entry_number: 1, idx_offset_bytes: 16, .. }, ..
     } = &error
     else {
         panic!("{error:?}");
@@ -155,28 +131,12 @@ fn an_error_about_a_needle_names_its_file() {
     let files = VolumeFiles::open(&path).unwrap();
     let mut buffer = Vec::new();
     let error = files.read(NeedleId(1), &mut buffer).unwrap_err();
-    let FilesError::Read {
-        fault: ReadError::Needle(NeedleError::Checksum { .. }),
-        ..
-    } = &error
-    else {
+    let FilesError::Read { fault: ReadError::Needle(NeedleError::Checksum { .. }), .. } = &error else {
         panic!("{error:?}");
     };
-    assert!(
-        error.to_string().starts_with(&path.display().to_string()),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
     let error = files.read(NeedleId(3), &mut buffer).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            FilesError::Read {
-                fault: ReadError::Missing { .. },
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, FilesError::Read { fault: ReadError::Missing { .. }, .. }), "{error:?}");
 }
 
 #[test]
@@ -185,17 +145,9 @@ fn an_entry_of_another_volume_allocates_nothing() {
     let files = VolumeFiles::open(&path).unwrap();
     let mut buffer = Vec::new();
     for offset_bytes in [8, 1 << 40, u64::MAX] {
-        let entry = IndexEntry {
-            id: NeedleId(1),
-            offset_bytes,
-            size_bytes: u32::MAX,
-        };
+        let entry = IndexEntry { id: NeedleId(1), offset_bytes, size_bytes: u32::MAX };
         let error = files.read_record(&entry, &mut buffer).unwrap_err();
-        let FilesError::Read {
-            fault: ReadError::Needle(NeedleError::CutOff { .. }),
-            ..
-        } = error
-        else {
+        let FilesError::Read { fault: ReadError::Needle(NeedleError::CutOff { .. }), .. } = error else {
             panic!("{error:?}");
         };
         assert_eq!(buffer.capacity(), 0);
@@ -218,10 +170,7 @@ fn an_untouched_volume_is_current_and_an_appended_one_grown() {
 fn a_vacuumed_volume_is_replaced_and_the_old_one_still_reads() {
     let (dir, path) = on_disk(&two_needles());
     let files = VolumeFiles::open(&path).unwrap();
-    let options = WriterOptions {
-        compaction_revision: 1,
-        ..WriterOptions::default()
-    };
+    let options = WriterOptions { compaction_revision: 1, ..WriterOptions::default() };
     let mut vacuumed = VolumeWriter::new(options);
     // Not shorter than the old one: only that it is another file gives it away.
     vacuumed.put(&plain(2, &[9; 9000])).unwrap();
@@ -239,11 +188,7 @@ fn a_dat_rewritten_in_place_cut_or_gone_is_replaced() {
     let mut dat = writer.dat().to_vec();
     dat[5] = 1;
     fs::write(&path, &dat).unwrap();
-    assert_eq!(
-        files.freshness().unwrap(),
-        Freshness::Replaced,
-        "another compaction revision"
-    );
+    assert_eq!(files.freshness().unwrap(), Freshness::Replaced, "another compaction revision");
     fs::write(&path, &writer.dat()[..20]).unwrap();
     assert_eq!(files.freshness().unwrap(), Freshness::Replaced, "shorter");
     let error = files.read(NeedleId(1), &mut Vec::new()).unwrap_err();
@@ -264,10 +209,7 @@ fn the_middle_of_a_vacuum_swap_is_an_error_and_never_other_data() {
     fs::rename(new, &path).unwrap();
     let files = VolumeFiles::open(&path).unwrap();
     let error = files.read(NeedleId(1), &mut Vec::new()).unwrap_err();
-    let FilesError::Read {
-        fault: ReadError::Needle(NeedleError::IdMismatch { found, .. }),
-        ..
-    } = error
+    let FilesError::Read { fault: ReadError::Needle(NeedleError::IdMismatch { found, .. }), .. } = error
     else {
         panic!("{error:?}");
     };

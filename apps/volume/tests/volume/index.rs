@@ -34,14 +34,7 @@ fn an_entry_past_the_end_of_the_dat_is_refused_with_its_place() {
     };
     assert_eq!(error, VolumeError::Index(expected));
     let text = error.to_string();
-    for part in [
-        "entry 1",
-        "byte 16",
-        "needle 0x9",
-        "40..80",
-        "79 bytes long",
-        "weed fix",
-    ] {
+    for part in ["entry 1", "byte 16", "needle 0x9", "40..80", "79 bytes long", "weed fix"] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -70,10 +63,7 @@ fn an_entry_that_was_replaced_may_point_anywhere() {
 fn the_largest_entry_overflows_nothing() {
     let mut idx = line(7, u32::MAX, i32::MAX);
     let error = Volume::parse(&HEAD, 1000, &idx, OffsetWidth::Four).unwrap_err();
-    assert!(
-        matches!(error, VolumeError::Index(IndexError::PastEnd { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, VolumeError::Index(IndexError::PastEnd { .. })), "{error:?}");
     assert!(Volume::parse(&HEAD, u64::MAX, &idx, OffsetWidth::Four).is_ok());
     idx.insert(12, 0xff);
     assert!(Volume::parse(&HEAD, u64::MAX, &idx, OffsetWidth::Five).is_ok());
@@ -88,20 +78,12 @@ fn a_needle_beyond_32_gib_needs_five_bytes() {
 
 #[test]
 fn a_wrong_offset_width_is_an_error_and_not_data() {
-    let options = WriterOptions {
-        offset_width: OffsetWidth::Five,
-        ..WriterOptions::default()
-    };
+    let options = WriterOptions { offset_width: OffsetWidth::Five, ..WriterOptions::default() };
     let mut writer = VolumeWriter::new(options);
     for id in 1..20 {
         writer.put(&plain(id, b"some data")).unwrap();
     }
-    let wrong = Volume::parse(
-        writer.dat(),
-        writer.dat().len() as u64,
-        writer.idx(),
-        OffsetWidth::Four,
-    );
+    let wrong = Volume::parse(writer.dat(), writer.dat().len() as u64, writer.idx(), OffsetWidth::Four);
     assert!(matches!(wrong, Err(VolumeError::Index(_))), "{wrong:?}");
 }
 
@@ -112,17 +94,9 @@ fn a_partial_entry_at_the_end_is_ignored_and_counted() {
     writer.put(&plain(2, b"data")).unwrap();
     let idx = &writer.idx()[..16 + 11];
     let index = Index::parse(idx, OffsetWidth::Four);
-    assert_eq!(
-        (index.counts().entries, index.counts().trailing_len_bytes),
-        (1, 11)
-    );
+    assert_eq!((index.counts().entries, index.counts().trailing_len_bytes), (1, 11));
     assert!(index.get(NeedleId(1)).is_some() && index.get(NeedleId(2)).is_none());
-    assert_eq!(
-        Index::parse(writer.idx(), OffsetWidth::Four)
-            .counts()
-            .trailing_len_bytes,
-        0
-    );
+    assert_eq!(Index::parse(writer.idx(), OffsetWidth::Four).counts().trailing_len_bytes, 0);
 }
 
 #[test]
@@ -142,10 +116,7 @@ fn needles_come_in_order_of_id_whatever_the_order_of_the_log() {
         writer.put(&plain(id, b"data")).unwrap();
     }
     writer.delete(NeedleId(7), Cookie(1), 1).unwrap();
-    let ids: Vec<_> = volume(&writer, OffsetWidth::Four)
-        .entries()
-        .map(|entry| entry.id.0)
-        .collect();
+    let ids: Vec<_> = volume(&writer, OffsetWidth::Four).entries().map(|entry| entry.id.0).collect();
     assert_eq!(ids, [1, 2, 9]);
 }
 
@@ -153,10 +124,7 @@ fn needles_come_in_order_of_id_whatever_the_order_of_the_log() {
 fn an_entry_remembers_its_number_in_the_log() {
     let idx = [line(7, 1, 10), line(8, 1, 10), line(7, 5, 10)].concat();
     let index = Index::parse(&idx, OffsetWidth::Four);
-    let numbers: Vec<_> = index
-        .live()
-        .map(|listed| (listed.entry.id.0, listed.entry_number))
-        .collect();
+    let numbers: Vec<_> = index.live().map(|listed| (listed.entry.id.0, listed.entry_number)).collect();
     assert_eq!(numbers, [(7, 2), (8, 1)]);
 }
 
@@ -193,16 +161,10 @@ proptest! {
 
 #[test]
 fn an_index_longer_than_the_read_buffer_is_read_whole() {
-    let idx: Vec<u8> = (1..=10_000)
-        .flat_map(|id| line(id, 1, 0))
-        .chain([1, 2, 3])
-        .collect();
+    let idx: Vec<u8> = (1..=10_000).flat_map(|id| line(id, 1, 0)).chain([1, 2, 3]).collect();
     let index = Index::read(&idx[..], OffsetWidth::Four).unwrap();
     assert_eq!(index, Index::parse(&idx, OffsetWidth::Four));
-    assert_eq!(
-        (index.live().len(), index.counts().trailing_len_bytes),
-        (10_000, 3)
-    );
+    assert_eq!((index.live().len(), index.counts().trailing_len_bytes), (10_000, 3));
     let superblock = SuperBlock::parse(&HEAD).unwrap();
     assert_eq!(index.check_against(&superblock, 40), Ok(()));
 }

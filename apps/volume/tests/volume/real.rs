@@ -34,12 +34,7 @@ fn all_298_needles_of_an_old_volume_are_good_and_masked() {
     let (mut good, mut compressed) = (0, 0);
     for entry in files.volume().entries() {
         let needle = files.read(entry.id, &mut buffer).unwrap();
-        assert_eq!(
-            needle.checksum.form,
-            Some(ChecksumForm::Masked),
-            "needle {}",
-            needle.id
-        );
+        assert_eq!(needle.checksum.form, Some(ChecksumForm::Masked), "needle {}", needle.id);
         compressed += usize::from(needle.flags.is_compressed());
         good += 1;
     }
@@ -51,10 +46,8 @@ fn all_298_needles_of_an_old_volume_are_good_and_masked() {
 
 #[test]
 fn a_healthy_volume_has_17_good_records_and_10_deletions() {
-    let Some(path) = real_dat(
-        "a_healthy_volume_has_17_good_records_and_10_deletions",
-        "healthy_volume.dat",
-    ) else {
+    let Some(path) = real_dat("a_healthy_volume_has_17_good_records_and_10_deletions", "healthy_volume.dat")
+    else {
         return;
     };
     let files = VolumeFiles::open(&path).unwrap();
@@ -98,14 +91,7 @@ fn the_writer_writes_an_old_volume_byte_for_byte() {
         let needle = record.unwrap().needle().unwrap();
         writer.put(&NewNeedle::from(&needle)).unwrap();
     }
-    let differs = writer
-        .dat()
-        .iter()
-        .zip(&dat)
-        .position(|(ours, theirs)| ours != theirs);
+    let differs = writer.dat().iter().zip(&dat).position(|(ours, theirs)| ours != theirs);
     assert_eq!((differs, writer.dat().len()), (None, dat.len()));
-    assert!(
-        writer.idx() == std::fs::read(files.idx_path()).unwrap(),
-        "the .idx differs"
-    );
+    assert!(writer.idx() == std::fs::read(files.idx_path()).unwrap(), "the .idx differs");
 }

@@ -12,21 +12,11 @@ use crate::sample::{Step, VERSIONS, full, options, plain, steps, volume, writer,
 
 /// What is left of a needle after a version has written it.
 fn as_kept<'a>(needle: &NewNeedle<'a>, version: Version) -> NewNeedle<'a> {
-    let append_at_ns = if version == Version::V3 {
-        needle.append_at_ns
-    } else {
-        0
-    };
+    let append_at_ns = if version == Version::V3 { needle.append_at_ns } else { 0 };
     if version == Version::V1 || needle.data.is_empty() {
-        return NewNeedle {
-            append_at_ns,
-            ..NewNeedle::new(needle.id, needle.cookie, needle.data)
-        };
+        return NewNeedle { append_at_ns, ..NewNeedle::new(needle.id, needle.cookie, needle.data) };
     }
-    NewNeedle {
-        append_at_ns,
-        ..*needle
-    }
+    NewNeedle { append_at_ns, ..*needle }
 }
 
 fn check_life(options: WriterOptions, steps: &[Step]) -> Result<(), TestCaseError> {
@@ -47,27 +37,17 @@ fn check_life(options: WriterOptions, steps: &[Step]) -> Result<(), TestCaseErro
             continue;
         };
         let needle = volume.needle(writer.dat(), id).unwrap();
-        prop_assert_eq!(
-            NewNeedle::from(&needle),
-            as_kept(&owned.needle(), options.version)
-        );
+        prop_assert_eq!(NewNeedle::from(&needle), as_kept(&owned.needle(), options.version));
         let form = (!owned.data.is_empty()).then_some(options.checksum_form);
         // A CRC whose masked form is itself would be found raw; none of 2^32 is likely to turn up here.
         prop_assert_eq!(needle.checksum.form, form);
         prop_assert_eq!(needle.append_at_ns.is_some(), options.version == Version::V3);
     }
     let live: Vec<_> = volume.entries().map(|entry| entry.id.0).collect();
-    let expected: Vec<_> = last
-        .iter()
-        .filter(|(_, owned)| owned.is_some())
-        .map(|(id, _)| *id)
-        .collect();
+    let expected: Vec<_> = last.iter().filter(|(_, owned)| owned.is_some()).map(|(id, _)| *id).collect();
     prop_assert_eq!(live, expected, "in order of id");
     prop_assert_eq!(volume.index().counts().entries, steps.len() as u64);
-    prop_assert_eq!(
-        volume.superblock().compaction_revision,
-        options.compaction_revision
-    );
+    prop_assert_eq!(volume.superblock().compaction_revision, options.compaction_revision);
 
     let walked: Result<Vec<_>, _> = Records::new(writer.dat(), volume.superblock()).collect();
     prop_assert_eq!(walked.unwrap().len(), steps.len());
@@ -92,9 +72,7 @@ fn every_field_of_a_needle_is_read() {
     for version in [Version::V2, Version::V3] {
         let mut writer = writer(version);
         writer.put(&full(5)).unwrap();
-        let needle = volume(&writer, OffsetWidth::Four)
-            .needle(writer.dat(), NeedleId(5))
-            .unwrap();
+        let needle = volume(&writer, OffsetWidth::Four).needle(writer.dat(), NeedleId(5)).unwrap();
         assert_eq!(NewNeedle::from(&needle), as_kept(&full(5), version));
         assert_eq!(needle.flags.0, 0xbf);
         assert_eq!(needle.checksum.form, Some(ChecksumForm::Raw));
@@ -116,9 +94,7 @@ fn a_range_of_the_data_stands_where_the_version_says() {
 fn records_fetched_one_by_one_into_other_memory_read_the_same() {
     let mut writer = writer(Version::V3);
     for id in 1..5 {
-        writer
-            .put(&plain(id, &vec![id as u8; 100 * id as usize]))
-            .unwrap();
+        writer.put(&plain(id, &vec![id as u8; 100 * id as usize])).unwrap();
     }
     let head = &writer.dat()[..8];
     let volume = Volume::parse(head, writer.dat().len() as u64, writer.idx(), OffsetWidth::Four).unwrap();

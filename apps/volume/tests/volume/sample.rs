@@ -9,10 +9,7 @@ use wavetank_volume::{
 pub(crate) const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::V3];
 
 pub(crate) fn writer(version: Version) -> VolumeWriter {
-    VolumeWriter::new(WriterOptions {
-        version,
-        ..WriterOptions::default()
-    })
+    VolumeWriter::new(WriterOptions { version, ..WriterOptions::default() })
 }
 
 pub(crate) fn plain(id: u64, data: &[u8]) -> NewNeedle<'_> {
@@ -27,10 +24,7 @@ pub(crate) fn full(id: u64) -> NewNeedle<'static> {
         name: Some(b"a name"),
         mime: Some(b"text/plain"),
         last_modified_s: Some(1_700_000_000),
-        ttl: Some(Ttl {
-            count: 2,
-            unit_code: 1,
-        }),
+        ttl: Some(Ttl { count: 2, unit_code: 1 }),
         pairs: Some(br#"{"a":"b"}"#),
         append_at_ns: 1_700_000_000_000_000_001,
         ..NewNeedle::new(NeedleId(id), Cookie(7), b"the data of this needle")

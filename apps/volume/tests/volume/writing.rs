@@ -11,54 +11,15 @@ fn a_part_too_long_for_its_length_field_is_refused() {
     let long = vec![b'x'; 65_536];
     let new = plain(1, b"data");
     let cases = [
-        (
-            NewNeedle {
-                name: Some(&long[..256]),
-                ..new
-            },
-            "name",
-            255,
-        ),
-        (
-            NewNeedle {
-                mime: Some(&long[..256]),
-                ..new
-            },
-            "mime type",
-            255,
-        ),
-        (
-            NewNeedle {
-                pairs: Some(&long),
-                ..new
-            },
-            "pairs",
-            65_535,
-        ),
-        (
-            NewNeedle {
-                last_modified_s: Some(1 << 40),
-                ..new
-            },
-            "modification time",
-            5,
-        ),
+        (NewNeedle { name: Some(&long[..256]), ..new }, "name", 255),
+        (NewNeedle { mime: Some(&long[..256]), ..new }, "mime type", 255),
+        (NewNeedle { pairs: Some(&long), ..new }, "pairs", 65_535),
+        (NewNeedle { last_modified_s: Some(1 << 40), ..new }, "modification time", 5),
     ];
     for (needle, part, limit_bytes) in cases {
         let mut writer = writer(Version::V3);
-        assert_eq!(
-            writer.put(&needle),
-            Err(WriteError::TooLong {
-                id: NeedleId(1),
-                part,
-                limit_bytes
-            })
-        );
-        assert_eq!(
-            (writer.dat().len(), writer.idx().len()),
-            (8, 0),
-            "nothing was written"
-        );
+        assert_eq!(writer.put(&needle), Err(WriteError::TooLong { id: NeedleId(1), part, limit_bytes }));
+        assert_eq!((writer.dat().len(), writer.idx().len()), (8, 0), "nothing was written");
     }
 }
 
@@ -80,25 +41,13 @@ fn the_longest_parts_fit() {
 fn padding_is_zero_or_what_upstream_leaves() {
     for version in VERSIONS {
         for padding in [Padding::Zero, Padding::Scratch] {
-            let options = WriterOptions {
-                version,
-                padding,
-                ..WriterOptions::default()
-            };
+            let options = WriterOptions { version, padding, ..WriterOptions::default() };
             let mut writer = VolumeWriter::new(options);
-            let entry = writer
-                .put(&NewNeedle {
-                    id: NeedleId(u64::MAX),
-                    ..full(1)
-                })
-                .unwrap();
+            let entry = writer.put(&NewNeedle { id: NeedleId(u64::MAX), ..full(1) }).unwrap();
             let length = padding_length(entry.size_bytes, version) as usize;
             let left = &writer.dat()[writer.dat().len() - length..];
             let is_zero = left.iter().all(|byte| *byte == 0);
-            assert!(
-                length < 4 || is_zero == (padding == Padding::Zero),
-                "{version} {padding:?} {left:?}"
-            );
+            assert!(length < 4 || is_zero == (padding == Padding::Zero), "{version} {padding:?} {left:?}");
         }
     }
 }

@@ -58,11 +58,7 @@ impl Link {
     /// Puts a packet on the link. True when it is the first.
     #[inline]
     pub(crate) fn push(&mut self, arrives: Instant, lost: bool, packet: Box<Packet>) -> bool {
-        self.packets.push_back(InFlight {
-            arrives,
-            lost,
-            packet,
-        });
+        self.packets.push_back(InFlight { arrives, lost, packet });
         self.packets.len() == 1
     }
 
@@ -74,9 +70,6 @@ impl Link {
     /// Takes the first packet off, and says when the next one arrives.
     #[inline]
     pub(crate) fn pop(&mut self) -> (Option<InFlight>, Option<Instant>) {
-        (
-            self.packets.pop_front(),
-            self.packets.front().map(|next| next.arrives),
-        )
+        (self.packets.pop_front(), self.packets.front().map(|next| next.arrives))
     }
 }

@@ -53,7 +53,7 @@ fn acknowledge(qp: &mut Qp, reports: &mut Reports, now: Instant, packet: &Packet
     let status = match packet.syndrome {
         Syndrome::Ack => return,
         Syndrome::NakSequence => {
-            retry(qp, reports);
+            start_again(qp, reports);
             return;
         }
         Syndrome::RnrNak(code) => {
@@ -77,13 +77,22 @@ fn acknowledge(qp: &mut Qp, reports: &mut Reports, now: Instant, packet: &Packet
     qp.fail(reports);
 }
 
-/// A hole in the answers, or a sequence NAK: start again, unless that was done too often.
-fn retry(qp: &mut Qp, reports: &mut Reports) {
-    requester::timed_out(qp, reports);
+/// A hole in the answers, or a sequence NAK: start again, unless that was done too often. Once per hole: every
+/// answer behind it that is still under way shows the same hole.
+// rxe: comp.started_retry
+fn start_again(qp: &mut Qp, reports: &mut Reports) {
+    if !qp.req.started_again {
+        qp.req.started_again = true;
+        requester::retry(qp, reports);
+    }
 }
 
 /// Completes everything up to `psn`. False when that would skip data that has not come, which is asked for again.
 fn acked_through(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> bool {
+    // Nothing new: a NAK for the oldest packet outstanding, which may be in the middle of a READ.
+    if psn::diff(psn, qp.req.una) < 0 {
+        return true;
+    }
     let mut progress = false;
     while qp.sq.acked < qp.sq.posted {
         let wqe = *qp.sq.wqe(qp.sq.acked);
@@ -97,7 +106,7 @@ fn acked_through(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> 
         if wqe.op.kind().is_read_or_atomic() {
             // Acknowledged, but its data never came: the answer was lost on the way.
             progressed(qp, now, progress);
-            retry(qp, reports);
+            start_again(qp, reports);
             return false;
         }
         progress = true;
@@ -120,6 +129,7 @@ fn progressed(qp: &mut Qp, now: Instant, progress: bool) {
     }
     qp.req.retry_left = qp.spec.retry_cnt;
     qp.req.rnr_left = qp.spec.rnr_retry;
+    qp.req.started_again = false;
     if qp.req.una == qp.req.next_psn {
         qp.req.ack_deadline = Instant::FAR;
     } else if qp.req.ack_deadline != Instant::FAR {
@@ -154,10 +164,7 @@ fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, pa
         qp.fail(reports);
         return;
     }
-    if mrs
-        .scatter(qp.sq.sges(seq), qp.spec.pd, done, packet.payload())
-        .is_err()
-    {
+    if mrs.scatter(qp.sq.sges(seq), qp.spec.pd, done, packet.payload()).is_err() {
         qp.complete_send(Status::LocProtErr, reports);
         qp.fail(reports);
         return;
@@ -179,9 +186,7 @@ fn atomic_result(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant
     } else {
         // Atomic results land in the byte order of the remote host, which here is little-endian like every other.
         let former = packet.compare.to_le_bytes();
-        mrs.scatter(qp.sq.sges(seq), qp.spec.pd, 0, &former)
-            .is_err()
-            .then_some(Status::LocProtErr)
+        mrs.scatter(qp.sq.sges(seq), qp.spec.pd, 0, &former).is_err().then_some(Status::LocProtErr)
     };
     if let Some(status) = status {
         qp.complete_send(status, reports);

@@ -1,10 +1,10 @@
 //! Turns posted works into request packets. `rxe_req.c` is the model.
 
-use wavetank_contract::{Instant, Op, OpKind, QpState, Status};
+use wavetank_contract::{Instant, Op, OpKind, QpState, RemoteAddr, Status};
 
 use crate::digest::digest;
 use crate::endpoint::{Qp, SendWqe};
-use crate::memory::MrTable;
+use crate::memory::{MrTable, NO_KEY};
 use crate::packet::{Opcode, Packet};
 use crate::psn;
 use crate::queue::Reports;
@@ -12,7 +12,8 @@ use crate::queue::Reports;
 /// The peer is asked to acknowledge at least this often, in packets, so that a long message shows progress.
 const PACKETS_PER_ACK_MAX: u32 = 64;
 
-/// PSNs in flight at most: far below half the space, so that ahead and behind stay distinguishable.
+/// No work is begun with this many PSNs in flight. The longest message adds as many again, which is still below
+/// half the space, so that ahead and behind stay distinguishable.
 const UNACKED_PSNS_MAX: i32 = 1 << 22;
 
 /// Builds the next request packet. False when there is none to send now.
@@ -27,17 +28,19 @@ pub(crate) fn next_request(
     if seq == qp.sq.posted || !may_send(qp, qp.sq.wqe(seq)) {
         return false;
     }
+    if qp.spec.max_rd_atomic == 0 && qp.sq.wqe(seq).op.kind().is_read_or_atomic() {
+        // It could never start; waiting for ever helps nobody.
+        qp.sq.wqe_mut(seq).failed = Some(Status::LocQpOpErr);
+        fail_if_due(qp, reports);
+        return false;
+    }
     let mtu = qp.spec.mtu.bytes();
     if !qp.sq.wqe(seq).numbered {
         let first_psn = qp.req.next_psn;
         let wqe = qp.sq.wqe_mut(seq);
         wqe.numbered = true;
         wqe.first_psn = first_psn;
-        wqe.psns = if wqe.op.kind().is_atomic() {
-            1
-        } else {
-            wqe.len.div_ceil(mtu).max(1)
-        };
+        wqe.psns = if wqe.op.kind().is_atomic() { 1 } else { wqe.len.div_ceil(mtu).max(1) };
         qp.req.next_psn = psn::add(first_psn, wqe.psns);
     }
     let wqe = *qp.sq.wqe(seq);
@@ -54,7 +57,7 @@ pub(crate) fn next_request(
             out.psn = psn::add(wqe.first_psn, missing_from);
             out.remote_addr = remote.addr.wrapping_add(u64::from(missing_from) * u64::from(mtu));
             out.message_len = wqe.len - missing_from * mtu;
-            out.rkey = remote.rkey.0 as u32;
+            out.rkey = wire_key(remote);
         }
         Op::CompareSwap { remote, .. } | Op::FetchAdd { remote, .. } => {
             (out.opcode, out.compare, out.operand) = match wqe.op {
@@ -65,7 +68,7 @@ pub(crate) fn next_request(
             out.psn = wqe.first_psn;
             out.remote_addr = remote.addr;
             out.message_len = 8;
-            out.rkey = remote.rkey.0 as u32;
+            out.rkey = wire_key(remote);
         }
         Op::Send { .. } | Op::Write { .. } | Op::Recv => {
             let done = wqe.sent * mtu;
@@ -74,7 +77,7 @@ pub(crate) fn next_request(
             out.opcode = opcode(&wqe);
             if let Some(remote) = wqe.op.remote() {
                 out.remote_addr = remote.addr;
-                out.rkey = remote.rkey.0 as u32;
+                out.rkey = wire_key(remote);
             }
             out.message_len = wqe.len;
             let payload = out.payload_mut(len);
@@ -114,7 +117,7 @@ pub(crate) fn next_request(
 
 /// Whether the work at the cursor may start or go on.
 fn may_send(qp: &Qp, wqe: &SendWqe) -> bool {
-    let begun = wqe.sent > 0 || wqe.numbered;
+    let begun = wqe.numbered;
     let state_allows = match qp.state {
         QpState::Rts => true,
         QpState::Sqd => begun,
@@ -124,11 +127,11 @@ fn may_send(qp: &Qp, wqe: &SendWqe) -> bool {
     let rd = qp.req.rd_outstanding;
     // A later WRITE may overtake an earlier READ; only a fence forbids it (IBA 10.8.3.3).
     let fenced = wqe.fence && rd > 0;
-    let rd_limited = wqe.op.kind().is_read_or_atomic() && rd >= qp.spec.max_rd_atomic;
+    let rd_limited = wqe.op.kind().is_read_or_atomic() && rd >= qp.spec.max_rd_atomic.max(1);
     state_allows
         && qp.req.rnr_until == Instant::ZERO
         && wqe.failed.is_none()
-        && in_flight < UNACKED_PSNS_MAX
+        && (begun || in_flight < UNACKED_PSNS_MAX)
         && !fenced
         && !rd_limited
 }
@@ -151,6 +154,11 @@ fn opcode(wqe: &SendWqe) -> Opcode {
         (false, false, true, false) => Opcode::WriteLast,
         (false, false, true, true) => Opcode::WriteLastImm,
     }
+}
+
+/// The key as it travels. A token that does not fit was never imported, and must not alias a key by its low bits.
+fn wire_key(remote: RemoteAddr) -> u32 {
+    u32::try_from(remote.rkey.0).unwrap_or(NO_KEY)
 }
 
 /// Sets the ACK deadline from the endpoint's timeout code; 0 waits for ever.
@@ -176,11 +184,7 @@ pub(crate) fn go_back(qp: &mut Qp) {
             break;
         }
         let arrived = psn::diff(una, wqe.first_psn).max(0) as u32;
-        wqe.sent = if wqe.op.kind().is_read_or_atomic() {
-            0
-        } else {
-            arrived.min(wqe.psns - 1)
-        };
+        wqe.sent = if wqe.op.kind().is_read_or_atomic() { 0 } else { arrived.min(wqe.psns - 1) };
     }
     qp.sq.cursor = qp.sq.acked;
     qp.req.rd_outstanding = 0;
@@ -198,8 +202,8 @@ pub(crate) fn fail_if_due(qp: &mut Qp, reports: &mut Reports) {
     }
 }
 
-/// The peer stayed silent for the whole timeout. Tries again, or gives up.
-pub(crate) fn timed_out(qp: &mut Qp, reports: &mut Reports) {
+/// The peer stayed silent for the whole timeout, or something was lost. Tries again, or gives up.
+pub(crate) fn retry(qp: &mut Qp, reports: &mut Reports) {
     if qp.req.retry_left == 0 {
         qp.complete_send(Status::RetryExcErr, reports);
         qp.fail(reports);

@@ -25,13 +25,7 @@ pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: 
             if !qp.resp.nak_sent {
                 qp.resp.nak_sent = true;
                 let psn = qp.resp.psn;
-                answer(
-                    qp,
-                    Answer::Ack {
-                        psn,
-                        syndrome: Syndrome::NakSequence,
-                    },
-                );
+                answer(qp, Answer::Ack { psn, syndrome: Syndrome::NakSequence });
             }
         }
         _ => repeat(qp, packet),
@@ -55,26 +49,13 @@ fn repeat(qp: &mut Qp, packet: &Packet) {
             },
         ),
         Opcode::CompareSwap | Opcode::FetchAdd => {
-            if let Some(&(psn, former)) = qp.resp.atomics.iter().find(|(psn, _)| *psn == packet.psn) {
-                answer(
-                    qp,
-                    Answer::Atomic {
-                        psn,
-                        former,
-                        fresh: false,
-                    },
-                );
+            if let Some(&(psn, former)) = qp.resp.atomics.iter().rev().find(|(psn, _)| *psn == packet.psn) {
+                answer(qp, Answer::Atomic { psn, former, fresh: false });
             }
         }
         _ => {
             let psn = psn::add(qp.resp.psn, psn::MASK);
-            answer(
-                qp,
-                Answer::Ack {
-                    psn,
-                    syndrome: Syndrome::Ack,
-                },
-            );
+            answer(qp, Answer::Ack { psn, syndrome: Syndrome::Ack });
         }
     }
 }
@@ -88,23 +69,14 @@ fn execute(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
     match outcome {
         Ok(()) => {}
         Err(Refusal::NotReady) => {
+            // IBA 9.7.5.2.8: what was sent behind it is dropped without a word until it comes again. A sequence
+            // NAK for those would cost the requester its transport retries on top of its RNR retries.
+            qp.resp.nak_sent = true;
             let syndrome = Syndrome::RnrNak(qp.spec.min_rnr_timer.code());
-            answer(
-                qp,
-                Answer::Ack {
-                    psn: packet.psn,
-                    syndrome,
-                },
-            );
+            answer(qp, Answer::Ack { psn: packet.psn, syndrome });
         }
         Err(Refusal::Nak { syndrome, receive }) => {
-            answer(
-                qp,
-                Answer::Ack {
-                    psn: packet.psn,
-                    syndrome,
-                },
-            );
+            answer(qp, Answer::Ack { psn: packet.psn, syndrome });
             refuse(qp, syndrome, receive, reports);
         }
     }
@@ -115,20 +87,11 @@ enum Refusal {
     /// No receive is posted; the queue pair stays up.
     NotReady,
     /// The queue pair dies. `receive` is how the receive in use completes, if one is.
-    Nak {
-        syndrome: Syndrome,
-        receive: Option<Status>,
-    },
+    Nak { syndrome: Syndrome, receive: Option<Status> },
 }
 
-const INVALID: Refusal = Refusal::Nak {
-    syndrome: Syndrome::NakInvalidRequest,
-    receive: None,
-};
-const NO_ACCESS: Refusal = Refusal::Nak {
-    syndrome: Syndrome::NakRemoteAccess,
-    receive: None,
-};
+const INVALID: Refusal = Refusal::Nak { syndrome: Syndrome::NakInvalidRequest, receive: None };
+const NO_ACCESS: Refusal = Refusal::Nak { syndrome: Syndrome::NakRemoteAccess, receive: None };
 
 fn refuse(qp: &mut Qp, syndrome: Syndrome, receive: Option<Status>, reports: &mut Reports) {
     if let Some(status) = receive {
@@ -181,11 +144,7 @@ fn check_rights(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
 fn check_receive(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
     let starts_send = packet.opcode.is_send() && packet.opcode.is_first();
     let ends_write_imm = packet.opcode.is_write() && packet.opcode.has_imm();
-    if (starts_send || ends_write_imm) && qp.rq.head().is_none() {
-        Err(Refusal::NotReady)
-    } else {
-        Ok(())
-    }
+    if (starts_send || ends_write_imm) && qp.rq.head().is_none() { Err(Refusal::NotReady) } else { Ok(()) }
 }
 
 /// First and middle packets are full; no packet is longer than the MTU.
@@ -193,12 +152,7 @@ fn check_receive(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
 fn check_length(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
     let mtu = qp.spec.mtu.bytes();
     let carries_data = packet.opcode.is_send() || packet.opcode.is_write();
-    let fits = !carries_data
-        || if packet.opcode.is_last() {
-            packet.len <= mtu
-        } else {
-            packet.len == mtu
-        };
+    let fits = !carries_data || if packet.opcode.is_last() { packet.len <= mtu } else { packet.len == mtu };
     if fits { Ok(()) } else { Err(INVALID) }
 }
 
@@ -208,14 +162,8 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         // The whole range is checked with the request, and again as each packet is read.
         if packet.message_len > 0 {
             let pd = qp.spec.pd;
-            mrs.remote(
-                packet.rkey,
-                pd,
-                Right::Read,
-                packet.remote_addr,
-                packet.message_len,
-            )
-            .ok_or(NO_ACCESS)?;
+            mrs.remote(packet.rkey, pd, Right::Read, packet.remote_addr, packet.message_len)
+                .ok_or(NO_ACCESS)?;
         }
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
@@ -252,13 +200,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         }
     }
     if packet.ack_requested {
-        answer(
-            qp,
-            Answer::Ack {
-                psn: packet.psn,
-                syndrome: Syndrome::Ack,
-            },
-        );
+        answer(qp, Answer::Ack { psn: packet.psn, syndrome: Syndrome::Ack });
     }
     Ok(())
 }
@@ -267,31 +209,17 @@ fn receive_send(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refus
     let Some((wqe, sges)) = qp.rq.head() else {
         return Err(Refusal::NotReady);
     };
-    let mut message = qp.resp.message.unwrap_or(Incoming {
-        is_send: true,
-        rkey: 0,
-        addr: 0,
-        len: wqe.len,
-        done: 0,
-    });
+    let mut message =
+        qp.resp.message.unwrap_or(Incoming { is_send: true, rkey: 0, addr: 0, len: wqe.len, done: 0 });
     if packet.len > wqe.len - message.done {
         // NICs say LOC_LEN_ERR here; rxe completes the receive with REM_INV_REQ_ERR instead.
         let receive = Some(Status::LocLenErr);
-        return Err(Refusal::Nak {
-            syndrome: Syndrome::NakInvalidRequest,
-            receive,
-        });
+        return Err(Refusal::Nak { syndrome: Syndrome::NakInvalidRequest, receive });
     }
-    if mrs
-        .scatter(sges, qp.spec.pd, message.done, packet.payload())
-        .is_err()
-    {
+    if mrs.scatter(sges, qp.spec.pd, message.done, packet.payload()).is_err() {
         // rxe: RESPST_ERR_MALFORMED_WQE
         let receive = Some(Status::LocProtErr);
-        return Err(Refusal::Nak {
-            syndrome: Syndrome::NakRemoteOperation,
-            receive,
-        });
+        return Err(Refusal::Nak { syndrome: Syndrome::NakRemoteOperation, receive });
     }
     message.done += packet.len;
     qp.resp.message = Some(message);
@@ -305,23 +233,11 @@ fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refu
         None => {
             // The range of the whole message is checked on its first packet, so that a refused one writes nothing.
             if packet.message_len > 0 {
-                mrs.remote(
-                    packet.rkey,
-                    pd,
-                    Right::Write,
-                    packet.remote_addr,
-                    packet.message_len,
-                )
-                .ok_or(NO_ACCESS)?;
+                mrs.remote(packet.rkey, pd, Right::Write, packet.remote_addr, packet.message_len)
+                    .ok_or(NO_ACCESS)?;
             }
             let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
-            Incoming {
-                is_send: false,
-                rkey,
-                addr,
-                len,
-                done: 0,
-            }
+            Incoming { is_send: false, rkey, addr, len, done: 0 }
         }
     };
     let ends_well = !packet.opcode.is_last() || message.done + packet.len == message.len;
@@ -331,9 +247,7 @@ fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refu
     if packet.len > 0 {
         // Looked up again for each packet: a region deregistered in between stops the message where it is.
         let at = message.addr + u64::from(message.done);
-        let (region, offset) = mrs
-            .remote(message.rkey, pd, Right::Write, at, packet.len)
-            .ok_or(NO_ACCESS)?;
+        let (region, offset) = mrs.remote(message.rkey, pd, Right::Write, at, packet.len).ok_or(NO_ACCESS)?;
         region.write(offset, packet.payload());
     }
     message.done += packet.len;
@@ -342,9 +256,8 @@ fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refu
 }
 
 fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
-    let (region, offset) = mrs
-        .remote(packet.rkey, qp.spec.pd, Right::Atomic, packet.remote_addr, 8)
-        .ok_or(NO_ACCESS)?;
+    let (region, offset) =
+        mrs.remote(packet.rkey, qp.spec.pd, Right::Atomic, packet.remote_addr, 8).ok_or(NO_ACCESS)?;
     if !packet.remote_addr.is_multiple_of(8) {
         return Err(INVALID);
     }
@@ -362,28 +275,15 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     qp.resp.atomics.push_back((packet.psn, former));
     qp.resp.psn = psn::add(packet.psn, 1);
     qp.resp.rd_pending += 1;
-    answer(
-        qp,
-        Answer::Atomic {
-            psn: packet.psn,
-            former,
-            fresh: true,
-        },
-    );
+    answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
     Ok(())
 }
 
 /// Queues an answer; an acknowledgement swallows the one before it that was not sent yet.
 fn answer(qp: &mut Qp, new: Answer) {
     if let (
-        Answer::Ack {
-            psn,
-            syndrome: Syndrome::Ack,
-        },
-        Some(Answer::Ack {
-            psn: last,
-            syndrome: Syndrome::Ack,
-        }),
+        Answer::Ack { psn, syndrome: Syndrome::Ack },
+        Some(Answer::Ack { psn: last, syndrome: Syndrome::Ack }),
     ) = (new, qp.resp.answers.back_mut())
     {
         if psn::diff(psn, *last) > 0 {
@@ -414,14 +314,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
             qp.resp.rd_pending -= u8::from(fresh && qp.resp.rd_pending > 0);
             (out.opcode, out.psn, out.compare) = (Opcode::AtomicAcknowledge, psn, former);
         }
-        Answer::Read {
-            psn,
-            rkey,
-            addr,
-            left,
-            begun,
-            fresh,
-        } => {
+        Answer::Read { psn, rkey, addr, left, begun, fresh } => {
             let mtu = qp.spec.mtu.bytes();
             let len = left.min(mtu);
             let last = left <= mtu;
@@ -449,14 +342,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
                 qp.resp.rd_pending -= u8::from(fresh && qp.resp.rd_pending > 0);
             } else {
                 let (psn, addr, left) = (psn::add(psn, 1), addr + u64::from(len), left - len);
-                qp.resp.answers[0] = Answer::Read {
-                    psn,
-                    rkey,
-                    addr,
-                    left,
-                    begun: true,
-                    fresh,
-                };
+                qp.resp.answers[0] = Answer::Read { psn, rkey, addr, left, begun: true, fresh };
             }
         }
     }

@@ -37,12 +37,31 @@ struct Entry {
 #[derive(Clone, Debug)]
 enum Target {
     /// A message: a size, no place.
-    Message { sizes: Sizes },
+    Message {
+        sizes: Sizes,
+    },
     /// One size, so the number of places is known.
-    Fixed { len: u32, places: u64, shift: u32 },
-    Uniform { sizes: Sizes, region_bytes: u64, shift: u32 },
-    Sequential { sizes: Sizes, region_bytes: u64, align: u64, next: u64 },
-    Object { sizes: Sizes, zipf: Arc<Zipf>, slot_bytes: u64 },
+    Fixed {
+        len: u32,
+        places: u64,
+        shift: u32,
+    },
+    Uniform {
+        sizes: Sizes,
+        region_bytes: u64,
+        shift: u32,
+    },
+    Sequential {
+        sizes: Sizes,
+        region_bytes: u64,
+        align: u64,
+        next: u64,
+    },
+    Object {
+        sizes: Sizes,
+        zipf: Arc<Zipf>,
+        slot_bytes: u64,
+    },
 }
 
 impl Mixer {
@@ -75,7 +94,9 @@ impl Mixer {
 
 fn target(op: &Op, regions: &[Region], tables: &mut BTreeMap<(u64, u32), Arc<Zipf>>) -> Target {
     let sizes = op.sizes.clone();
-    let Some(region) = op.region else { return Target::Message { sizes } };
+    let Some(region) = op.region else {
+        return Target::Message { sizes };
+    };
     let region_bytes = regions[region.0 as usize].bytes;
     let shift = op.align.trailing_zeros();
     match (op.place, sizes.constant()) {
@@ -99,7 +120,9 @@ impl Target {
     fn draw<C: Choices + ?Sized>(&mut self, choices: &mut C) -> (u64, u32) {
         match self {
             Target::Message { sizes } => (0, sizes.draw(choices)),
-            Target::Fixed { len, places, shift } => (choices.choose(Site::WorkloadPlace, *places) << *shift, *len),
+            Target::Fixed { len, places, shift } => {
+                (choices.choose(Site::WorkloadPlace, *places) << *shift, *len)
+            }
             Target::Uniform { sizes, region_bytes, shift } => {
                 let len = sizes.draw(choices);
                 let places = places(*region_bytes, len, *shift);

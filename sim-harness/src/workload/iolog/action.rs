@@ -24,8 +24,15 @@ pub(super) enum Action {
     Open,
     Close,
     /// `end`, past the last byte, is below 2^63; `len` is 1 to [`MAX_OP_BYTES`].
-    Io { kind: IoKind, offset: u64, len: u32, end: u64 },
-    Wait { us: u64 },
+    Io {
+        kind: IoKind,
+        offset: u64,
+        len: u32,
+        end: u64,
+    },
+    Wait {
+        us: u64,
+    },
     Sync,
     Datasync,
     Trim,
@@ -100,7 +107,9 @@ pub(super) fn entry(version: Version, text: &str) -> Result<Entry<'_>, FieldErro
 fn file_action(action: Action, extra: Option<&str>) -> Result<Action, FieldError> {
     match extra {
         None => Ok(action),
-        Some(extra) => Err(("action", format!("{} follows it; add, open and close end the line", quote(extra)))),
+        Some(extra) => {
+            Err(("action", format!("{} follows it; add, open and close end the line", quote(extra))))
+        }
     }
 }
 

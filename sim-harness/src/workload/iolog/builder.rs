@@ -111,14 +111,18 @@ impl<'p> Builder<'p> {
     }
 
     fn named(&mut self, name: &str) -> Result<&mut Named, FieldError> {
-        let unknown = || ("file", format!("{} was never added; a file is added, then opened, then used", quote(name)));
+        let unknown =
+            || ("file", format!("{} was never added; a file is added, then opened, then used", quote(name)));
         self.names.get_mut(name).ok_or_else(unknown)
     }
 
     fn open_file(&mut self, name: &str) -> Result<&mut Named, FieldError> {
         let named = self.named(name)?;
         if named.open == 0 {
-            return Err(("file", format!("{} is not open here; a file is added, then opened, then used", quote(name))));
+            return Err((
+                "file",
+                format!("{} is not open here; a file is added, then opened, then used", quote(name)),
+            ));
         }
         Ok(named)
     }
@@ -152,7 +156,10 @@ impl<'p> Builder<'p> {
             return Err(("offset", format!("makes the files {total} together, the limit is {limit}; {why}")));
         }
         if self.recording.ops.len() as u64 == MAX_IOLOG_OPS {
-            return Err(("action", format!("more than {MAX_IOLOG_OPS} reads and writes; replay a part of the log")));
+            return Err((
+                "action",
+                format!("more than {MAX_IOLOG_OPS} reads and writes; replay a part of the log"),
+            ));
         }
         self.recording.ops.push(IoOp { at_ns: self.now_us * 1000, offset, len, file, line, kind });
         Ok(())
@@ -163,7 +170,8 @@ impl<'p> Builder<'p> {
             let problem = "the log ends without a read or a write: there is nothing to replay";
             return Err(WorkloadError::invalid(self.path, self.last_line, "action", problem));
         }
-        self.ignored.untouched_files = self.names.values().filter(|named| named.file.is_none()).count() as u64;
+        self.ignored.untouched_files =
+            self.names.values().filter(|named| named.file.is_none()).count() as u64;
         Ok(Iolog {
             version: self.version,
             recording: Arc::new(self.recording),

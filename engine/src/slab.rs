@@ -1,27 +1,24 @@
 //! Values under keys that are never valid twice.
 
 /// The end of a list of places.
-pub(super) const NOWHERE: u32 = u32::MAX;
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// The name of a value: its place, and how often that place had changed hands.
 ///
 /// A generation is odd while its value is there, so a key of generation 0 never names anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
-    pub(super) index: u32,
-    pub(super) generation: u32,
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
 }
 
 impl Key {
-    pub(super) const fn to_u64(self) -> u64 {
+    pub(crate) const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.index as u64
     }
 
-    pub(super) const fn from_u64(bits: u64) -> Key {
-        Key {
-            index: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+    pub(crate) const fn from_u64(bits: u64) -> Key {
+        Key { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
 
@@ -40,43 +37,39 @@ enum State<T> {
 
 /// Values in one piece of memory that grows and never shrinks. The place left last is taken first.
 #[derive(Clone, Debug)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     first_vacant: u32,
     len: u32,
 }
 
 impl<T> Slab<T> {
-    pub(super) const fn new() -> Slab<T> {
-        Slab {
-            slots: Vec::new(),
-            first_vacant: NOWHERE,
-            len: 0,
-        }
+    pub(crate) const fn new() -> Slab<T> {
+        Slab { slots: Vec::new(), first_vacant: NOWHERE, len: 0 }
     }
 
-    pub(super) fn reserve(&mut self, more: usize) {
+    pub(crate) fn reserve(&mut self, more: usize) {
         let vacant = self.slots.len() - self.len as usize;
         self.slots.reserve(more.saturating_sub(vacant));
     }
 
     #[inline]
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.len
     }
 
     /// Places ever used: every index is below this.
-    pub(super) fn places(&self) -> u32 {
+    pub(crate) fn places(&self) -> u32 {
         self.slots.len() as u32
     }
 
-    pub(super) fn bytes_in_use(&self) -> usize {
+    pub(crate) fn bytes_in_use(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<T>>()
     }
 
     /// `None` when 2^32 - 1 places are in use.
     #[inline]
-    pub(super) fn insert(&mut self, value: T) -> Option<Key> {
+    pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
         let index = self.first_vacant;
         if let Some(slot) = self.slots.get_mut(index as usize) {
             if let State::Vacant(next) = slot.state {
@@ -90,49 +83,37 @@ impl<T> Slab<T> {
         }
         let index = u32::try_from(self.slots.len()).ok().filter(|&i| i != NOWHERE)?;
         let generation = 1;
-        self.slots.push(Slot {
-            generation,
-            state: State::Taken(value),
-        });
+        self.slots.push(Slot { generation, state: State::Taken(value) });
         self.len += 1;
         Some(Key { index, generation })
     }
 
     #[inline]
-    pub(super) fn get(&self, key: Key) -> Option<&T> {
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.slots.get(key.index as usize)? {
-            Slot {
-                generation,
-                state: State::Taken(value),
-            } if *generation == key.generation => Some(value),
+            Slot { generation, state: State::Taken(value) } if *generation == key.generation => Some(value),
             _ => None,
         }
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.slots.get_mut(key.index as usize)? {
-            Slot {
-                generation,
-                state: State::Taken(value),
-            } if *generation == key.generation => Some(value),
+            Slot { generation, state: State::Taken(value) } if *generation == key.generation => Some(value),
             _ => None,
         }
     }
 
     /// The key of the value at a place, whatever its generation.
     #[inline]
-    pub(super) fn key_at(&self, index: u32) -> Option<Key> {
+    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
         let slot = self.slots.get(index as usize)?;
-        matches!(slot.state, State::Taken(_)).then_some(Key {
-            index,
-            generation: slot.generation,
-        })
+        matches!(slot.state, State::Taken(_)).then_some(Key { index, generation: slot.generation })
     }
 
     /// The value at a place, whatever its generation.
     #[inline]
-    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
         match &mut self.slots.get_mut(index as usize)?.state {
             State::Taken(value) => Some(value),
             State::Vacant(_) => None,
@@ -142,15 +123,15 @@ impl<T> Slab<T> {
     /// Takes a value out; its key is dead. A place whose generations have run out is never used again, so a key
     /// from 2^31 values ago cannot come alive.
     #[inline]
-    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation != key.generation || !matches!(slot.state, State::Taken(_)) {
             return None;
         }
         let retired = slot.generation == u32::MAX;
-        let next = if retired { NOWHERE } else { self.first_vacant };
         slot.generation = slot.generation.wrapping_add(1);
-        let State::Taken(value) = core::mem::replace(&mut slot.state, State::Vacant(next)) else {
+        let State::Taken(value) = core::mem::replace(&mut slot.state, State::Vacant(self.first_vacant))
+        else {
             return None;
         };
         if !retired {
@@ -161,7 +142,7 @@ impl<T> Slab<T> {
     }
 
     /// Keys and values by place.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.state {
             State::Taken(value) => {
                 let generation = slot.generation;
@@ -173,7 +154,7 @@ impl<T> Slab<T> {
 
     /// Makes a vacant place old, as if it had changed hands nearly 2^31 times.
     #[cfg(test)]
-    pub(super) fn age(&mut self, index: u32, generation: u32) {
+    pub(crate) fn age(&mut self, index: u32, generation: u32) {
         assert!(generation.is_multiple_of(2) && self.key_at(index).is_none());
         self.slots[index as usize].generation = generation;
     }
@@ -190,7 +171,8 @@ mod tests {
         assert_eq!(slab.remove(first), Some('a'));
         let second = slab.insert('b').expect("room");
         assert_eq!(second.index, first.index);
-        assert_eq!((slab.get(first), slab.remove(first)), (None, None));
+        assert_eq!(slab.get(first), None);
+        assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&'b'));
     }
 
@@ -201,7 +183,8 @@ mod tests {
         slab.remove(key);
         for generation in 0..4 {
             let made_up = Key { generation, ..key };
-            assert_eq!((slab.get(made_up), slab.remove(made_up)), (None, None));
+            assert_eq!(slab.get(made_up), None);
+            assert_eq!(slab.remove(made_up), None);
         }
         assert_eq!(slab.len(), 0);
     }
@@ -222,10 +205,7 @@ mod tests {
 
     #[test]
     fn a_key_survives_its_64_bits() {
-        let key = Key {
-            index: 0xfedc_ba98,
-            generation: 0x7654_3211,
-        };
+        let key = Key { index: 0xfedc_ba98, generation: 0x7654_3211 };
         assert_eq!(Key::from_u64(key.to_u64()), key);
     }
 }

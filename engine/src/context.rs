@@ -1,0 +1,168 @@
+//! `RdmaContext`: one type over every backend that was built, dispatched by a `match` per batch.
+//!
+//! The trait stands in this file because `enum_dispatch` joins a trait and an enum only where it has seen both.
+
+use std::fmt;
+use std::str::FromStr;
+
+use enum_dispatch::enum_dispatch;
+use thiserror::Error;
+use wavetank_contract::error::{
+    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, RegisterError,
+};
+use wavetank_contract::{
+    Access, AsyncEvent, Caps, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId, QpState, Region,
+    RegionSpec, RemoteKey, RemoteRegion, Wake,
+};
+
+use crate::ledger::Anomaly;
+use crate::port::{Batch, Outcome, Port, Refused};
+
+#[cfg(not(feature = "mock"))]
+compile_error!("wavetank-engine needs a backend: enable the feature `mock`, or that of a hardware backend");
+
+/// What the engine asks of a device, a batch at a time.
+///
+/// [`Port`] implements it once for every [`Backend`](wavetank_contract::Backend); see there for what each call of
+/// the control plane promises.
+#[enum_dispatch]
+pub trait RdmaOps {
+    /// The device's promises.
+    fn caps(&self) -> &Caps;
+    /// Memory the device is at its best with.
+    fn allocate(&mut self, spec: &RegionSpec) -> Result<Region, AllocError>;
+    /// Lets the device use a region.
+    fn register(&mut self, region: &Region, pd: PdId, access: Access) -> Result<MrId, RegisterError>;
+    /// Ends a registration.
+    fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError>;
+    /// The key to hand to peers.
+    fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError>;
+    /// Makes a peer's key usable on an endpoint.
+    fn import(&mut self, ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError>;
+    /// Makes a completion queue.
+    fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError>;
+    /// Makes an endpoint.
+    fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError>;
+    /// What a peer needs to connect to it.
+    fn address(&self, ep: EpId) -> Option<EndpointAddress>;
+    /// Points it at its peer.
+    fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError>;
+    /// Moves it to another state.
+    fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError>;
+    /// Its state.
+    fn state(&self, ep: EpId) -> Option<QpState>;
+    /// Ends it. What was outstanding comes out of the next poll as flushed.
+    fn close(&mut self, ep: EpId);
+    /// Posts orders from the front of the batch while there are credits, and rings once. What has no credit stays in
+    /// the batch. Answers how many were posted.
+    ///
+    /// # Errors
+    /// The first order the device refused, with its index; the ones before it were posted, the ones after it are
+    /// still in the batch.
+    fn post(&mut self, ep: EpId, batch: &mut Batch) -> Result<usize, Box<Refused>>;
+    /// Appends what ended since the last poll.
+    fn poll(&mut self, out: &mut Vec<Outcome>);
+    /// The next asynchronous event.
+    fn poll_event(&mut self) -> Option<AsyncEvent>;
+    /// When to poll next.
+    fn wake(&self) -> Wake;
+    /// Works posted and not ended.
+    fn outstanding(&self) -> usize;
+    /// Writes a line for each of them.
+    fn describe_outstanding(&self, out: &mut String);
+    /// The next thing the device did that no device may do.
+    fn take_anomaly(&mut self) -> Option<Anomaly>;
+}
+
+/// A device of whichever backend it is. Never crosses threads.
+#[enum_dispatch(RdmaOps)]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RdmaContext {
+    /// The simulated NIC.
+    #[cfg(feature = "mock")]
+    Mock(Port<wavetank_mock::MockNic>),
+}
+
+/// The backends there are, built or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BackendKind {
+    /// The simulated NIC.
+    Mock,
+    /// libibverbs: hardware, soft-RoCE, iWARP.
+    Verbs,
+    /// UCX: RDMA, shared memory, TCP.
+    Ucx,
+}
+
+/// A backend was asked for that this build does not have. Nothing falls back to another by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the {kind} backend is not in this build: build wavetank with the cargo feature `{feature}`")]
+pub struct BackendNotBuilt {
+    /// What was asked for.
+    pub kind: BackendKind,
+    /// The cargo feature that brings it.
+    pub feature: &'static str,
+}
+
+/// No backend has this name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no backend {0:?}: it is one of mock, verbs, ucx")]
+pub struct UnknownBackend(pub String);
+
+impl BackendKind {
+    /// Its name, which is also its cargo feature.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BackendKind::Mock => "mock",
+            BackendKind::Verbs => "verbs",
+            BackendKind::Ucx => "ucx",
+        }
+    }
+
+    /// Whether this build has it.
+    ///
+    /// # Errors
+    /// [`BackendNotBuilt`], naming the feature.
+    pub fn require_built(self) -> Result<(), BackendNotBuilt> {
+        match self {
+            #[cfg(feature = "mock")]
+            BackendKind::Mock => Ok(()),
+            #[allow(unreachable_patterns)] // when every backend is built
+            kind => Err(BackendNotBuilt { kind, feature: kind.name() }),
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = UnknownBackend;
+    fn from_str(name: &str) -> Result<BackendKind, UnknownBackend> {
+        [BackendKind::Mock, BackendKind::Verbs, BackendKind::Ucx]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| UnknownBackend(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_is_not_built_is_refused_by_feature_name() {
+        assert_eq!(BackendKind::Mock.require_built(), Ok(()));
+        let error = "verbs".parse::<BackendKind>().map(BackendKind::require_built);
+        let message = match error {
+            Ok(Err(e)) => e.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(message.contains("cargo feature `verbs`"), "{message}");
+        assert!("mokc".parse::<BackendKind>().is_err());
+    }
+}

@@ -1,0 +1,416 @@
+//! The port: what every backend gets around it, so that none can forget it. Credits, the ledger of outstanding
+//! works, the signalling policy, and the check that a device completes each work once and in order.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::marker::PhantomData;
+
+use wavetank_contract::error::{
+    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+};
+use wavetank_contract::{
+    Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, Data, EndpointAddress, EndpointSpec,
+    EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Sge, Status,
+    Wake, Work,
+};
+
+use crate::context::RdmaOps;
+use crate::ledger::{Anomaly, Entry, Ledger, Queue};
+
+/// Local pieces of one order, at most.
+pub const PIECES_MAX: usize = 4;
+
+/// Completions taken from one queue at a time.
+const POLL_BATCH: usize = 64;
+
+/// Anomalies kept for whoever asks; the first ones tell the story.
+const ANOMALIES_KEPT: usize = 16;
+
+/// A work on its way to a device.
+#[derive(Debug)]
+pub struct Order {
+    /// The caller's name for it; comes back in its [`Outcome`].
+    pub tag: u64,
+    /// What to do.
+    pub op: Op,
+    /// Local memory; the first `piece_count` entries.
+    pub pieces: [Sge; PIECES_MAX],
+    /// How many pieces there are.
+    pub piece_count: u8,
+    /// Keeps that memory in place until the device is done.
+    pub hold: Option<Hold>,
+    /// Wait for earlier READs and atomics.
+    pub fence: bool,
+}
+
+impl Order {
+    /// An order with one piece.
+    #[inline]
+    pub fn new(tag: u64, op: Op, piece: Sge, hold: Option<Hold>) -> Order {
+        Order { tag, op, pieces: [piece; PIECES_MAX], piece_count: 1, hold, fence: false }
+    }
+
+    fn pieces(&self) -> &[Sge] {
+        &self.pieces[..usize::from(self.piece_count).min(PIECES_MAX)]
+    }
+}
+
+/// Orders for one endpoint, posted with one doorbell.
+pub type Batch = VecDeque<Order>;
+
+/// How one order ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The order's tag.
+    pub tag: u64,
+    /// Its endpoint.
+    pub ep: EpId,
+    /// What it was.
+    pub kind: OpKind,
+    /// How it ended.
+    pub status: Status,
+    /// The vendor's code for a failure.
+    pub vendor: u32,
+    /// Bytes moved; for a receive, bytes received. 0 on failure.
+    pub len: u32,
+    /// The immediate of a receive.
+    pub imm: Option<u32>,
+}
+
+/// An order the device refused; the ones before it in the batch were posted.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its place in the batch, counting from 0.
+    pub index: usize,
+    /// The order, back with its hold.
+    pub order: Order,
+    /// Why.
+    pub error: PostError,
+}
+
+/// Policy of a port.
+#[derive(Clone, Copy, Debug)]
+pub struct PortConfig {
+    /// Within a batch, every n-th send is signalled, and the last always. 1 signals all.
+    pub signal_every: u32,
+}
+
+impl Default for PortConfig {
+    fn default() -> PortConfig {
+        PortConfig { signal_every: 1 }
+    }
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    send: Queue,
+    recv: Queue,
+    send_depth: u32,
+    recv_depth: u32,
+    send_cq: CqId,
+    recv_cq: CqId,
+    unsignalled: u32,
+}
+
+/// A backend with its credits, ledger and policies.
+#[derive(Debug)]
+pub struct Port<B> {
+    backend: B,
+    config: PortConfig,
+    ledger: Ledger,
+    /// By endpoint number.
+    endpoints: Vec<Option<Endpoint>>,
+    cqs: Vec<CqId>,
+    polled: Completions,
+    /// Works ended by us rather than by the device: their endpoint was closed or reset.
+    flushed: VecDeque<Outcome>,
+    anomalies: Vec<Anomaly>,
+    /// A context is born on a thread and stays there, whatever the backend: features change no auto trait.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<B: Backend> Port<B> {
+    /// Wraps a backend.
+    pub fn new(backend: B, config: PortConfig) -> Port<B> {
+        Port {
+            backend,
+            config,
+            ledger: Ledger::new(),
+            endpoints: Vec::new(),
+            cqs: Vec::new(),
+            polled: Completions::with_capacity(POLL_BATCH),
+            flushed: VecDeque::new(),
+            anomalies: Vec::new(),
+            _not_send: PhantomData,
+        }
+    }
+
+    fn anomaly(&mut self, anomaly: Anomaly) {
+        if self.anomalies.len() < ANOMALIES_KEPT {
+            self.anomalies.push(anomaly);
+        }
+    }
+
+    /// Settles one completion: its own work, and every unsignalled one before it.
+    #[inline]
+    fn settle(&mut self, completion: &Completion, out: &mut Vec<Outcome>) {
+        let Some(found) = self.ledger.find(completion.id) else {
+            self.anomaly(Anomaly::UnknownWork { id: completion.id, ep: completion.ep });
+            return;
+        };
+        let (ep, kind, seq) = (found.ep, found.kind, found.seq);
+        if ep != completion.ep {
+            self.anomaly(Anomaly::WrongEndpoint { posted: ep, completed: completion.ep, seq });
+            return;
+        }
+        let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else {
+            return;
+        };
+        let queue = if kind == OpKind::Recv { &mut endpoint.recv } else { &mut endpoint.send };
+        let mut overtaken = None;
+        while let Some(entry) = self.ledger.retire_head(queue) {
+            let own = entry.seq == seq;
+            if !own && entry.signalled && overtaken.is_none() {
+                let (missing_kind, missing_seq) = (entry.kind, entry.seq);
+                overtaken = Some(Anomaly::Overtaken { ep, kind, seq, missing_kind, missing_seq });
+            }
+            let status = if own { completion.status } else { Status::Success };
+            let success = status == Status::Success;
+            let received = own && kind == OpKind::Recv;
+            out.push(Outcome {
+                tag: entry.tag,
+                ep,
+                // What a receive met is the device's to say; everything else we know better.
+                kind: if received && success { completion.kind } else { entry.kind },
+                status,
+                vendor: if success { 0 } else { completion.vendor },
+                len: match (success, received) {
+                    (false, _) => 0,
+                    (true, true) => completion.len,
+                    (true, false) => entry.len,
+                },
+                imm: completion.imm.filter(|_| received && success),
+            });
+            if own {
+                break;
+            }
+        }
+        if let Some(overtaken) = overtaken {
+            self.anomaly(overtaken);
+        }
+    }
+
+    /// Ends every work of an endpoint that the device no longer has.
+    fn flush(&mut self, ep: EpId) {
+        let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else {
+            return;
+        };
+        for queue in [&mut endpoint.send, &mut endpoint.recv] {
+            while let Some(entry) = self.ledger.retire_head(queue) {
+                let (tag, kind) = (entry.tag, entry.kind);
+                let status = Status::WrFlushErr;
+                self.flushed.push_back(Outcome { tag, ep, kind, status, vendor: 0, len: 0, imm: None });
+            }
+        }
+    }
+}
+
+impl<B: Backend> RdmaOps for Port<B> {
+    fn caps(&self) -> &Caps {
+        self.backend.caps()
+    }
+
+    fn allocate(&mut self, spec: &RegionSpec) -> Result<Region, AllocError> {
+        self.backend.allocate(spec)
+    }
+
+    fn register(&mut self, region: &Region, pd: PdId, access: Access) -> Result<MrId, RegisterError> {
+        self.backend.register(region, pd, access)
+    }
+
+    fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
+        self.backend.deregister(mr)
+    }
+
+    fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError> {
+        self.backend.export(mr)
+    }
+
+    fn import(&mut self, ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError> {
+        self.backend.import(ep, key)
+    }
+
+    fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError> {
+        let cq = self.backend.open_cq(depth)?;
+        self.cqs.push(cq);
+        Ok(cq)
+    }
+
+    fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
+        let ep = self.backend.open(spec)?;
+        let index = ep.0 as usize;
+        if self.endpoints.len() <= index {
+            self.endpoints.resize_with(index + 1, || None);
+        }
+        self.endpoints[index] = Some(Endpoint {
+            send: Queue::default(),
+            recv: Queue::default(),
+            send_depth: spec.send_depth,
+            recv_depth: spec.recv_depth,
+            send_cq: spec.send_cq,
+            recv_cq: spec.recv_cq,
+            unsignalled: 0,
+        });
+        Ok(ep)
+    }
+
+    fn address(&self, ep: EpId) -> Option<EndpointAddress> {
+        self.backend.address(ep)
+    }
+
+    fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError> {
+        self.backend.connect(ep, peer)
+    }
+
+    fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError> {
+        self.backend.modify(ep, to)?;
+        if to == QpState::Reset {
+            self.flush(ep);
+        }
+        Ok(())
+    }
+
+    fn state(&self, ep: EpId) -> Option<QpState> {
+        self.backend.state(ep)
+    }
+
+    fn close(&mut self, ep: EpId) {
+        self.backend.close(ep);
+        self.flush(ep);
+        if let Some(slot) = self.endpoints.get_mut(ep.0 as usize) {
+            *slot = None;
+        }
+    }
+
+    fn post(&mut self, ep: EpId, batch: &mut Batch) -> Result<usize, Box<Refused>> {
+        let mut posted = 0;
+        let mut refused = None;
+        let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else {
+            return match batch.pop_front() {
+                Some(order) => Err(Box::new(Refused { index: 0, order, error: PostError::Unknown(ep) })),
+                None => Ok(0),
+            };
+        };
+        while let Some(order) = batch.front() {
+            let kind = order.op.kind();
+            let receives = kind == OpKind::Recv;
+            let (queue, depth) = match receives {
+                true => (&mut endpoint.recv, endpoint.recv_depth),
+                false => (&mut endpoint.send, endpoint.send_depth),
+            };
+            // A credit is a free slot. Without one the order waits in the batch; that is no error.
+            if queue.len >= depth {
+                break;
+            }
+            // A work may only go unsignalled if a signalled one follows it in this very batch and queue.
+            let another_follows = batch.len() > 1 && queue.len + 1 < depth;
+            let run = endpoint.unsignalled + 1;
+            let signalled =
+                receives || !another_follows || run >= self.config.signal_every.min(depth / 2).max(1);
+            let Some(mut order) = batch.pop_front() else { break };
+            let hold = order.hold.take();
+            let len = order.pieces().iter().fold(0u32, |sum, piece| sum.saturating_add(piece.len));
+            let entry = Entry::new(order.tag, ep, kind, len, signalled, hold);
+            let Some(id) = self.ledger.enter(queue, entry) else {
+                unreachable!("queues are far shorter than 2^32")
+            };
+            let work =
+                Work { id, op: order.op, data: Data::Pieces(order.pieces()), signalled, fence: order.fence };
+            if let Err(error) = self.backend.post(ep, &work) {
+                order.hold = self.ledger.withdraw_tail(queue).and_then(|entry| entry.hold);
+                refused = Some(Box::new(Refused { index: posted, order, error }));
+                break;
+            }
+            if !receives {
+                endpoint.unsignalled = if signalled { 0 } else { run };
+            }
+            posted += 1;
+        }
+        if posted > 0 {
+            self.backend.ring(ep);
+        }
+        match refused {
+            Some(refused) => Err(refused),
+            None => Ok(posted),
+        }
+    }
+
+    fn poll(&mut self, out: &mut Vec<Outcome>) {
+        out.extend(self.flushed.drain(..));
+        for index in 0..self.cqs.len() {
+            let cq = self.cqs[index];
+            loop {
+                let mut polled = std::mem::replace(&mut self.polled, Completions::with_capacity(0));
+                polled.clear();
+                let count = self.backend.poll(cq, &mut polled);
+                for completion in polled.as_slice() {
+                    self.settle(completion, out);
+                }
+                self.polled = polled;
+                if count < POLL_BATCH {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<AsyncEvent> {
+        let event = self.backend.poll_event()?;
+        if let AsyncEvent::CqErr(cq) = event {
+            // Completions were lost: what is outstanding on this queue will never be heard of again.
+            let hit = |e: &Endpoint| e.send_cq == cq || e.recv_cq == cq;
+            let eps: Vec<_> = (0u32..)
+                .zip(&self.endpoints)
+                .filter(|(_, e)| e.as_ref().is_some_and(hit))
+                .map(|(index, _)| EpId(index))
+                .collect();
+            for ep in eps {
+                self.close(ep);
+            }
+        }
+        Some(event)
+    }
+
+    fn wake(&self) -> Wake {
+        if self.flushed.is_empty() { self.backend.wake() } else { Wake::Now }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.ledger.outstanding() + self.flushed.len()
+    }
+
+    fn describe_outstanding(&self, out: &mut String) {
+        for entry in self.ledger.entries() {
+            let Entry { tag, ep, kind, len, seq, .. } = entry;
+            let state = self.backend.state(*ep);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "  {} of {len} bytes, number {seq} of endpoint {} ({state:?}), tag {tag:#x}",
+                kind.name(),
+                ep.0
+            );
+        }
+    }
+
+    fn take_anomaly(&mut self) -> Option<Anomaly> {
+        if self.anomalies.is_empty() { None } else { Some(self.anomalies.remove(0)) }
+    }
+}
+
+impl<B: Backend> Port<B> {
+    /// The backend, for labs that inject causes. Works posted behind the port's back are anomalies.
+    pub fn backend_mut(&mut self) -> &mut B {
+        &mut self.backend
+    }
+}
