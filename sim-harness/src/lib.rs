@@ -1,3 +1,26 @@
-//! x
+//! The harness: replays workloads on the simulated network and checks every byte and latency.
+//!
+//! * [`workload`]: what is replayed: TOML files, fio iologs, SeaweedFS volumes.
+//! * [`world`]: nodes and fabric, one clock, one source of chance.
+//! * [`replay`]: feeds operations to the drivers and holds each one to what it must do.
+//! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
+//! * [`check`], [`report`]: what failed, and what was measured.
+//! * [`trace`]: everything that happened, as one number.
+//!
+//! Simulated code here knows no wall clock and no entropy: whoever runs a replay measures its wall time.
 
+pub mod atomic;
+pub mod check;
+pub mod pattern;
+pub mod replay;
+pub mod report;
+pub mod trace;
+pub mod version;
 pub mod workload;
+pub mod world;
+
+pub use check::{Check, Failure, Failures};
+pub use replay::{Progress, Replay, SetupError};
+pub use report::Report;
+pub use trace::Trace;
+pub use workload::{Workload, WorkloadError};

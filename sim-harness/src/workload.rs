@@ -235,6 +235,19 @@ impl Workload {
         self.regions.iter().fold(buffers, |sum, region| sum.saturating_add(region.bytes))
     }
 
+    /// An error about a line of this workload.
+    pub(crate) fn problem(&self, line: u32, key: &str, problem: String) -> WorkloadError {
+        WorkloadError::invalid(&self.path, line, key, problem)
+    }
+
+    /// A place in the file that operations come from, as `file:line`.
+    pub fn cite_source(&self, line: u32) -> String {
+        match &self.source {
+            Source::Iolog { path, .. } => format!("{}:{line}", path.display()),
+            Source::Mix(_) | Source::Volume { .. } => self.cite(line),
+        }
+    }
+
     /// A place in the file, as `file:line`.
     pub fn cite(&self, line: u32) -> String {
         format!("{}:{line}", self.path.display())

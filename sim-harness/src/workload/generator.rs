@@ -83,6 +83,11 @@ impl Generator {
         Generator { plan, left }
     }
 
+    /// Whether [`next`](Self::next) has said that there are no more, or would.
+    pub fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
     /// The next operation; none when there are no more.
     ///
     /// Under a closed load with [`Stop::After`] there always is one more: the caller has the clock.

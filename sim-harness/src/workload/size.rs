@@ -64,6 +64,15 @@ impl Sizes {
         }
     }
 
+    /// How many different sizes it gives.
+    pub(crate) fn count(&self) -> usize {
+        match &self.0 {
+            Shape::Fixed(_) => 1,
+            Shape::Uniform { steps, .. } => *steps as usize,
+            Shape::List { sizes, .. } => sizes.len(),
+        }
+    }
+
     /// The largest size it gives.
     pub fn max(&self) -> u32 {
         match &self.0 {

@@ -8,6 +8,7 @@
 //! volume = "7.dat"             # a SeaweedFS volume, with its .idx beside it
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::error::WorkloadError;
 use super::iolog::Iolog;
 use super::load::Arrival;
 use super::op::Op;
-use super::recording::Recording;
+use super::recording::{IoKind, Recording};
 
 /// Where the operations come from.
 #[derive(Clone, Debug)]
@@ -88,6 +89,42 @@ impl Source {
             Source::Iolog { log, .. } => log.recording.posts(kind, size),
             Source::Volume { needles: Some(needles), .. } => needles.posts(kind, size),
             Source::Volume { needles: None, .. } => kind == OpKind::Read,
+        }
+    }
+
+    fn recording(&self) -> Option<&Recording> {
+        match self {
+            Source::Mix(_) => None,
+            Source::Iolog { log, .. } => Some(&log.recording),
+            Source::Volume { needles, .. } => needles.as_deref(),
+        }
+    }
+
+    /// How many operations were recorded; none for a mix, which goes on as long as it is asked to.
+    pub(crate) fn recorded_ops(&self) -> Option<u64> {
+        self.recording().map(|recording| recording.ops.len() as u64)
+    }
+
+    /// The longest operation, in bytes.
+    pub(crate) fn largest_op_bytes(&self) -> u64 {
+        match (self, self.recording()) {
+            (Source::Mix(mix), _) => mix.iter().map(|op| op.sizes.max().into()).max().unwrap_or(0),
+            (_, recording) => recording.map_or(0, Recording::largest_op_bytes),
+        }
+    }
+
+    /// The files of a recording that it writes to.
+    pub(crate) fn written_files(&self) -> BTreeSet<u32> {
+        let ops = self.recording().into_iter().flat_map(|recording| &recording.ops);
+        ops.filter(|op| op.kind == IoKind::Write).map(|op| op.file).collect()
+    }
+
+    /// How many different sizes its operations have; for a distribution, as many as it can give.
+    pub(crate) fn distinct_sizes(&self) -> usize {
+        match (self, self.recording()) {
+            (Source::Mix(mix), _) => mix.iter().map(|op| op.sizes.count()).fold(0, usize::saturating_add),
+            (_, Some(recording)) => recording.ops.iter().map(|op| op.len).collect::<BTreeSet<_>>().len(),
+            (_, None) => 0,
         }
     }
 

@@ -1,0 +1,98 @@
+//! What a run is held to, and what it says when it fails.
+
+use std::fmt;
+
+use wavetank_contract::Instant;
+
+/// Failures told in full; the first ones tell the story, the rest are counted.
+const TOLD: usize = 20;
+
+/// The checks of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Every byte at a destination is the one its writer put there.
+    Bytes,
+    /// Every needle has the checksum SeaweedFS stored for it.
+    Needle,
+    /// Every operation succeeds: nothing was broken on purpose.
+    Success,
+    /// Every work completes once, in order, and on its own endpoint.
+    Completion,
+    /// Messages arrive once, in order, whole.
+    Message,
+    /// Atomics on one cell form one chain from its first value to its last.
+    Atomic,
+    /// Nothing is faster than physics.
+    Floor,
+    /// What the workload expects.
+    Expectation,
+    /// While something is outstanding, something is scheduled.
+    Progress,
+    /// Everything that was taken is given back.
+    Leak,
+    /// No asynchronous event: none was caused.
+    Event,
+}
+
+impl Check {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Check::Bytes => "bytes",
+            Check::Needle => "needle",
+            Check::Success => "success",
+            Check::Completion => "completion",
+            Check::Message => "message",
+            Check::Atomic => "atomic",
+            Check::Floor => "floor",
+            Check::Expectation => "expectation",
+            Check::Progress => "progress",
+            Check::Leak => "leak",
+            Check::Event => "event",
+        }
+    }
+}
+
+/// A check that failed: what, when, where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which check.
+    pub check: Check,
+    /// When it was noticed, in virtual time.
+    pub at: Instant,
+    /// What was found and where.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} check failed at {}: {}", self.check.name(), self.at, self.what)
+    }
+}
+
+/// The failures of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Failures {
+    told: Vec<Failure>,
+    total: u64,
+}
+
+impl Failures {
+    /// Adds one. `what` is only called while failures are still told in full.
+    pub fn add(&mut self, check: Check, at: Instant, what: impl FnOnce() -> String) {
+        self.total += 1;
+        if self.told.len() < TOLD {
+            self.told.push(Failure { check, at, what: what() });
+        }
+    }
+
+    /// The first ones.
+    pub fn told(&self) -> &[Failure] {
+        &self.told
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+}

@@ -1,0 +1,286 @@
+//! Pattern data: every byte says whose it is.
+//!
+//! The word at logical offset `8 i` of generation `g` of region `r` is `base(r, g) + i * STEP`, little-endian. `base`
+//! spreads regions and generations over 64 bits; `STEP` is odd, so a word found in the wrong place can be traced back:
+//! for every region and generation, `(word - base) / STEP` either is an index inside the region or is not. Stale,
+//! shifted, torn and foreign bytes are told apart that way. Writing and checking are an addition per word.
+
+use wavetank_contract::Region;
+use wavetank_contract::chance::mix64;
+use wavetank_mock::SCRIBBLE;
+
+/// Odd, and without structure that small shifts could hide in.
+const STEP: u64 = 0x9e6c_63d0_876a_46ad;
+
+/// Its inverse modulo 2^64.
+const STEP_INVERSE: u64 = {
+    // Newton's iteration doubles the correct bits: 3 become 96.
+    let mut inverse = STEP;
+    let mut round = 0;
+    while round < 5 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(STEP.wrapping_mul(inverse)));
+        round += 1;
+    }
+    inverse
+};
+
+/// What a destination holds before anything arrives in it.
+pub const POISON: u64 = 0x5a5a_0bad_da7a_5a5a;
+
+/// Bytes between two poisoned words. No packet but a message's last carries less than 256 bytes, so every packet
+/// that does not arrive leaves poison behind.
+const POISON_EVERY: usize = 64;
+
+/// Whose data it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag {
+    /// The region, or the stream of messages.
+    pub region: u32,
+    /// How often the writer has written: 0 is the owner's first data.
+    pub generation: u32,
+}
+
+impl Tag {
+    #[inline]
+    fn base(self) -> u64 {
+        mix64((u64::from(self.region) << 32 | u64::from(self.generation)) ^ 0x7461_6e6b_7761_7665)
+    }
+
+    /// The word at logical offset `8 * index`.
+    #[inline]
+    fn word(self, index: u64) -> u64 {
+        self.base().wrapping_add(index.wrapping_mul(STEP))
+    }
+
+    /// The byte at a logical offset.
+    #[inline]
+    pub fn byte(self, offset: u64) -> u8 {
+        self.word(offset / 8).to_le_bytes()[(offset % 8) as usize]
+    }
+
+    /// The eight bytes at a logical offset, as a little-endian word.
+    #[inline]
+    fn word_at(self, offset: u64) -> u64 {
+        let (index, shift) = (offset / 8, 8 * (offset % 8) as u32);
+        let low = self.word(index);
+        if shift == 0 { low } else { low >> shift | self.word(index + 1) << (64 - shift) }
+    }
+
+    /// The offset at which this tag has this word, if it is inside the first `len` bytes.
+    fn offset_of(self, word: u64, len: u64) -> Option<u64> {
+        let index = word.wrapping_sub(self.base()).wrapping_mul(STEP_INVERSE);
+        index.checked_mul(8).filter(|offset| *offset < len)
+    }
+}
+
+/// Writes `len` bytes of a tag's pattern, from logical `offset` on, to memory at `at`.
+pub fn fill(memory: &Region, at: u64, len: usize, tag: Tag, offset: u64) {
+    let (head, words, tail) = memory.words(at, len);
+    for (cell, offset) in head.iter().zip(offset..) {
+        cell.set(tag.byte(offset));
+    }
+    let offset = offset + head.len() as u64;
+    if offset.is_multiple_of(8) {
+        let mut word = tag.word(offset / 8);
+        for cell in words {
+            cell.set(word.to_le());
+            word = word.wrapping_add(STEP);
+        }
+    } else {
+        for (cell, offset) in words.iter().zip((offset..).step_by(8)) {
+            cell.set(tag.word_at(offset).to_le());
+        }
+    }
+    let offset = offset + 8 * words.len() as u64;
+    for (cell, offset) in tail.iter().zip(offset..) {
+        cell.set(tag.byte(offset));
+    }
+}
+
+/// Whether memory holds a tag's pattern. Every byte is looked at.
+#[inline]
+pub fn holds(memory: &Region, at: u64, len: usize, tag: Tag, offset: u64) -> bool {
+    let (head, words, tail) = memory.words(at, len);
+    let mut wrong = 0u64;
+    for (cell, offset) in head.iter().zip(offset..) {
+        wrong |= u64::from(cell.get() ^ tag.byte(offset));
+    }
+    let offset = offset + head.len() as u64;
+    if offset.is_multiple_of(8) {
+        let mut word = tag.word(offset / 8);
+        for cell in words {
+            wrong |= u64::from_le(cell.get()) ^ word;
+            word = word.wrapping_add(STEP);
+        }
+    } else {
+        for (cell, offset) in words.iter().zip((offset..).step_by(8)) {
+            wrong |= u64::from_le(cell.get()) ^ tag.word_at(offset);
+        }
+    }
+    let offset = offset + 8 * words.len() as u64;
+    for (cell, offset) in tail.iter().zip(offset..) {
+        wrong |= u64::from(cell.get() ^ tag.byte(offset));
+    }
+    wrong == 0
+}
+
+/// The first byte, counted from `at`, that none of the generations explains.
+pub fn first_foreign(
+    memory: &Region,
+    at: u64,
+    len: usize,
+    region: u32,
+    generations: &[u32],
+    offset: u64,
+) -> Option<usize> {
+    if let [generation] = *generations
+        && holds(memory, at, len, Tag { region, generation }, offset)
+    {
+        return None;
+    }
+    let explains = |byte: u8, offset: u64| {
+        generations.iter().any(|&generation| Tag { region, generation }.byte(offset) == byte)
+    };
+    memory.cells(at, len).iter().zip(offset..).position(|(cell, offset)| !explains(cell.get(), offset))
+}
+
+/// Poisons a destination, so that bytes that never arrive are seen.
+#[inline]
+pub fn poison(memory: &Region, at: u64, len: usize) {
+    let (head, words, tail) = memory.words(at, len);
+    for cell in words.iter().step_by(POISON_EVERY / 8) {
+        cell.set(POISON);
+    }
+    for cell in head.iter().chain(tail) {
+        cell.set(POISON as u8);
+    }
+}
+
+/// Who may have written: what a wrong byte is compared with.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// Its name, for people.
+    pub name: String,
+    /// The number in its tags.
+    pub region: u32,
+    /// Bytes of one generation.
+    pub len: u64,
+    /// Generations written so far, 0 included.
+    pub generations: u32,
+}
+
+/// Says where wrong bytes come from. `at` is where in memory the first wrong byte is, `end` where the range ends.
+pub fn origin(memory: &Region, at: u64, end: u64, suspects: &[Suspect]) -> String {
+    // The pattern repeats its place every 8 bytes: one of 8 neighbouring starts is a whole word of it.
+    for start in at..at.saturating_add(8) {
+        if start + 8 > end {
+            break;
+        }
+        let mut bytes = [0; 8];
+        memory.read(start, &mut bytes);
+        let word = u64::from_le_bytes(bytes);
+        if word == POISON {
+            return "poison: nothing arrived here".to_owned();
+        }
+        if word == SCRIBBLE {
+            return "a retired region".to_owned();
+        }
+        for suspect in suspects {
+            for generation in 0..suspect.generations {
+                if let Some(offset) =
+                    (Tag { region: suspect.region, generation }).offset_of(word, suspect.len)
+                {
+                    return format!("{} generation {generation}, offset {offset}", suspect.name);
+                }
+            }
+        }
+    }
+    let mut bytes = [0; 8];
+    let len = (end - at).min(8) as usize;
+    memory.read(at, &mut bytes[..len]);
+    format!("nobody's pattern: {:02x?}", &bytes[..len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wavetank_contract::RegionSpec;
+
+    const TAG: Tag = Tag { region: 3, generation: 7 };
+
+    fn memory() -> Region {
+        Region::allocate(&RegionSpec::new(8192)).expect("small")
+    }
+
+    #[test]
+    fn what_was_filled_holds_at_every_alignment() {
+        let m = memory();
+        for at in 0..9 {
+            for offset in [0, 1, 5, 8, 1000, 1 << 40] {
+                for len in [0, 1, 7, 8, 9, 100, 4096] {
+                    fill(&m, at, len, TAG, offset);
+                    assert!(holds(&m, at, len, TAG, offset));
+                    let bytes: Vec<u8> = m.cells(at, len).iter().map(|c| c.get()).collect();
+                    let expected: Vec<u8> = (offset..).take(len).map(|o| TAG.byte(o)).collect();
+                    assert_eq!(bytes, expected, "at {at} offset {offset} len {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_wrong_byte_is_seen() {
+        let m = memory();
+        for (at, offset) in [(0, 0), (3, 3), (3, 64)] {
+            fill(&m, at, 200, TAG, offset);
+            for i in 0..200 {
+                let cell = &m.cells(at + i, 1)[0];
+                cell.set(cell.get() ^ 1);
+                assert!(!holds(&m, at, 200, TAG, offset), "byte {i}");
+                assert_eq!(first_foreign(&m, at, 200, 3, &[7], offset), Some(i as usize));
+                cell.set(cell.get() ^ 1);
+            }
+            assert!(holds(&m, at, 200, TAG, offset));
+        }
+    }
+
+    #[test]
+    fn stale_shifted_torn_and_foreign_bytes_name_their_origin() {
+        let suspects = [
+            Suspect { name: "pages".into(), region: 3, len: 8192, generations: 9 },
+            Suspect { name: "log".into(), region: 4, len: 4096, generations: 1 },
+        ];
+        let m = memory();
+        let found = |first| origin(&m, first, 1024, &suspects);
+        fill(&m, 0, 1024, Tag { region: 3, generation: 6 }, 512);
+        assert_eq!(first_foreign(&m, 0, 1024, 3, &[7], 512), Some(0));
+        assert_eq!(found(0), "pages generation 6, offset 512", "stale");
+        fill(&m, 0, 1024, TAG, 512 + 3);
+        assert_eq!(
+            found(0),
+            "pages generation 7, offset 520",
+            "shifted by 3: the next whole word is 5 bytes on"
+        );
+        fill(&m, 0, 512, TAG, 0);
+        fill(&m, 512, 512, Tag { region: 3, generation: 2 }, 512);
+        assert_eq!(first_foreign(&m, 0, 1024, 3, &[7], 0), Some(512));
+        assert_eq!(found(512), "pages generation 2, offset 512", "torn");
+        fill(&m, 0, 1024, Tag { region: 4, generation: 0 }, 64);
+        assert_eq!(found(0), "log generation 0, offset 64", "foreign");
+        poison(&m, 0, 1024);
+        assert_eq!(found(0), "poison: nothing arrived here");
+        m.word(0).set(SCRIBBLE.to_le());
+        assert_eq!(found(0), "a retired region");
+        m.write(0, &[1; 1024]);
+        assert!(found(0).starts_with("nobody's pattern"));
+    }
+
+    #[test]
+    fn two_generations_may_share_a_range_and_a_third_may_not() {
+        let m = memory();
+        fill(&m, 0, 100, Tag { region: 1, generation: 4 }, 0);
+        fill(&m, 100, 100, Tag { region: 1, generation: 5 }, 100);
+        assert_eq!(first_foreign(&m, 0, 200, 1, &[4, 5], 0), None);
+        assert!(first_foreign(&m, 0, 200, 1, &[4, 6], 0).is_some());
+    }
+}

@@ -1,0 +1,147 @@
+//! Messages: receives kept posted at the target, and what has to arrive in them.
+//!
+//! SENDs of one connection arrive in the order in which they were submitted. A WRITE with immediate is told by its
+//! immediate, because its chunks may let later messages pass.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use wavetank_contract::{Instant, Op, OpKind};
+use wavetank_engine::{Finished, RdmaOps, TransferSpec};
+
+use super::Replay;
+use crate::check::Check;
+use crate::pattern::{self, Suspect, Tag};
+
+/// Marks the tags of receives.
+pub(super) const RECEIVE: u64 = 1 << 63;
+
+/// Message streams are numbered above all regions.
+const STREAM_BASE: u32 = 1 << 24;
+
+/// What is to arrive, by connection.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    streams: Vec<Stream>,
+    /// Room of one receive.
+    pub(super) receive_bytes: u64,
+}
+
+/// One connection's messages.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// Receives kept posted; 0 when nothing that needs one is ever sent.
+    pub(super) receives: u32,
+    sent: u32,
+    sends: VecDeque<(u32, u32)>,
+    writes: BTreeSet<u32>,
+}
+
+impl Messages {
+    pub(super) fn new(receive_bytes: u64, receives: impl Iterator<Item = u32>) -> Messages {
+        let streams = receives.map(|receives| Stream { receives, ..Stream::default() }).collect();
+        Messages { streams, receive_bytes }
+    }
+
+    /// A message is about to be sent. Answers its pattern.
+    pub(super) fn announce(&mut self, connection: usize, len: u32) -> Tag {
+        let stream = &mut self.streams[connection];
+        let generation = stream.sent;
+        stream.sent += 1;
+        stream.sends.push_back((generation, len));
+        Tag { region: STREAM_BASE + connection as u32, generation }
+    }
+
+    /// A WRITE with this immediate is about to be sent.
+    pub(super) fn announce_write(&mut self, connection: usize, imm: u32) {
+        self.streams[connection].writes.insert(imm);
+    }
+
+    pub(super) fn all_met(&self) -> bool {
+        self.streams.iter().all(|stream| stream.sends.is_empty() && stream.writes.is_empty())
+    }
+
+    /// Messages that have not arrived.
+    pub(super) fn unmet(&self) -> u64 {
+        self.streams.iter().map(|stream| (stream.sends.len() + stream.writes.len()) as u64).sum()
+    }
+
+    pub(super) fn suspects(&self) -> impl Iterator<Item = Suspect> + '_ {
+        self.streams.iter().zip(0u32..).filter(|(stream, _)| stream.sent > 0).map(|(stream, index)| Suspect {
+            name: format!("messages of connection {index}"),
+            region: STREAM_BASE + index,
+            len: self.receive_bytes,
+            generations: stream.sent,
+        })
+    }
+
+    fn receives(&self, connection: usize) -> u32 {
+        self.streams[connection].receives
+    }
+}
+
+impl<C: RdmaOps> Replay<C> {
+    /// Posts every receive there will be; each is posted again when a message has arrived in it.
+    pub(super) fn post_receives(&mut self) {
+        for connection in 0..self.connections.len() {
+            for _ in 0..self.messages.receives(connection) {
+                self.post_receive(connection);
+            }
+        }
+    }
+
+    fn post_receive(&mut self, connection: usize) {
+        let now = self.world.now();
+        let len = self.messages.receive_bytes;
+        let (node, ep) = self.connections.get(connection).target;
+        let host = &mut self.world.nodes[node as usize];
+        let Some(arena) = host.arena.as_mut() else { unreachable!("setup gives every receiver an arena") };
+        let lease = match arena.acquire(len) {
+            Ok(lease) => lease,
+            Err(error) => unreachable!("setup makes room for every receive: {error}"),
+        };
+        pattern::poison(lease.region(), lease.offset(), len as usize);
+        let (mr, tag, deadline) = (arena.mr(), RECEIVE | connection as u64, Instant::FAR);
+        let spec = TransferSpec { ep, op: Op::Recv, lease, mr, len, deadline, session: None, tag };
+        if let Err(error) = host.driver.submit(now, spec) {
+            self.failures.add(Check::Message, now, || format!("a receive was not taken: {error}"));
+        }
+        self.world.touch(node);
+    }
+
+    /// Checks a message that arrived.
+    pub(super) fn received(&mut self, node: u16, finished: Finished) {
+        let now = self.world.now();
+        let connection = (finished.tag & !RECEIVE) as usize;
+        let stream = &mut self.messages.streams[connection];
+        let problem = match (&finished.result, finished.kind) {
+            (Err(error), _) => Some(error.to_string()),
+            (Ok(_), OpKind::WriteImm) => match finished.imm {
+                Some(imm) if stream.writes.remove(&imm) => None,
+                imm => Some(format!("an immediate {imm:?} that nobody sent, or that came before")),
+            },
+            (Ok(len), _) => match (stream.sends.pop_front(), &finished.lease) {
+                (Some((generation, expected)), Some(lease)) => {
+                    self.bytes_verified += len;
+                    let tag = Tag { region: STREAM_BASE + connection as u32, generation };
+                    let (memory, at) = (lease.region(), lease.offset());
+                    if u64::from(expected) != *len {
+                        Some(format!("message {generation} has {len} bytes, {expected} were sent"))
+                    } else if !pattern::holds(memory, at, *len as usize, tag, 0) {
+                        self.mismatches += 1;
+                        let origin = pattern::origin(memory, at, at + len, &self.suspects());
+                        Some(format!("message {generation} is not what was sent; found {origin}"))
+                    } else {
+                        None
+                    }
+                }
+                _ => Some("a message that nobody sent".to_owned()),
+            },
+        };
+        drop(finished);
+        if let Some(problem) = problem {
+            let what = format!("node {node}, connection {connection}: {problem}");
+            self.failures.add(Check::Message, now, || what);
+        }
+        self.post_receive(connection);
+    }
+}

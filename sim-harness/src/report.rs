@@ -1,0 +1,240 @@
+//! What a run found: counts, latencies, failures, and the trace hash.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use wavetank_contract::{Instant, OpKind};
+
+use crate::check::{Check, Failures};
+use crate::workload::{Percentile, Workload};
+
+/// Significant digits of latencies.
+const DIGITS: u8 = 3;
+
+/// Longest latency that is told apart from longer ones: an hour, in ns.
+const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+
+/// Distinct sizes that get rows of their own; where there are more, sizes are grouped by powers of two.
+const SIZES_MAX: usize = 16;
+
+/// Operations of one kind and size.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What they were.
+    pub kind: OpKind,
+    /// Their size in bytes, or the largest of their group; `None` for all sizes together.
+    pub size: Option<u64>,
+    /// Whether `size` is the upper end of a group.
+    pub grouped: bool,
+    /// Bytes they moved.
+    pub bytes: u64,
+    /// Their latencies in virtual ns.
+    pub latency: Histogram<u64>,
+}
+
+impl Row {
+    fn new(kind: OpKind, size: Option<u64>, grouped: bool) -> Row {
+        let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS);
+        let Ok(latency) = latency else { unreachable!("constant bounds that hdrhistogram takes") };
+        Row { kind, size, grouped, bytes: 0, latency }
+    }
+
+    /// `read/8192`, `read/<=65536` for a group, `read` for all sizes.
+    pub fn label(&self) -> String {
+        let kind = self.kind.name();
+        match (self.size, self.grouped) {
+            (None, _) => kind.to_owned(),
+            (Some(size), false) => format!("{kind}/{size}"),
+            (Some(size), true) => format!("{kind}/<={size}"),
+        }
+    }
+
+    /// A percentile in ns.
+    pub fn percentile_ns(&self, percentile: Percentile) -> u64 {
+        self.latency.value_at_quantile(percentile.quantile())
+    }
+}
+
+/// Latencies by kind and size.
+#[derive(Debug)]
+pub struct Latencies {
+    grouped: bool,
+    /// Sizes that get rows of their own in any case: something is expected of them.
+    watched: Vec<(OpKind, u64)>,
+    rows: BTreeMap<(OpKind, Option<u64>, bool), usize>,
+    store: Vec<Row>,
+    /// The row of the latest operation: workloads repeat themselves.
+    last: Option<(OpKind, u64, usize, usize)>,
+}
+
+impl Latencies {
+    /// Latencies of a workload. `distinct_sizes` decides whether sizes are grouped by powers of two.
+    pub fn new(workload: &Workload, distinct_sizes: usize) -> Latencies {
+        let watched = workload.expect.latency.iter().filter_map(|ceiling| Some((ceiling.op, ceiling.size?)));
+        Latencies {
+            grouped: distinct_sizes > SIZES_MAX,
+            watched: watched.collect(),
+            rows: BTreeMap::new(),
+            store: Vec::new(),
+            last: None,
+        }
+    }
+
+    fn index(&mut self, kind: OpKind, size: Option<u64>, grouped: bool) -> usize {
+        let store = &mut self.store;
+        *self.rows.entry((kind, size, grouped)).or_insert_with(|| {
+            store.push(Row::new(kind, size, grouped));
+            store.len() - 1
+        })
+    }
+
+    /// Adds one operation.
+    #[inline]
+    pub fn record(&mut self, kind: OpKind, bytes: u64, latency_ns: u64) {
+        let (one, all) = match self.last {
+            Some((k, b, one, all)) if (k, b) == (kind, bytes) => (one, all),
+            _ => {
+                let grouped = self.grouped && !self.watched.contains(&(kind, bytes));
+                let size = if grouped { bytes.next_power_of_two() } else { bytes };
+                let indices = (self.index(kind, Some(size), grouped), self.index(kind, None, false));
+                self.last = Some((kind, bytes, indices.0, indices.1));
+                indices
+            }
+        };
+        for index in [one, all] {
+            let row = &mut self.store[index];
+            row.bytes += bytes;
+            row.latency.saturating_record(latency_ns.max(1));
+        }
+    }
+
+    /// The rows, by kind, all sizes first.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values().map(|index| &self.store[*index])
+    }
+
+    fn row(&self, kind: OpKind, size: Option<u64>) -> Option<&Row> {
+        self.rows.get(&(kind, size, false)).map(|index| &self.store[*index])
+    }
+}
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Report {
+    /// The workload's name.
+    pub name: String,
+    /// Which device ran it.
+    pub device: String,
+    /// The seed of its choices.
+    pub seed: u64,
+    /// Operations that ended.
+    pub ops: u64,
+    /// Bytes checked where they arrived.
+    pub bytes_verified: u64,
+    /// Bytes of regions checked once more at the end.
+    pub bytes_swept: u64,
+    /// Operations with a wrong byte.
+    pub mismatches: u64,
+    /// Steps of the simulated network.
+    pub steps: u64,
+    /// The hash of everything that happened.
+    pub trace_hash: u64,
+    /// Events in it.
+    pub events: u64,
+    /// Virtual time from the first operation to the end of the last.
+    pub virtual_ns: u64,
+    /// Latencies by kind and size.
+    pub latencies: Latencies,
+    /// Checks that failed.
+    pub failures: Failures,
+}
+
+impl Report {
+    /// Whether every check held.
+    pub fn ok(&self) -> bool {
+        self.failures.total() == 0
+    }
+
+    /// Bytes moved per second of virtual time.
+    pub fn bytes_per_s(&self) -> u64 {
+        let bytes: u64 = self.latencies.rows().filter(|row| row.size.is_none()).map(|row| row.bytes).sum();
+        let per_s = u128::from(bytes) * 1_000_000_000 / u128::from(self.virtual_ns.max(1));
+        u64::try_from(per_s).unwrap_or(u64::MAX)
+    }
+
+    /// Holds the run to what its workload expects; each miss cites its line.
+    pub(crate) fn expect(&mut self, workload: &Workload) {
+        let at = Instant(self.virtual_ns);
+        if let Some(floor) = workload.expect.throughput_min {
+            let (got, asked) = (self.bytes_per_s(), floor.bytes_per_s);
+            if got < asked {
+                let place = workload.cite(floor.line);
+                self.failures.add(Check::Expectation, at, || {
+                    format!("{place}: throughput_min is {asked} bytes/s, the run had {got}")
+                });
+            }
+        }
+        for ceiling in &workload.expect.latency {
+            let Some(row) = self.latencies.row(ceiling.op, ceiling.size) else {
+                let (kind, size) = (ceiling.op.name(), ceiling.size);
+                let place = workload.cite(ceiling.ceilings.first().map_or(0, |ceiling| ceiling.line));
+                self.failures.add(Check::Expectation, at, || {
+                    format!("{place}: a latency of {kind} (size {size:?}) is expected, and none was done")
+                });
+                continue;
+            };
+            for limit in &ceiling.ceilings {
+                let got = row.percentile_ns(limit.percentile);
+                if got > limit.ns {
+                    let (place, label) = (workload.cite(limit.line), row.label());
+                    let (name, asked) = (limit.percentile.name(), limit.ns);
+                    self.failures.add(Check::Expectation, at, || {
+                        format!("{place}: {name} of {label} is at most {asked} ns, the run had {got} ns")
+                    });
+                }
+            }
+        }
+    }
+
+    /// The report for machines. `wall_s` is how long the run took on the clock of whoever ran it.
+    pub fn to_json(&self, wall_s: f64) -> Value {
+        let latency: serde_json::Map<String, Value> = self
+            .latencies
+            .rows()
+            .map(|row| {
+                let mut entry = json!({ "count": row.latency.len(), "bytes": row.bytes });
+                for percentile in Percentile::ALL {
+                    entry[format!("{}_ns", percentile.name())] = row.percentile_ns(percentile).into();
+                }
+                (row.label(), entry)
+            })
+            .collect();
+        let failures: Vec<String> = self.failures.told().iter().map(ToString::to_string).collect();
+        json!({
+            "ok": self.ok(),
+            "name": self.name,
+            "device": self.device,
+            "simulated": true,
+            "seed": self.seed,
+            "ops": self.ops,
+            "bytes_verified": self.bytes_verified,
+            "bytes_swept": self.bytes_swept,
+            "mismatches": self.mismatches,
+            "failures": self.failures.total(),
+            "failures_told": failures,
+            "trace_hash": format!("{:016x}", self.trace_hash),
+            "events": self.events,
+            "virtual_ns": self.virtual_ns,
+            "bytes_per_virtual_s": self.bytes_per_s(),
+            "wall_s": wall_s,
+            "ops_per_core_s": per_second(self.ops, wall_s),
+            "latency": latency,
+        })
+    }
+}
+
+/// Whole operations per second; 0 when no time passed.
+pub fn per_second(ops: u64, wall_s: f64) -> u64 {
+    if wall_s > 0.0 { (ops as f64 / wall_s) as u64 } else { 0 }
+}
