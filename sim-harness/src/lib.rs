@@ -5,12 +5,15 @@
 //! * [`replay`]: feeds operations to the drivers and holds each one to what it must do.
 //! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
 //! * [`check`], [`report`]: what failed, and what was measured.
-//! * [`trace`]: everything that happened, as one number.
+//! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
+//! * [`bench`]: what it all costs.
 //!
 //! Simulated code here knows no wall clock and no entropy: whoever runs a replay measures its wall time.
 
 pub mod atomic;
+pub mod bench;
 pub mod check;
+pub mod determinism;
 pub mod pattern;
 pub mod replay;
 pub mod report;

@@ -133,15 +133,33 @@ pub fn first_foreign(
     generations: &[u32],
     offset: u64,
 ) -> Option<usize> {
-    if let [generation] = *generations
-        && holds(memory, at, len, Tag { region, generation }, offset)
-    {
+    if generations.iter().any(|&generation| holds(memory, at, len, Tag { region, generation }, offset)) {
         return None;
     }
+    // Torn between generations, or wrong: word by word, and where no generation has the word, byte by byte.
     let explains = |byte: u8, offset: u64| {
         generations.iter().any(|&generation| Tag { region, generation }.byte(offset) == byte)
     };
-    memory.cells(at, len).iter().zip(offset..).position(|(cell, offset)| !explains(cell.get(), offset))
+    let (head, words, _) = memory.words(at, len);
+    let body = head.len()..head.len() + 8 * words.len();
+    let mut next = 0;
+    while next < len {
+        let here = offset + next as u64;
+        if body.contains(&next) {
+            let word = u64::from_le(words[(next - body.start) / 8].get());
+            if generations.iter().any(|&generation| Tag { region, generation }.word_at(here) == word) {
+                next += 8;
+                continue;
+            }
+        }
+        let cells = memory.cells(at + next as u64, if body.contains(&next) { 8 } else { 1 });
+        let wrong = cells.iter().zip(here..).position(|(cell, offset)| !explains(cell.get(), offset));
+        if let Some(wrong) = wrong {
+            return Some(next + wrong);
+        }
+        next += cells.len();
+    }
+    None
 }
 
 /// Poisons a destination, so that bytes that never arrive are seen.

@@ -430,7 +430,8 @@ impl<C: RdmaOps> Replay<C> {
             });
         }
         let steps = self.world.fabric.steps();
-        let (trace_hash, events) = (self.world.trace.hash(), self.world.trace.events());
+        // Taking things back is not part of the run.
+        let trace = std::mem::take(&mut self.world.trace);
         let bytes_swept = self.sweep();
         self.give_back();
         let device = self.world.nodes[0].driver.context().caps().name.clone();
@@ -443,8 +444,7 @@ impl<C: RdmaOps> Replay<C> {
             bytes_swept,
             mismatches: self.mismatches,
             steps,
-            trace_hash,
-            events,
+            trace,
             virtual_ns,
             latencies: self.latencies,
             failures: self.failures,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wavetank_contract::{Instant, OpKind};
 
 use crate::check::{Check, Failures};
+use crate::trace::Trace;
 use crate::workload::{Percentile, Workload};
 
 /// Significant digits of latencies.
@@ -138,10 +139,8 @@ pub struct Report {
     pub mismatches: u64,
     /// Steps of the simulated network.
     pub steps: u64,
-    /// The hash of everything that happened.
-    pub trace_hash: u64,
-    /// Events in it.
-    pub events: u64,
+    /// Everything that happened.
+    pub trace: Trace,
     /// Virtual time from the first operation to the end of the last.
     pub virtual_ns: u64,
     /// Latencies by kind and size.
@@ -223,8 +222,8 @@ impl Report {
             "mismatches": self.mismatches,
             "failures": self.failures.total(),
             "failures_told": failures,
-            "trace_hash": format!("{:016x}", self.trace_hash),
-            "events": self.events,
+            "trace_hash": format!("{:016x}", self.trace.hash()),
+            "events": self.trace.events(),
             "virtual_ns": self.virtual_ns,
             "bytes_per_virtual_s": self.bytes_per_s(),
             "wall_s": wall_s,

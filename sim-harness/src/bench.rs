@@ -1,0 +1,25 @@
+//! Benchmarks: what the simulator, the engine and its parts cost. Not tests: figures vary with the machine, so each
+//! one stands beside its yardstick in the same run.
+//!
+//! Wall time comes from the caller, because code in this crate has no clock.
+
+mod dispatch;
+mod pair;
+mod post_poll;
+mod sessions;
+mod sim;
+
+pub use dispatch::{Dispatch, dispatch};
+pub use pair::PairError;
+pub use post_poll::{PostPoll, post_poll};
+pub use sessions::{SessionFigures, sessions};
+pub use sim::{Sim, sim};
+
+/// Nanoseconds of a monotonic clock.
+pub type Clock<'a> = &'a dyn Fn() -> u64;
+
+/// The median of what some rounds took.
+fn median(mut rounds: Vec<f64>) -> f64 {
+    rounds.sort_by(f64::total_cmp);
+    rounds.get(rounds.len() / 2).copied().unwrap_or(0.0)
+}
