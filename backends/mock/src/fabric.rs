@@ -150,7 +150,10 @@ impl Fabric {
     /// Hands out the nodes whose hosts have something to poll, in the order in which it came up.
     #[inline]
     pub fn take_ready(&mut self, out: &mut Vec<u16>) {
-        out.append(&mut self.shared.ready.borrow_mut());
+        let mut ready = self.shared.ready.borrow_mut();
+        if !ready.is_empty() {
+            out.append(&mut ready);
+        }
     }
 
     /// When the next event is due, with everything that was posted put on the wire. `None`: nothing is scheduled.
@@ -189,31 +192,38 @@ impl Fabric {
             if self.agenda.next_at()? > limit {
                 return None;
             }
-            let (at, event) = self.agenda.pop()?;
-            self.shared.now.set(at);
-            let step = match event {
-                Event::Arrival { from, to } => self.deliver(at, from, to),
-                Event::PortFree { node } => {
-                    self.ports[node as usize].waiting = false;
-                    self.pump(node, choices);
-                    None
-                }
-                Event::Timer { node, ep } => self.timer(at, node, ep, choices),
-            };
-            if let Some(step) = step {
-                self.steps += 1;
+            if let Some(step) = self.step_one(choices) {
                 return Some(step);
             }
         }
     }
 
+    /// Handles the one event that [`next_at`](Self::next_at) just spoke of, told or not.
+    #[inline]
+    pub fn step_one<C: Choices + ?Sized>(&mut self, choices: &mut C) -> Option<Step> {
+        let (at, event) = self.agenda.first()?;
+        self.shared.now.set(at);
+        let step = match event {
+            Event::Arrival { from, to } => self.deliver(at, from, to),
+            Event::PortFree { node } => {
+                self.agenda.pop();
+                self.ports[node as usize].waiting = false;
+                self.pump(node, choices);
+                None
+            }
+            Event::Timer { node, ep } => {
+                self.agenda.pop();
+                self.timer(at, node, ep, choices)
+            }
+        };
+        self.steps += u64::from(step.is_some());
+        step
+    }
+
     /// Serves every NIC that asked for it.
     #[inline]
     fn attend<C: Choices + ?Sized>(&mut self, choices: &mut C) {
-        loop {
-            let Some(node) = self.shared.kicked.borrow_mut().pop() else {
-                return;
-            };
+        while let Some(node) = self.shared.next_kicked() {
             self.nics[node as usize].borrow_mut().attended();
             self.pump(node, choices);
         }
@@ -256,33 +266,37 @@ impl Fabric {
         }
     }
 
+    /// The first packet of a link arrives: its event is the first on the agenda.
     #[inline]
     fn deliver(&mut self, at: Instant, from: u16, to: u16) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         let port = &mut self.ports[to as usize];
         let head = link.head()?;
-        // The receiving port takes packets no faster than its bandwidth: others may have come first.
-        let ready = port.receives_free + self.profile.serialise_ns(u64::from(head.packet.wire_bytes()));
-        if !head.lost && at < ready {
-            self.agenda.push(ready, Event::Arrival { from, to });
-            return None;
+        if !head.lost && !head.admitted {
+            // The receiving port takes packets no faster than its bandwidth, in the order in which they come: time
+            // is set aside when a packet has to wait, so that no sender is overtaken for ever by another.
+            let ready = port.receives_free + self.profile.serialise_ns(u64::from(head.packet.wire_bytes()));
+            port.receives_free = ready.max(at);
+            if at < ready {
+                head.admitted = true;
+                self.agenda.postpone(ready);
+                return None;
+            }
         }
         let (in_flight, next) = link.pop();
-        let in_flight = in_flight?;
-        if let Some(next) = next {
-            self.agenda.push(next.max(at), Event::Arrival { from, to });
+        match next {
+            Some(next) => self.agenda.postpone(next.max(at)),
+            None => self.agenda.pop(),
         }
+        let in_flight = in_flight?;
         let packet = in_flight.packet;
         let opcode = packet.opcode;
         let kind = if in_flight.lost {
             StepKind::Lost(opcode)
+        } else if self.nics[to as usize].borrow_mut().receive(at, &packet) {
+            StepKind::Delivered(opcode)
         } else {
-            port.receives_free = at;
-            if self.nics[to as usize].borrow_mut().receive(at, &packet) {
-                StepKind::Delivered(opcode)
-            } else {
-                StepKind::Unclaimed(opcode)
-            }
+            StepKind::Unclaimed(opcode)
         };
         let syndrome = if opcode == Opcode::Acknowledge { packet.syndrome.wire() } else { 0 };
         let step = Step {

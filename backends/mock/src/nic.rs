@@ -26,6 +26,13 @@ pub(crate) struct Shared {
     pub(crate) ready: RefCell<Vec<u16>>,
 }
 
+impl Shared {
+    #[inline]
+    pub(crate) fn next_kicked(&self) -> Option<u16> {
+        self.kicked.borrow_mut().pop()
+    }
+}
+
 /// A simulated NIC.
 #[derive(Debug)]
 pub(crate) struct Nic {
@@ -150,12 +157,15 @@ impl Nic {
                 continue;
             };
             qp.in_line = false;
-            let built = responder::next_answer(qp, &self.mrs, &mut self.reports, out)
+            let answers = !qp.resp.answers.is_empty();
+            let built = answers && responder::next_answer(qp, &self.mrs, &mut self.reports, out)
                 || requester::next_request(qp, &self.mrs, &mut self.reports, now, out);
             if built && let Some(peer) = qp.peer {
                 (out.from_node, out.to_node, out.to_qpn) = (self.node, peer.node, peer.qpn);
-                qp.in_line = true;
-                self.line.push_back(ep);
+                if !qp.resp.answers.is_empty() || qp.sq.cursor != qp.sq.posted {
+                    qp.in_line = true;
+                    self.line.push_back(ep);
+                }
             }
             self.set_timer(EpId(ep));
             self.settle();
@@ -246,6 +256,12 @@ impl Nic {
     /// Deals with what reporting brought about: endpoints of an overrun queue die, the host is told to look.
     #[inline]
     pub(crate) fn settle(&mut self) {
+        if self.reports.fresh {
+            self.settle_fresh();
+        }
+    }
+
+    fn settle_fresh(&mut self) {
         while let Some(cq) = self.reports.overrun.pop() {
             for qp in self.qps.iter_mut().flatten() {
                 if (qp.spec.send_cq == cq || qp.spec.recv_cq == cq) && qp.state != QpState::Err {
@@ -254,7 +270,7 @@ impl Nic {
                 }
             }
         }
-        if self.reports.fresh && !self.announced {
+        if !self.announced {
             self.announced = true;
             self.shared.ready.borrow_mut().push(self.node);
         }

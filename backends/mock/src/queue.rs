@@ -42,12 +42,8 @@ pub(crate) struct Reports {
 
 impl Reports {
     pub(crate) fn open_cq(&mut self, depth: u32) -> CqId {
-        // Room is taken as it is needed: a deep queue that stays short costs little.
-        self.cqs.push(Cq {
-            entries: VecDeque::with_capacity(depth.min(1024) as usize),
-            depth,
-            overrun: false,
-        });
+        // Room is taken as it is needed: a deep queue that stays short stays in the cache.
+        self.cqs.push(Cq { entries: VecDeque::with_capacity(depth.min(16) as usize), depth, overrun: false });
         CqId(self.cqs.len() as u32 - 1)
     }
 

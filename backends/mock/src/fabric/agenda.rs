@@ -31,14 +31,31 @@ impl Agenda {
         self.heap.push(Reverse((at, self.planned, event)));
     }
 
+    /// The next event; it stays on the agenda.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(Instant, Event)> {
-        self.heap.pop().map(|Reverse((at, _, event))| (at, event))
+    pub(crate) fn first(&self) -> Option<(Instant, Event)> {
+        self.heap.peek().map(|Reverse((at, _, event))| (*at, *event))
+    }
+
+    /// Takes the next event off.
+    #[inline]
+    pub(crate) fn pop(&mut self) {
+        self.heap.pop();
+    }
+
+    /// Plans the next event for later, as if it were taken off and planned anew.
+    #[inline]
+    pub(crate) fn postpone(&mut self, to: Instant) {
+        if let Some(mut first) = self.heap.peek_mut() {
+            self.planned += 1;
+            let Reverse((at, planned, _)) = &mut *first;
+            (*at, *planned) = (to, self.planned);
+        }
     }
 
     #[inline]
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
+        self.first().map(|(at, _)| at)
     }
 }
 
@@ -52,8 +69,12 @@ mod tests {
         for (at, node) in [(5, 0), (3, 1), (5, 2), (3, 3)] {
             agenda.push(Instant(at), Event::PortFree { node });
         }
-        let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
-        let nodes = order.iter().map(|(_, e)| *e).collect::<Vec<_>>();
+        let next = || {
+            let first = agenda.first();
+            agenda.pop();
+            first.map(|(_, event)| event)
+        };
+        let nodes: Vec<_> = std::iter::from_fn(next).collect();
         assert_eq!(nodes, [1, 3, 0, 2].map(|node| Event::PortFree { node }));
     }
 }

@@ -11,7 +11,7 @@ use crate::packet::Packet;
 pub(crate) struct Port {
     /// When the last packet given to it has left.
     pub(crate) sends_free: Instant,
-    /// When it took its last packet in.
+    /// When it has taken in the last packet it set time aside for.
     pub(crate) receives_free: Instant,
     /// An event is planned for when it can take more to send.
     pub(crate) waiting: bool,
@@ -33,6 +33,8 @@ pub(crate) struct Link {
 pub(crate) struct InFlight {
     arrives: Instant,
     pub(crate) lost: bool,
+    /// The receiving port has set time aside for it: it is taken in when its event comes again.
+    pub(crate) admitted: bool,
     pub(crate) packet: Box<Packet>,
 }
 
@@ -58,13 +60,13 @@ impl Link {
     /// Puts a packet on the link. True when it is the first.
     #[inline]
     pub(crate) fn push(&mut self, arrives: Instant, lost: bool, packet: Box<Packet>) -> bool {
-        self.packets.push_back(InFlight { arrives, lost, packet });
+        self.packets.push_back(InFlight { arrives, lost, admitted: false, packet });
         self.packets.len() == 1
     }
 
     #[inline]
-    pub(crate) fn head(&self) -> Option<&InFlight> {
-        self.packets.front()
+    pub(crate) fn head(&mut self) -> Option<&mut InFlight> {
+        self.packets.front_mut()
     }
 
     /// Takes the first packet off, and says when the next one arrives.

@@ -2,7 +2,7 @@
 
 use wavetank_contract::{AsyncEvent, OpKind, Status};
 
-use crate::digest::digest;
+use crate::digest;
 use crate::endpoint::{ATOMICS_KEPT, Answer, Incoming, Qp};
 use crate::memory::{MrTable, Right};
 use crate::packet::{Opcode, Packet, Syndrome};
@@ -327,8 +327,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
                         (Opcode::Acknowledge, psn, Syndrome::NakRemoteAccess);
                     return true;
                 };
-                region.read(offset, out.payload_mut(len));
-                out.digest = digest(out.payload());
+                out.digest = digest::copy(region, offset, out.payload_mut(len));
             }
             out.psn = psn;
             out.opcode = match (begun, last) {
