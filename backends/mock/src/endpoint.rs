@@ -1,15 +1,19 @@
 //! Queue pairs: state, work queues, and the requester's and responder's memory of the conversation.
 
+mod work_queue;
+
 use std::collections::VecDeque;
 
 use wavetank_contract::error::PostError;
 use wavetank_contract::{
-    AsyncEvent, Caps, Completion, Data, EndpointSpec, EpId, Instant, Op, OpKind, QpState, Sge, Status, Work,
+    AsyncEvent, Caps, Completion, Data, EndpointSpec, EpId, Instant, OpKind, QpState, Sge, Status, Work,
     WorkId,
 };
 
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
+pub(crate) use work_queue::SendWqe;
+use work_queue::{RecvQueue, SendQueue};
 
 /// What fields of a failed completion hold, so that nobody comes to rely on them.
 pub(crate) const POISON: u32 = 0xdead_beef;
@@ -117,203 +121,6 @@ pub(crate) enum Answer {
         begun: bool,
         fresh: bool,
     },
-}
-
-/// A posted send-side work.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SendWqe {
-    pub(crate) id: WorkId,
-    pub(crate) op: Op,
-    pub(crate) len: u32,
-    pub(crate) sge_count: u8,
-    pub(crate) inline: bool,
-    pub(crate) signalled: bool,
-    pub(crate) fence: bool,
-    /// PSNs have been assigned.
-    pub(crate) numbered: bool,
-    /// The device could not read or write local memory for it; reported when its turn to complete comes.
-    pub(crate) failed: Option<Status>,
-    pub(crate) first_psn: u32,
-    /// PSNs it takes.
-    pub(crate) psns: u32,
-    /// Request packets sent in this attempt.
-    pub(crate) sent: u32,
-}
-
-impl SendWqe {
-    /// Request packets it takes: a READ or atomic asks with one.
-    pub(crate) fn requests(&self) -> u32 {
-        if self.op.kind().is_read_or_atomic() { 1 } else { self.psns }
-    }
-}
-
-/// The send queue: a ring with four marks, `freed <= acked <= cursor <= posted`.
-#[derive(Debug)]
-pub(crate) struct SendQueue {
-    wqes: Box<[SendWqe]>,
-    sges: Box<[Sge]>,
-    inline: Box<[u8]>,
-    depth: u32,
-    sge_max: u32,
-    inline_max: u32,
-    pub(crate) posted: u64,
-    /// The work whose packets are sent next.
-    pub(crate) cursor: u64,
-    /// The oldest work that is not complete.
-    pub(crate) acked: u64,
-    /// Slots up to here are free: their completion, or a later one, was polled.
-    pub(crate) freed: u64,
-}
-
-impl SendQueue {
-    fn new(depth: u32, caps: &Caps) -> SendQueue {
-        let ring = depth.next_power_of_two() as usize;
-        let blank = SendWqe {
-            id: WorkId(0),
-            op: Op::Recv,
-            len: 0,
-            sge_count: 0,
-            inline: false,
-            signalled: false,
-            fence: false,
-            numbered: false,
-            failed: None,
-            first_psn: 0,
-            psns: 0,
-            sent: 0,
-        };
-        SendQueue {
-            wqes: vec![blank; ring].into(),
-            sges: vec![NO_SGE; ring * caps.sge_max as usize].into(),
-            inline: vec![0; ring * caps.inline_bytes_max as usize].into(),
-            depth,
-            sge_max: caps.sge_max,
-            inline_max: caps.inline_bytes_max,
-            posted: 0,
-            cursor: 0,
-            acked: 0,
-            freed: 0,
-        }
-    }
-
-    #[inline]
-    fn index(&self, seq: u64) -> usize {
-        (seq as usize) & (self.wqes.len() - 1)
-    }
-
-    #[inline]
-    pub(crate) fn wqe(&self, seq: u64) -> &SendWqe {
-        &self.wqes[self.index(seq)]
-    }
-
-    #[inline]
-    pub(crate) fn wqe_mut(&mut self, seq: u64) -> &mut SendWqe {
-        let index = self.index(seq);
-        &mut self.wqes[index]
-    }
-
-    #[inline]
-    pub(crate) fn sges(&self, seq: u64) -> &[Sge] {
-        let index = self.index(seq);
-        let start = index * self.sge_max as usize;
-        &self.sges[start..start + usize::from(self.wqes[index].sge_count)]
-    }
-
-    pub(crate) fn inline(&self, seq: u64) -> &[u8] {
-        let index = self.index(seq);
-        let start = index * self.inline_max as usize;
-        &self.inline[start..start + self.wqes[index].len as usize]
-    }
-
-    fn post(&mut self, work: &Work<'_>, len: u32) {
-        let index = self.index(self.posted);
-        let (mut sge_count, mut inline) = (0, false);
-        match work.data {
-            Data::Pieces(sges) => {
-                let start = index * self.sge_max as usize;
-                self.sges[start..start + sges.len()].copy_from_slice(sges);
-                sge_count = sges.len() as u8;
-            }
-            Data::Inline(bytes) => {
-                let start = index * self.inline_max as usize;
-                self.inline[start..start + bytes.len()].copy_from_slice(bytes);
-                inline = true;
-            }
-        }
-        self.wqes[index] = SendWqe {
-            id: work.id,
-            op: work.op,
-            len,
-            sge_count,
-            inline,
-            signalled: work.signalled,
-            fence: work.fence,
-            numbered: false,
-            failed: None,
-            first_psn: 0,
-            psns: 0,
-            sent: 0,
-        };
-        self.posted += 1;
-    }
-}
-
-const NO_SGE: Sge = Sge { mr: wavetank_contract::MrId(0), len: 0, offset: 0 };
-
-/// A posted receive.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RecvWqe {
-    pub(crate) id: WorkId,
-    pub(crate) len: u32,
-    sge_count: u8,
-}
-
-/// The receive queue: a ring with three marks, `freed <= taken <= posted`.
-#[derive(Debug)]
-pub(crate) struct RecvQueue {
-    wqes: Box<[RecvWqe]>,
-    sges: Box<[Sge]>,
-    depth: u32,
-    sge_max: u32,
-    posted: u64,
-    taken: u64,
-    pub(crate) freed: u64,
-}
-
-impl RecvQueue {
-    fn new(depth: u32, caps: &Caps) -> RecvQueue {
-        let ring = depth.max(1).next_power_of_two() as usize;
-        RecvQueue {
-            wqes: vec![RecvWqe { id: WorkId(0), len: 0, sge_count: 0 }; ring].into(),
-            sges: vec![NO_SGE; ring * caps.sge_max as usize].into(),
-            depth,
-            sge_max: caps.sge_max,
-            posted: 0,
-            taken: 0,
-            freed: 0,
-        }
-    }
-
-    fn index(&self, seq: u64) -> usize {
-        (seq as usize) & (self.wqes.len() - 1)
-    }
-
-    /// The receive that the next message takes, if one is posted.
-    pub(crate) fn head(&self) -> Option<(RecvWqe, &[Sge])> {
-        (self.taken < self.posted).then(|| {
-            let index = self.index(self.taken);
-            let start = index * self.sge_max as usize;
-            (self.wqes[index], &self.sges[start..start + usize::from(self.wqes[index].sge_count)])
-        })
-    }
-
-    fn post(&mut self, id: WorkId, sges: &[Sge], len: u32) {
-        let index = self.index(self.posted);
-        let start = index * self.sge_max as usize;
-        self.sges[start..start + sges.len()].copy_from_slice(sges);
-        self.wqes[index] = RecvWqe { id, len, sge_count: sges.len() as u8 };
-        self.posted += 1;
-    }
 }
 
 impl Qp {
@@ -448,7 +255,7 @@ impl Qp {
         reports: &mut Reports,
     ) {
         let seq = self.rq.taken;
-        let id = self.rq.wqes[self.rq.index(seq)].id;
+        let id = self.rq.id(seq);
         let completion = match status {
             Status::Success => Completion { id, ep: self.ep, status, vendor: 0, kind, len, imm },
             _ => self.failure(id, status),

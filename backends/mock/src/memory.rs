@@ -6,6 +6,8 @@ use wavetank_contract::error::{DeregisterError, KeyError, RegisterError};
 use wavetank_contract::region::PAGE_BYTES;
 use wavetank_contract::{Access, Caps, MrId, PdId, Region, RemoteKey, RemoteRegion, RkeyId, Sge};
 
+use crate::digest;
+
 /// What a region holds after its last registration ended. A reader that finds it used a dead region.
 pub const SCRIBBLE: u64 = 0xdead_5c21_bb1e_dead;
 
@@ -182,7 +184,7 @@ impl MrTable {
             .ok_or(LocalFault)
     }
 
-    /// Collects `out.len()` bytes of the pieces, from byte `skip` of their sum on.
+    /// Collects `out.len()` bytes of the pieces, from byte `skip` of their sum on. Answers their digest.
     #[inline]
     pub(crate) fn gather(
         &self,
@@ -190,7 +192,7 @@ impl MrTable {
         pd: PdId,
         mut skip: u32,
         out: &mut [u8],
-    ) -> Result<(), LocalFault> {
+    ) -> Result<u64, LocalFault> {
         let mut at = 0;
         for sge in sges {
             if skip >= sge.len {
@@ -202,10 +204,14 @@ impl MrTable {
             }
             let region = self.local(sge, pd, false)?;
             let len = ((sge.len - skip) as usize).min(out.len() - at);
-            region.read(sge.offset + u64::from(skip), &mut out[at..at + len]);
+            let offset = sge.offset + u64::from(skip);
+            if len == out.len() {
+                return Ok(digest::copy(region, offset, out));
+            }
+            region.read(offset, &mut out[at..at + len]);
             (at, skip) = (at + len, 0);
         }
-        if at == out.len() { Ok(()) } else { Err(LocalFault) }
+        if at == out.len() { Ok(digest::digest(out)) } else { Err(LocalFault) }
     }
 
     /// Distributes bytes over the pieces, from byte `skip` of their sum on: all of them or, when a piece that is

@@ -21,7 +21,8 @@ pub enum Wake {
     At(Instant),
     /// When this file descriptor is readable. The driver arms, polls once more, then waits.
     Fd(i32),
-    /// When somebody posts; nothing is outstanding.
+    /// When somebody posts, or whoever moves the device says that something arrived: a simulated device does not move
+    /// by itself.
     Idle,
 }
 

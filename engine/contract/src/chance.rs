@@ -8,7 +8,7 @@
 pub enum Site {
     /// Extra latency of a packet on a link, in ns.
     LinkJitter,
-    /// Whether a link loses this packet (1 of `bound`; non-zero loses it).
+    /// Whether a link loses this packet: the last of `bound` choices loses it.
     LinkLoss,
     /// How far an ACK timeout runs past its nominal value (IBA lets it reach four times that).
     TimeoutSlack,

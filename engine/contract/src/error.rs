@@ -160,8 +160,8 @@ pub enum ModifyError {
         /// Where it was to go.
         to: QpState,
     },
-    /// RTR needs a peer to listen to: connect does this step.
-    #[error("{0:?} has no peer yet; connect it to take it to RTR")]
+    /// RTR needs a peer to listen to. Connecting goes through RTR to RTS by itself.
+    #[error("{0:?} has no peer yet; connect it, which takes it through RTR to RTS")]
     NoPeer(EpId),
     /// The backend has no such states.
     #[error("this backend has no queue pair states (caps.qp_states is false)")]

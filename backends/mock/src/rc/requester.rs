@@ -2,7 +2,7 @@
 
 use wavetank_contract::{Instant, Op, OpKind, QpState, RemoteAddr, Status};
 
-use crate::digest::digest;
+use crate::digest;
 use crate::endpoint::{Qp, SendWqe};
 use crate::memory::{MrTable, NO_KEY};
 use crate::packet::{Opcode, Packet};
@@ -83,17 +83,17 @@ pub(crate) fn next_request(
             let payload = out.payload_mut(len);
             let gathered = if wqe.inline {
                 payload.copy_from_slice(&qp.sq.inline(seq)[done as usize..(done + len) as usize]);
-                Ok(())
+                Ok(digest::digest(payload))
             } else {
                 mrs.gather(qp.sq.sges(seq), qp.spec.pd, done, payload)
             };
-            if gathered.is_err() {
+            let Ok(digest) = gathered else {
                 // rxe: rxe_req.c finish_packet, -EFAULT. Found out when the packet is built, long after the post.
                 qp.sq.wqe_mut(seq).failed = Some(Status::LocProtErr);
                 fail_if_due(qp, reports);
                 return false;
-            }
-            out.digest = digest(out.payload());
+            };
+            out.digest = digest;
         }
     }
     qp.req.unasked += 1;
