@@ -2,7 +2,9 @@
 //! posts what has become possible. The simulator and an async runtime turn the same crank.
 
 use std::collections::VecDeque;
+use std::task::Waker;
 
+use wavetank_contract::error::DeregisterError;
 use wavetank_contract::{AsyncEvent, EpId, Instant, MrId, OpKind, Status, Wake};
 
 use crate::context::{RdmaContext, RdmaOps};
@@ -39,8 +41,10 @@ impl Default for DriverConfig {
 /// What one endpoint has to do.
 #[derive(Debug, Default)]
 struct Lane {
-    /// Orders made and not taken by the device yet.
-    batch: Batch,
+    /// Orders made and not taken by the device yet. Sends and receives have credits of their own: a full receive
+    /// queue empties only when the peer sends, and may not keep us from sending.
+    sends: Batch,
+    receives: Batch,
     /// Transfers with something to order, each in turn.
     waiting: VecDeque<u32>,
     /// In the driver's list of lanes to serve.
@@ -65,16 +69,19 @@ pub struct Driver<C = RdmaContext> {
     /// Registrations of ended sessions that works still use.
     retiring: Vec<MrId>,
     events: VecDeque<AsyncEvent>,
+    /// To be called once nobody is inside the driver any more: what they wake may come straight back in.
+    wakers: Vec<Waker>,
 }
 
 impl<C: RdmaOps> Driver<C> {
     /// A driver over a device.
     pub fn new(context: C, config: DriverConfig) -> Driver<C> {
+        let message_bytes_max = context.caps().message_bytes_max.max(1);
         Driver {
             context,
             sessions: Sessions::with_limit(config.sessions_max),
             config: DriverConfig {
-                chunk_bytes: config.chunk_bytes.max(1),
+                chunk_bytes: config.chunk_bytes.clamp(1, message_bytes_max),
                 window: config.window.max(1),
                 ..config
             },
@@ -86,6 +93,7 @@ impl<C: RdmaOps> Driver<C> {
             finished: VecDeque::new(),
             retiring: Vec::new(),
             events: VecDeque::new(),
+            wakers: Vec::new(),
         }
     }
 
@@ -219,14 +227,20 @@ impl<C: RdmaOps> Driver<C> {
         {
             return Err(SubmitReason::RemoteWraps { addr: remote.addr, len });
         }
+        if self.context.state(spec.ep).is_none() {
+            return Err(SubmitReason::UnknownEndpoint(spec.ep));
+        }
         if self.transfers.len() >= self.config.transfers_max {
             return Err(SubmitReason::TooMany(self.config.transfers_max));
         }
         if spec.deadline <= now {
             return Err(SubmitReason::DeadlinePassed { deadline: spec.deadline, now });
         }
-        if let Some(session) = spec.session {
-            self.sessions.get(session)?;
+        if let Some(key) = spec.session {
+            let deadline = self.sessions.deadline(key)?;
+            if deadline <= now {
+                return Err(SessionError::Expired { key, deadline, now }.into());
+            }
         }
         Ok(())
     }
@@ -240,8 +254,18 @@ impl<C: RdmaOps> Driver<C> {
     /// Polls, moves on, sweeps, posts. Says when to be turned again.
     #[inline]
     pub fn turn(&mut self, now: Instant) -> Wake {
-        self.sweep(now);
+        // What is done by now is done, also at its deadline and after it.
         self.poll(now);
+        if self.sweep(now) {
+            // Endpoints were closed: what they had comes back at once.
+            self.poll(now);
+        }
+        self.flush(now)
+    }
+
+    /// Posts what was submitted since, without looking for what ended. Says when to be turned again.
+    #[inline]
+    pub fn flush(&mut self, now: Instant) -> Wake {
         while let Some(ep) = self.dirty.pop() {
             self.serve(ep, now);
         }
@@ -256,7 +280,8 @@ impl<C: RdmaOps> Driver<C> {
             return Wake::Now;
         }
         let transfer = self.deadlines.first().map(|(at, _)| at);
-        match [transfer, self.sessions.next_deadline()].into_iter().flatten().min() {
+        let device_at = if let Wake::At(at) = device { Some(at) } else { None };
+        match [device_at, transfer, self.sessions.next_deadline()].into_iter().flatten().min() {
             Some(at) => Wake::At(at),
             None => device,
         }
@@ -275,9 +300,16 @@ impl<C: RdmaOps> Driver<C> {
             self.settle(&outcome, now);
         }
         self.outcomes = outcomes;
+        self.retire();
+    }
+
+    /// Ends the registrations that nothing uses any more.
+    #[inline]
+    fn retire(&mut self) {
         if !self.retiring.is_empty() {
             let context = &mut self.context;
-            self.retiring.retain(|mr| context.deregister(*mr).is_err());
+            self.retiring
+                .retain(|mr| matches!(context.deregister(*mr), Err(DeregisterError::LeasesLive { .. })));
         }
     }
 
@@ -287,11 +319,12 @@ impl<C: RdmaOps> Driver<C> {
         let ep = outcome.ep;
         let lane = self.lane(ep);
         // Slots came free: orders that wait may go.
-        let stalled = !lane.batch.is_empty();
+        let stalled = !lane.sends.is_empty() || !lane.receives.is_empty();
         if outcome.status != Status::Success && outcome.status != Status::WrFlushErr {
             lane.first_cause.get_or_insert(outcome.status);
         }
         let first_cause = lane.first_cause.filter(|_| outcome.status == Status::WrFlushErr);
+        let had_failed = lane.first_cause.is_some();
         if stalled {
             self.mark(ep);
         }
@@ -304,6 +337,9 @@ impl<C: RdmaOps> Driver<C> {
             if transfer.op.kind() == OpKind::Recv {
                 transfer.received = Some(outcome.kind);
                 transfer.imm = outcome.imm;
+            } else if had_failed {
+                // A send succeeds only in another life of the endpoint than the one that failed.
+                self.lanes[ep.0 as usize].first_cause = None;
             }
             if transfer.has_more() && !transfer.in_line {
                 transfer.in_line = true;
@@ -332,9 +368,10 @@ impl<C: RdmaOps> Driver<C> {
         let Some(lane) = self.lanes.get_mut(transfer.ep.0 as usize) else {
             return;
         };
-        let before = lane.batch.len();
-        lane.batch.retain(|order| order.tag != key.to_u64());
-        transfer.in_flight -= (before - lane.batch.len()) as u32;
+        let batch = if transfer.op.kind() == OpKind::Recv { &mut lane.receives } else { &mut lane.sends };
+        let before = batch.len();
+        batch.retain(|order| order.tag != key.to_u64());
+        transfer.in_flight -= (before - batch.len()) as u32;
     }
 
     /// Ends a transfer of which the device has nothing any more.
@@ -361,7 +398,7 @@ impl<C: RdmaOps> Driver<C> {
             let _ = self.sessions.take(session, holding);
         }
         if transfer.awaited {
-            keep(transfer, finished);
+            self.wakers.extend(keep(transfer, finished));
         } else {
             self.transfers.remove(key);
             self.finished.push_back(finished);
@@ -371,7 +408,10 @@ impl<C: RdmaOps> Driver<C> {
     /// Reports a transfer as failed while the device may still have works of it.
     fn abandon(&mut self, key: Key, error: TransferError, now: Instant) -> bool {
         match self.transfers.get_mut(key) {
-            Some(transfer) if !transfer.abandoned && transfer.kept.is_none() => transfer.failed = Some(error),
+            // One that has failed already only waits for its flushed works, and keeps its own reason.
+            Some(transfer) if !transfer.abandoned && transfer.kept.is_none() => {
+                transfer.failed.get_or_insert(error);
+            }
             _ => return false,
         }
         self.recall(key);
@@ -400,16 +440,16 @@ impl<C: RdmaOps> Driver<C> {
         }
         self.deadlines.remove(key.index);
         if transfer.awaited {
-            keep(transfer, finished)
+            self.wakers.extend(keep(transfer, finished));
         } else {
-            self.finished.push_back(finished)
+            self.finished.push_back(finished);
         }
         true
     }
 
-    /// Ends what is past its deadline.
+    /// Ends what is past its deadline. True when endpoints were closed on the way.
     #[inline]
-    fn sweep(&mut self, now: Instant) {
+    fn sweep(&mut self, now: Instant) -> bool {
         while let Some(index) = self.deadlines.pop_due(now) {
             let Some(key) = self.transfers.key_at(index) else {
                 continue;
@@ -420,9 +460,12 @@ impl<C: RdmaOps> Driver<C> {
             let (deadline, ep, kind, done, len) = (t.deadline, t.ep, t.op.kind(), t.done, t.len);
             self.abandon(key, TransferError::DeadlinePassed { deadline, ep, kind, done, len }, now);
         }
+        let mut closed = false;
         while let Some(held) = self.sessions.expire_due(now).map(unpack) {
+            closed |= held.0.is_some();
             self.release(held, now);
         }
+        closed
     }
 
     /// Returns what an ended session held. Its endpoint goes first, so that its works come back at once.
@@ -440,17 +483,22 @@ impl<C: RdmaOps> Driver<C> {
                 Holding::Lease(lease) => drop(lease),
             }
         }
-        if let Some(ep) = ep {
+        self.retire();
+        // Orders that wait there are to be refused. There is no lane where nothing was ever submitted.
+        if let Some(ep) = ep
+            && (ep.0 as usize) < self.lanes.len()
+        {
             self.mark(ep);
         }
     }
 
     /// Makes orders of the endpoint's waiting transfers and posts them.
     fn serve(&mut self, ep: EpId, now: Instant) {
-        let Some(mut lane) = self.lanes.get_mut(ep.0 as usize) else {
+        let Some(lane) = self.lanes.get_mut(ep.0 as usize) else {
             return;
         };
         lane.dirty = false;
+        let window = self.config.window;
         while let Some(index) = lane.waiting.pop_front() {
             let Some(key) = self.transfers.key_at(index) else {
                 continue;
@@ -458,15 +506,29 @@ impl<C: RdmaOps> Driver<C> {
             let Some(transfer) = self.transfers.get_mut(key) else {
                 continue;
             };
-            while transfer.in_flight < self.config.window && transfer.has_more() {
+            let batch = if transfer.op.kind() == OpKind::Recv { &mut lane.receives } else { &mut lane.sends };
+            while transfer.in_flight < window && transfer.has_more() {
                 match transfer.next_order(key.to_u64()) {
-                    Some(order) => lane.batch.push_back(order),
+                    Some(order) => batch.push_back(order),
                     None => break,
                 }
             }
             transfer.in_line = false;
         }
-        while let Err(refused) = self.context.post(ep, &mut lane.batch) {
+        // Receives first: what our sends ask of the peer may come back as a message.
+        self.post(ep, |lane| &mut lane.receives, now);
+        self.post(ep, |lane| &mut lane.sends, now);
+    }
+
+    /// Posts what has credits. A refused order ends its transfer, the others go on.
+    #[inline]
+    fn post(&mut self, ep: EpId, batch_of: impl Fn(&mut Lane) -> &mut Batch, now: Instant) {
+        while let Some(lane) = self.lanes.get_mut(ep.0 as usize) {
+            let batch = batch_of(lane);
+            if batch.is_empty() {
+                return;
+            }
+            let Err(refused) = self.context.post(ep, batch) else { return };
             let key = Key::from_u64(refused.order.tag);
             if let Some(transfer) = self.transfers.get_mut(key) {
                 let kind = transfer.op.kind();
@@ -476,13 +538,6 @@ impl<C: RdmaOps> Driver<C> {
             self.recall(key);
             if self.transfers.get(key).is_some_and(Transfer::is_over) {
                 self.finish(key, now);
-            }
-            let Some(again) = self.lanes.get_mut(ep.0 as usize) else {
-                return;
-            };
-            lane = again;
-            if lane.batch.is_empty() {
-                break;
             }
         }
     }
@@ -512,36 +567,41 @@ impl<C: RdmaOps> Driver<C> {
         }
     }
 
-    /// The end of an awaited transfer, or the waker is kept for it.
-    pub(crate) fn poll_transfer(&mut self, id: TransferId, waker: &std::task::Waker) -> Option<Finished> {
-        let transfer = self.transfers.get_mut(id.0)?;
+    /// The end of an awaited transfer, or the waker is kept for it, and the one kept before comes back: dropping
+    /// a waker may drop a task, which may come back in here.
+    pub(crate) fn poll_transfer(&mut self, id: TransferId, waker: &Waker) -> Result<Finished, Option<Waker>> {
+        let Some(transfer) = self.transfers.get_mut(id.0) else {
+            return Err(None);
+        };
         let Some(finished) = transfer.kept.take() else {
-            transfer.waker = Some(waker.clone());
-            return None;
+            let kept = transfer.waker.as_ref().is_some_and(|kept| kept.will_wake(waker));
+            return Err(if kept { None } else { transfer.waker.replace(waker.clone()) });
         };
         if transfer.in_flight == 0 {
             self.transfers.remove(id.0);
         }
-        Some(finished)
+        Ok(finished)
     }
 
-    /// Nobody awaits this transfer any more.
-    pub(crate) fn forget_transfer(&mut self, id: TransferId, now: Instant) {
-        let Some(transfer) = self.transfers.get_mut(id.0) else {
-            return;
-        };
+    /// Nobody awaits this transfer any more. Its waker comes back, to be dropped outside.
+    pub(crate) fn forget_transfer(&mut self, id: TransferId, now: Instant) -> Option<Waker> {
+        let transfer = self.transfers.get_mut(id.0)?;
         transfer.awaited = false;
-        transfer.waker = None;
+        let waker = transfer.waker.take();
         if transfer.kept.take().is_some() {
             if transfer.in_flight == 0 {
                 self.transfers.remove(id.0);
             }
-            return;
+        } else if self.abandon(id.0, TransferError::Cancelled, now) {
+            // Nobody is left to be told: what was just queued goes again.
+            self.finished.pop_back();
         }
-        if self.abandon(id.0, TransferError::Cancelled, now) {
-            // Nobody is left to be told.
-            self.finished.retain(|finished| finished.id != id);
-        }
+        waker
+    }
+
+    /// Whom to wake, once nobody is inside any more.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
     }
 }
 
@@ -563,9 +623,7 @@ fn report(key: Key, transfer: &mut Transfer, result: Result<u64, TransferError>,
     }
 }
 
-fn keep(transfer: &mut Transfer, finished: Finished) {
+fn keep(transfer: &mut Transfer, finished: Finished) -> Option<Waker> {
     transfer.kept = Some(finished);
-    if let Some(waker) = transfer.waker.take() {
-        waker.wake();
-    }
+    transfer.waker.take()
 }

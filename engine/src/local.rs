@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use wavetank_contract::{Instant, Wake};
 
@@ -33,12 +33,18 @@ impl<C: RdmaOps> LocalEngine<C> {
 
     /// Turns the driver; wakes whoever awaits what ended.
     pub fn turn(&self, now: Instant) -> Wake {
-        self.driver.borrow_mut().turn(now)
+        self.with(|driver| driver.turn(now))
     }
 
     /// Calls the driver directly.
     pub fn with<R>(&self, call: impl FnOnce(&mut Driver<C>) -> R) -> R {
-        call(&mut self.driver.borrow_mut())
+        let (answer, wakers) = {
+            let mut driver = self.driver.borrow_mut();
+            (call(&mut driver), driver.take_wakers())
+        };
+        // Outside of the borrow: an executor may poll, submit or drop right here.
+        wakers.into_iter().for_each(Waker::wake);
+        answer
     }
 
     /// Begins a transfer and answers a future of its end.
@@ -65,13 +71,14 @@ impl<C: RdmaOps> Future for Transferring<C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
         let Some(id) = self.id else { return Poll::Pending };
-        let finished = self.engine.driver.borrow_mut().poll_transfer(id, context.waker());
-        match finished {
-            Some(finished) => {
+        let polled = self.engine.driver.borrow_mut().poll_transfer(id, context.waker());
+        match polled {
+            Ok(finished) => {
                 self.id = None;
                 Poll::Ready(finished)
             }
-            None => Poll::Pending,
+            // The former waker is dropped here, outside of the borrow.
+            Err(_former) => Poll::Pending,
         }
     }
 }
@@ -79,7 +86,8 @@ impl<C: RdmaOps> Future for Transferring<C> {
 impl<C: RdmaOps> Drop for Transferring<C> {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            self.engine.driver.borrow_mut().forget_transfer(id, self.now);
+            let waker = self.engine.driver.borrow_mut().forget_transfer(id, self.now);
+            drop(waker);
         }
     }
 }

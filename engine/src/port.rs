@@ -53,6 +53,20 @@ impl Order {
     fn pieces(&self) -> &[Sge] {
         &self.pieces[..usize::from(self.piece_count).min(PIECES_MAX)]
     }
+
+    fn len_bytes(&self) -> u64 {
+        self.pieces().iter().map(|piece| u64::from(piece.len)).sum()
+    }
+
+    /// Whether a device with these promises takes it as a send, as far as can be told without asking.
+    fn is_takeable_send(&self, caps: &Caps) -> bool {
+        let (kind, len) = (self.op.kind(), self.len_bytes());
+        kind != OpKind::Recv
+            && self.pieces().len() <= caps.sge_max as usize
+            && len <= u64::from(caps.message_bytes_max)
+            && (caps.immediate || self.op.imm().is_none())
+            && (!kind.is_atomic() || caps.atomics && len == 8 && self.piece_count == 1)
+    }
 }
 
 /// Orders for one endpoint, posted with one doorbell.
@@ -174,7 +188,13 @@ impl<B: Backend> Port<B> {
                 let (missing_kind, missing_seq) = (entry.kind, entry.seq);
                 overtaken = Some(Anomaly::Overtaken { ep, kind, seq, missing_kind, missing_seq });
             }
-            let status = if own { completion.status } else { Status::Success };
+            let status = match (own, entry.signalled) {
+                (true, _) => completion.status,
+                // In order, so those before it are done.
+                (false, false) => Status::Success,
+                // Its own word never came. Whatever it would have said, it is not ours to call it a success.
+                (false, true) => Status::GeneralErr,
+            };
             let success = status == Status::Success;
             let received = own && kind == OpKind::Recv;
             out.push(Outcome {
@@ -183,7 +203,7 @@ impl<B: Backend> Port<B> {
                 // What a receive met is the device's to say; everything else we know better.
                 kind: if received && success { completion.kind } else { entry.kind },
                 status,
-                vendor: if success { 0 } else { completion.vendor },
+                vendor: if own && !success { completion.vendor } else { 0 },
                 len: match (success, received) {
                     (false, _) => 0,
                     (true, true) => completion.len,
@@ -308,18 +328,27 @@ impl<B: Backend> RdmaOps for Port<B> {
                 true => (&mut endpoint.recv, endpoint.recv_depth),
                 false => (&mut endpoint.send, endpoint.send_depth),
             };
-            // A credit is a free slot. Without one the order waits in the batch; that is no error.
+            // A credit is a free slot. Without one the order waits in the batch; that is no error, unless there will
+            // never be one.
             if queue.len >= depth {
+                if depth == 0
+                    && let Some(order) = batch.pop_front()
+                {
+                    let error = PostError::QueueFull { ep, depth };
+                    refused = Some(Box::new(Refused { index: posted, order, error }));
+                }
                 break;
             }
-            // A work may only go unsignalled if a signalled one follows it in this very batch and queue.
-            let another_follows = batch.len() > 1 && queue.len + 1 < depth;
             let run = endpoint.unsignalled + 1;
-            let signalled =
-                receives || !another_follows || run >= self.config.signal_every.min(depth / 2).max(1);
+            // A work may only go unsignalled if a signalled one is sure to follow it in this very batch and queue:
+            // not a receive, and none that the device will refuse.
+            let signalled = receives
+                || run >= self.config.signal_every.min(depth / 2).max(1)
+                || queue.len + 1 >= depth
+                || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
             let Some(mut order) = batch.pop_front() else { break };
             let hold = order.hold.take();
-            let len = order.pieces().iter().fold(0u32, |sum, piece| sum.saturating_add(piece.len));
+            let len = u32::try_from(order.len_bytes()).unwrap_or(u32::MAX);
             let entry = Entry::new(order.tag, ep, kind, len, signalled, hold);
             let Some(id) = self.ledger.enter(queue, entry) else {
                 unreachable!("queues are far shorter than 2^32")
@@ -400,6 +429,10 @@ impl<B: Backend> RdmaOps for Port<B> {
                 kind.name(),
                 ep.0
             );
+        }
+        for Outcome { tag, ep, kind, .. } in &self.flushed {
+            let _ =
+                writeln!(out, "  {} of endpoint {}, flushed and not polled, tag {tag:#x}", kind.name(), ep.0);
         }
     }
 

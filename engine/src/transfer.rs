@@ -82,6 +82,9 @@ pub enum SubmitReason {
         /// To be transferred.
         len: u64,
     },
+    /// No such endpoint (any more).
+    #[error("endpoint {} is not open", .0.0)]
+    UnknownEndpoint(EpId),
     /// As many transfers as may be are under way.
     #[error("{0} transfers are under way, the limit; wait for one to finish")]
     TooMany(u32),

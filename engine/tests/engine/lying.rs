@@ -1,0 +1,231 @@
+//! A backend that forwards to another and lies about it when told to.
+
+use std::collections::VecDeque;
+
+use wavetank_contract::error::{
+    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+};
+use wavetank_contract::{
+    Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, EndpointAddress, EndpointSpec, EpId,
+    MrId, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Wake, Work, WorkId,
+};
+
+/// What to do to a completion that comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It is lost.
+    Lose,
+    /// It comes twice.
+    Repeat,
+    /// It and the next one change places.
+    Swap,
+    /// It names another work.
+    Rename(WorkId),
+    /// It names another endpoint.
+    Move(EpId),
+}
+
+/// What went through [`Backend::post`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Posted {
+    pub(crate) id: WorkId,
+    pub(crate) ep: EpId,
+    pub(crate) kind: OpKind,
+    pub(crate) signalled: bool,
+    pub(crate) len: u64,
+    pub(crate) imm: Option<u32>,
+}
+
+/// Forwards everything; honest until told otherwise.
+#[derive(Debug)]
+pub(crate) struct Lying<B> {
+    inner: B,
+    caps: Caps,
+    /// Completions on their way up, by queue number.
+    passing: Vec<VecDeque<Completion>>,
+    polled: Completions,
+    /// The lie, and how many completions pass unharmed before it.
+    lie: Option<(usize, Lie)>,
+    /// Nothing comes up while this is set: the queues below fill.
+    pub(crate) silent: bool,
+    /// Refuses the post after this many, once.
+    pub(crate) refuse_after: Option<usize>,
+    /// Answered by `wake` in place of the truth.
+    pub(crate) wake_as: Option<Wake>,
+    pub(crate) posted: Vec<Posted>,
+    pub(crate) rings: usize,
+}
+
+impl<B: Backend> Lying<B> {
+    pub(crate) fn new(inner: B) -> Lying<B> {
+        let caps = inner.caps().clone();
+        Lying::with_caps(inner, caps)
+    }
+
+    /// Promises something else, which has to be less.
+    pub(crate) fn with_caps(inner: B, caps: Caps) -> Lying<B> {
+        Lying {
+            inner,
+            caps,
+            passing: Vec::new(),
+            polled: Completions::with_capacity(64),
+            lie: None,
+            silent: false,
+            refuse_after: None,
+            wake_as: None,
+            posted: Vec::new(),
+            rings: 0,
+        }
+    }
+
+    /// Lies once, after `honest` completions.
+    pub(crate) fn lie_after(&mut self, honest: usize, lie: Lie) {
+        self.lie = Some((honest, lie));
+    }
+
+    /// Whether the lie has been told.
+    pub(crate) fn has_lied(&self) -> bool {
+        self.lie.is_none()
+    }
+
+    fn meddle(&mut self, at: usize) -> bool {
+        let passing = &mut self.passing[at];
+        let Some((honest, lie)) = &mut self.lie else {
+            return true;
+        };
+        if *honest > 0 {
+            *honest -= 1;
+            return true;
+        }
+        let lie = *lie;
+        if lie == Lie::Swap && passing.len() < 2 {
+            // It takes two: this one waits.
+            return false;
+        }
+        self.lie = None;
+        match lie {
+            Lie::Lose => drop(passing.pop_front()),
+            Lie::Repeat => passing.push_front(passing[0]),
+            Lie::Swap => passing.swap(0, 1),
+            Lie::Rename(id) => passing[0].id = id,
+            Lie::Move(ep) => passing[0].ep = ep,
+        }
+        true
+    }
+
+    fn purge(&mut self, ep: EpId) {
+        self.passing.iter_mut().for_each(|queue| queue.retain(|completion| completion.ep != ep));
+    }
+}
+
+impl<B: Backend> Backend for Lying<B> {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn allocate(&mut self, spec: &RegionSpec) -> Result<Region, AllocError> {
+        self.inner.allocate(spec)
+    }
+
+    fn register(&mut self, region: &Region, pd: PdId, access: Access) -> Result<MrId, RegisterError> {
+        self.inner.register(region, pd, access)
+    }
+
+    fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
+        self.inner.deregister(mr)
+    }
+
+    fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError> {
+        self.inner.export(mr)
+    }
+
+    fn import(&mut self, ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError> {
+        self.inner.import(ep, key)
+    }
+
+    fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError> {
+        self.inner.open_cq(depth)
+    }
+
+    fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
+        self.inner.open(spec)
+    }
+
+    fn address(&self, ep: EpId) -> Option<EndpointAddress> {
+        self.inner.address(ep)
+    }
+
+    fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError> {
+        self.inner.connect(ep, peer)
+    }
+
+    fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError> {
+        self.inner.modify(ep, to)?;
+        if to == QpState::Reset {
+            self.purge(ep);
+        }
+        Ok(())
+    }
+
+    fn state(&self, ep: EpId) -> Option<QpState> {
+        self.inner.state(ep)
+    }
+
+    fn close(&mut self, ep: EpId) {
+        self.inner.close(ep);
+        self.purge(ep);
+    }
+
+    fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
+        match &mut self.refuse_after {
+            Some(0) => {
+                self.refuse_after = None;
+                return Err(PostError::NotPromised("that work"));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let (asked_bytes, max_bytes) = (work.data.len_bytes(), self.caps.message_bytes_max);
+        if asked_bytes > u64::from(max_bytes) {
+            return Err(PostError::MessageTooLong { asked_bytes, max_bytes });
+        }
+        self.inner.post(ep, work)?;
+        let Work { id, op, data, signalled, .. } = work;
+        let (kind, len, imm) = (op.kind(), data.len_bytes(), op.imm());
+        self.posted.push(Posted { id: *id, ep, kind, signalled: *signalled, len, imm });
+        Ok(())
+    }
+
+    fn ring(&mut self, ep: EpId) {
+        self.rings += 1;
+        self.inner.ring(ep);
+    }
+
+    fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize {
+        if self.silent {
+            return 0;
+        }
+        let at = cq.0 as usize;
+        if self.passing.len() <= at {
+            self.passing.resize_with(at + 1, VecDeque::new);
+        }
+        self.polled.clear();
+        self.inner.poll(cq, &mut self.polled);
+        self.passing[at].extend(self.polled.drain());
+        let before = out.room();
+        while out.room() > 0 && !self.passing[at].is_empty() && self.meddle(at) {
+            if let Some(completion) = self.passing[at].pop_front() {
+                out.push(completion);
+            }
+        }
+        before - out.room()
+    }
+
+    fn poll_event(&mut self) -> Option<AsyncEvent> {
+        self.inner.poll_event()
+    }
+
+    fn wake(&self) -> Wake {
+        self.wake_as.unwrap_or_else(|| if self.silent { Wake::Idle } else { self.inner.wake() })
+    }
+}

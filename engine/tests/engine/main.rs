@@ -1,0 +1,16 @@
+//! The engine over simulated NICs: ports, contexts, transfers, sessions and futures, honest devices and lying ones.
+#![allow(clippy::unwrap_used)]
+
+mod anomalies;
+mod bench;
+mod chaos;
+mod context;
+mod credits;
+mod deadlines;
+mod failures;
+mod futures;
+mod lab;
+mod lying;
+mod sessions;
+mod submit;
+mod transfers;
