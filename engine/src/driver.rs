@@ -280,10 +280,13 @@ impl<C: RdmaOps> Driver<C> {
             return Wake::Now;
         }
         let transfer = self.deadlines.first().map(|(at, _)| at);
-        let device_at = if let Wake::At(at) = device { Some(at) } else { None };
-        match [device_at, transfer, self.sessions.next_deadline()].into_iter().flatten().min() {
-            Some(at) => Wake::At(at),
-            None => device,
+        let ours =
+            [transfer, self.sessions.next_deadline()].into_iter().flatten().min().unwrap_or(Instant::FAR);
+        match device {
+            Wake::Fd { fd, until } => Wake::Fd { fd, until: until.min(ours) },
+            Wake::At(at) => Wake::At(at.min(ours)),
+            Wake::Idle if ours < Instant::FAR => Wake::At(ours),
+            Wake::Idle | Wake::Now => device,
         }
     }
 
@@ -400,7 +403,7 @@ impl<C: RdmaOps> Driver<C> {
         if transfer.awaited {
             self.wakers.extend(keep(transfer, finished));
         } else {
-            self.transfers.remove(key);
+            self.transfers.discard(key);
             self.finished.push_back(finished);
         }
     }
@@ -580,7 +583,7 @@ impl<C: RdmaOps> Driver<C> {
         if transfer.in_flight == 0 {
             self.transfers.remove(id.0);
         }
-        Ok(finished)
+        Ok(*finished)
     }
 
     /// Nobody awaits this transfer any more. Its waker comes back, to be dropped outside.
@@ -624,6 +627,6 @@ fn report(key: Key, transfer: &mut Transfer, result: Result<u64, TransferError>,
 }
 
 fn keep(transfer: &mut Transfer, finished: Finished) -> Option<Waker> {
-    transfer.kept = Some(finished);
+    transfer.kept = Some(Box::new(finished));
     transfer.waker.take()
 }

@@ -238,7 +238,7 @@ pub(crate) struct Transfer {
     /// Somebody awaits it: its end is kept here rather than queued.
     pub(crate) awaited: bool,
     pub(crate) waker: Option<Waker>,
-    pub(crate) kept: Option<Finished>,
+    pub(crate) kept: Option<Box<Finished>>,
 }
 
 impl Transfer {

@@ -73,6 +73,25 @@ impl<C: RdmaOps> World<C> {
         }
     }
 
+    /// Posts what was submitted at a node.
+    #[inline]
+    pub fn flush(&mut self, node: u16) {
+        let now = self.now();
+        let wake = self.nodes[node as usize].driver.flush(now);
+        self.plan(node, wake);
+    }
+
+    #[inline]
+    fn plan(&mut self, node: u16, wake: Wake) {
+        match wake {
+            Wake::Now => self.touch(node),
+            Wake::At(at) => self.wakes.set(u32::from(node), at),
+            Wake::Idle | Wake::Fd { .. } => {
+                self.wakes.remove(u32::from(node));
+            }
+        }
+    }
+
     /// Lets things happen until a node was turned, or time reaches `limit`, or nothing is left to happen.
     #[inline]
     pub fn run(&mut self, limit: Instant) -> Ran {
@@ -84,30 +103,26 @@ impl<C: RdmaOps> World<C> {
             if !self.ready.is_empty() {
                 return self.turn_one();
             }
-            let event = self.fabric.next_at(&mut self.choices);
-            let wake = self.wakes.first().map(|(at, _)| at);
-            let next = [event, wake].into_iter().flatten().min();
-            match next {
-                Some(next) if next > limit => {
-                    self.fabric.advance_to(limit);
-                    return Ran::Reached;
+            // FAR stands for never, and never comes.
+            let event = self.fabric.next_at(&mut self.choices).unwrap_or(Instant::FAR);
+            let wake = self.wakes.first().map_or(Instant::FAR, |(at, _)| at);
+            let next = event.min(wake);
+            if next > limit || next == Instant::FAR {
+                if limit == Instant::FAR {
+                    return Ran::Stuck;
                 }
-                Some(next) if Some(next) == event => {
-                    if let Some(step) = self.fabric.step_until(next, &mut self.choices) {
-                        self.trace.push(&Event::from(&step));
-                    }
+                self.fabric.advance_to(limit);
+                return Ran::Reached;
+            }
+            if event <= wake {
+                if let Some(step) = self.fabric.step_one(&mut self.choices) {
+                    self.trace.push(&Event::from(&step));
                 }
-                Some(next) => {
-                    self.fabric.advance_to(next);
-                    while let Some(node) = self.wakes.pop_due(next) {
-                        self.touch(node as u16);
-                    }
+            } else {
+                self.fabric.advance_to(wake);
+                while let Some(node) = self.wakes.pop_due(wake) {
+                    self.touch(node as u16);
                 }
-                None if limit < Instant::FAR => {
-                    self.fabric.advance_to(limit);
-                    return Ran::Reached;
-                }
-                None => return Ran::Stuck,
             }
         }
     }
@@ -119,13 +134,8 @@ impl<C: RdmaOps> World<C> {
         let node = self.ready.remove(index);
         self.is_ready[node as usize] = false;
         let now = self.now();
-        match self.nodes[node as usize].driver.turn(now) {
-            Wake::Now => self.touch(node),
-            Wake::At(at) => self.wakes.set(u32::from(node), at),
-            Wake::Idle | Wake::Fd(_) => {
-                self.wakes.remove(u32::from(node));
-            }
-        }
+        let wake = self.nodes[node as usize].driver.turn(now);
+        self.plan(node, wake);
         Ran::Turned(node)
     }
 

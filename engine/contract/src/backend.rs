@@ -19,8 +19,13 @@ pub enum Wake {
     Now,
     /// Not before this instant, unless something arrives.
     At(Instant),
-    /// When this file descriptor is readable. The driver arms, polls once more, then waits.
-    Fd(i32),
+    /// When this file descriptor is readable, and at `until` at the latest. The driver arms, polls once more, then waits.
+    Fd {
+        /// The descriptor.
+        fd: i32,
+        /// When to stop waiting; [`Instant::FAR`] is never.
+        until: Instant,
+    },
     /// When somebody posts, or whoever moves the device says that something arrived: a simulated device does not move
     /// by itself.
     Idle,

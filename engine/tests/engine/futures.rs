@@ -118,6 +118,18 @@ fn the_task_that_polled_last_is_woken() {
 }
 
 /// A receive that no message ever meets.
+#[test]
+fn a_future_may_be_dropped_while_somebody_is_inside_the_engine() {
+    let mut lab = lab(Plan::default());
+    let spec = lab.read(0, 0, 100 * CHUNK);
+    let future = begin(&lab, spec);
+    lab.run_for(5000);
+    lab.nodes[0].engine.with(|_| drop(future));
+    lab.run();
+    assert!(lab.finished(0).is_empty(), "nobody is left to be told");
+    lab.assert_quiet();
+}
+
 fn never(lab: &mut Lab) -> Transferring {
     let spec = lab.spec(0, wavetank_contract::Op::Recv, 8);
     begin(lab, spec)
