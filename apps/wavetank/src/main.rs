@@ -2,20 +2,31 @@
 
 mod bench;
 mod clock;
+mod figures;
 mod memory;
+mod progress;
 mod replay;
 mod table;
 
+use std::error::Error;
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 /// A simulation-first RDMA engine for storage.
 ///
-/// Data goes to stdout, errors to stderr; --json makes data for machines. Exit status: 0 all is right, 1 a check failed,
-/// 2 the input is bad.
+/// Data goes to stdout, errors and progress to stderr; --json makes data for machines.
 #[derive(Debug, Parser)]
-#[command(name = "wavetank", version, max_term_width = 110)]
+#[command(name = "wavetank", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  wavetank replay workloads/pgbench-8k.toml   replay a PostgreSQL's I/O and check every byte of it
+  wavetank bench sim                          measure what the simulator does per core-second
+
+Exit status:
+  0  every check held
+  1  a check failed: stderr says first what and where, stdout has the report all the same
+  2  the input is bad: stderr says where and what would be right, stdout stays empty")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,19 +44,57 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
     };
     result.unwrap_or_else(|error| {
-        say(&format!("wavetank: {error}"));
+        say(&format!("wavetank: {}", told(&*error)));
         ExitCode::from(2)
     })
 }
 
-/// For people, on stderr.
-#[expect(clippy::print_stderr, reason = "this is where errors and progress go")]
-fn say(line: &str) {
-    eprintln!("{line}");
+/// An error and its causes, except those that it already quotes.
+fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
-/// Data, on stdout. A reader that has gone away is no error of ours.
-fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+/// For people, on stderr. Where that is closed, nobody is left to tell.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Data, on stdout. A reader that has gone away is no error of ours; a full disk is an error.
+fn print(text: &str) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("stdout: cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Told {
+        said: &'static str,
+        source: Option<Box<Told>>,
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let third = Told { said: "the disk is on fire", source: None };
+        let second = Told { said: "cannot be read", source: Some(Box::new(third)) };
+        let first = Told { said: "a.dat: cannot be read", source: Some(Box::new(second)) };
+        assert_eq!(told(&first), "a.dat: cannot be read: the disk is on fire");
+    }
 }

@@ -1,21 +1,19 @@
 //! `wavetank replay`.
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use clap::{ArgGroup, Parser};
 use wavetank_engine::{BackendKind, Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
-use wavetank_harness::{Progress, Replay, Report, SetupError, Trace, Workload};
+use wavetank_harness::trace::Event;
+use wavetank_harness::workload::Source;
+use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 
 use crate::clock::Clock;
+use crate::progress::Bar;
 use crate::{memory, print, say, table};
-
-/// A run that takes longer than this shows how far it is.
-const PATIENCE_S: f64 = 1.0;
 
 /// Replays a workload and checks every byte and latency.
 ///
@@ -25,20 +23,25 @@ const PATIENCE_S: f64 = 1.0;
 ///
 /// The same file and seed give the same trace hash on every machine.
 #[derive(Debug, Parser)]
+#[command(group(ArgGroup::new("input").args(["file", "volume"]).required(true)))]
 #[command(after_help = "Examples:
   wavetank replay workloads/pgbench-8k.toml
-  wavetank replay recorded.iolog --pace --json
+  wavetank replay recorded.iolog --pace --json | jq '.latency[\"read/8192\"].p99_ns'
   wavetank replay --volume /data/1.dat
-  wavetank replay workloads/mixed.toml --seed 7 --check-determinism")]
+  wavetank replay workloads/mixed.toml --seed 7 --check-determinism
+
+Exit status:
+  0  every check held
+  1  a check failed: stderr says first what and where, stdout has the report all the same
+  2  the input is bad: stderr says file, line and key (of a volume: the needle), stdout stays empty")]
 pub(crate) struct Args {
     /// The workload: TOML or fio iolog.
-    #[arg(required_unless_present = "volume", conflicts_with = "volume")]
     file: Option<PathBuf>,
     /// Read the needles of this SeaweedFS volume (.dat, with its .idx beside it).
     #[arg(long, value_name = "DAT")]
     volume: Option<PathBuf>,
     /// Another order and other jitter, instead of the workload's own seed.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Replay an iolog at the pace it was recorded with, instead of as fast as its concurrency allows.
     #[arg(long)]
@@ -57,35 +60,33 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     args.backend.require_built()?;
     let workload = load(args)?;
-    memory::check(&workload.name, workload.memory_bytes())?;
-    // Longer than a second, on a terminal: show how far it is.
+    memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
     let progress = Bar::new();
     let mut spent_s = 0.0;
     let mut once = |trace: Trace| -> Result<Report, SetupError> {
         let context = |nic, config| RdmaContext::from(Port::new(nic, config));
         let replay = Replay::prepare_with(workload.clone(), trace, context)?;
         let clock = Clock::start();
-        let report = replay.run(&mut |at| progress.show(at, &clock));
+        let report = replay.run(&mut |at| progress.show(at));
         spent_s = clock.seconds();
         Ok(report)
     };
-    let (report, deterministic) = if args.check_determinism {
-        match determinism::check(&mut once)? {
-            Determinism::Same(report) => (report, true),
-            Determinism::Different { event, first, second, report } => {
-                let told = |event: Option<_>| {
-                    event.map_or("nothing".to_owned(), |e: wavetank_harness::trace::Event| e.to_string())
-                };
-                say(&format!("not deterministic: two runs first differ at event {event}"));
-                say(&format!("  one had   {}", told(first)));
-                say(&format!("  other had {}", told(second)));
-                (report, false)
-            }
-        }
+    let ran = if args.check_determinism {
+        determinism::check(&mut once)?
     } else {
-        (Box::new(once(Trace::default())?), true)
+        Determinism::Same(Box::new(once(Trace::default())?))
     };
     progress.done();
+    let (report, deterministic) = match ran {
+        Determinism::Same(report) => (report, true),
+        Determinism::Different { event, first, second, report } => {
+            let told = |event: Option<Event>| event.map_or("nothing".to_owned(), |event| event.to_string());
+            say(&format!("not deterministic: two runs first differ at event {event}"));
+            say(&format!("  one had   {}", told(first)));
+            say(&format!("  other had {}", told(second)));
+            (report, false)
+        }
+    };
     for failure in report.failures.told() {
         say(&failure.to_string());
     }
@@ -99,14 +100,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             json["deterministic"] = deterministic.into();
             json["ok"] = (report.ok() && deterministic).into();
         }
-        print(&serde_json::to_string_pretty(&json)?);
+        print(&serde_json::to_string_pretty(&json)?)?;
     } else {
-        print(&table::report(&report, spent_s));
+        print(&table::report(&report, spent_s))?;
         if args.check_determinism && deterministic {
-            print("deterministic: two runs, the same trace");
+            print("  repeated     two runs, the same trace: deterministic")?;
         }
     }
     Ok(if report.ok() && deterministic { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Bytes a run takes. A volume that is still to be read will be there twice: as it is on disk, and as the storage node's
+/// memory.
+fn memory_bytes(workload: &Workload) -> u64 {
+    let file_bytes = match &workload.source {
+        Source::Volume { path, needles: None } => std::fs::metadata(path).map_or(0, |file| file.len()),
+        _ => 0,
+    };
+    workload.memory_bytes().saturating_add(file_bytes.saturating_mul(2))
 }
 
 fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
@@ -122,42 +133,4 @@ fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
         workload.settings.seed = seed;
     }
     Ok(workload)
-}
-
-/// A progress bar that appears only where somebody waits for it.
-struct Bar {
-    bar: ProgressBar,
-    wanted: bool,
-}
-
-impl Bar {
-    fn new() -> Bar {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        Bar { bar, wanted: std::io::stderr().is_terminal() }
-    }
-
-    fn show(&self, progress: &Progress, clock: &Clock) {
-        if !self.wanted || clock.seconds() < PATIENCE_S {
-            return;
-        }
-        if self.bar.is_hidden() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            let template = match progress.of {
-                Some(_) => "{bar:40} {human_pos}/{human_len} operations, {per_sec}, {eta} left",
-                None => "{spinner} {human_pos} operations, {per_sec}, virtual time {msg}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                self.bar.set_style(style);
-            }
-            if let Some(of) = progress.of {
-                self.bar.set_length(of);
-            }
-        }
-        self.bar.set_position(progress.ops);
-        self.bar.set_message(progress.at.to_string());
-    }
-
-    fn done(&self) {
-        self.bar.finish_and_clear();
-    }
 }

@@ -52,7 +52,9 @@ impl Reports {
         self.cqs.get(cq.0 as usize).is_some_and(|queue| !queue.overrun)
     }
 
-    #[inline]
+    /// Inlined, so that an entry is written where it belongs and not built elsewhere first: reading it back would wait
+    /// for the payload's stores before it.
+    #[inline(always)]
     pub(crate) fn complete(&mut self, cq: CqId, entry: Entry) {
         let queue = &mut self.cqs[cq.0 as usize];
         self.fresh = true;

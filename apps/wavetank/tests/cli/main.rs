@@ -1,0 +1,15 @@
+//! The program as its users run it: real files, real pipes, exit statuses. What the harness computes is tested there;
+//! here it is what arrives outside, and where.
+
+mod bench;
+mod endings;
+mod files;
+mod iologs;
+mod memory;
+mod misses;
+mod program;
+mod shipped;
+mod streams;
+mod tomls;
+mod usage;
+mod volumes;
