@@ -1,7 +1,7 @@
 //! Benchmarks: what the simulator, the engine and its parts cost. Not tests: figures vary with the machine, so each
 //! one stands beside its yardstick in the same run.
 //!
-//! Wall time comes from the caller, because code in this crate has no clock.
+//! The clock comes from the caller, because code in this crate has none: give it the time a core spends on this thread.
 
 mod dispatch;
 mod pair;
@@ -15,7 +15,7 @@ pub use post_poll::{PostPoll, post_poll};
 pub use sessions::{SessionFigures, sessions};
 pub use sim::{Sim, sim};
 
-/// Nanoseconds of a monotonic clock.
+/// Nanoseconds that a core has spent on this thread.
 pub type Clock<'a> = &'a dyn Fn() -> u64;
 
 /// The median of what some rounds took.

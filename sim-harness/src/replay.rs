@@ -57,6 +57,8 @@ pub struct Replay<C = RdmaContext> {
     messages: Messages,
     in_flight: Vec<Option<InFlight>>,
     free: Vec<u32>,
+    /// Nodes at which something was submitted and not posted yet.
+    submitted: Vec<u16>,
     started: u64,
     ended: u64,
     bytes_verified: u64,
@@ -141,8 +143,16 @@ impl<C: RdmaOps> Replay<C> {
         self.next.is_none() && (self.world.now() >= stop_at || self.generator.is_exhausted())
     }
 
-    /// Starts every operation that is due and fits. Answers when the next one is due.
+    /// Starts every operation that is due and fits, and has them posted together. Answers when the next one is due.
     fn start_due(&mut self, stop_at: Instant) -> Instant {
+        let next_arrival = self.submit_due(stop_at);
+        while let Some(node) = self.submitted.pop() {
+            self.world.flush(node);
+        }
+        next_arrival
+    }
+
+    fn submit_due(&mut self, stop_at: Instant) -> Instant {
         let concurrency = u64::from(self.workload.load.concurrency);
         loop {
             let now = self.world.now();
@@ -268,7 +278,9 @@ impl<C: RdmaOps> Replay<C> {
             let place = self.workload.cite(planned.line);
             self.failures.add(Check::Success, now, || format!("{place}: {error}"));
         }
-        self.world.touch(node);
+        if self.submitted.last() != Some(&node) {
+            self.submitted.push(node);
+        }
         true
     }
 
@@ -449,6 +461,7 @@ impl<C: RdmaOps> Replay<C> {
             latencies: self.latencies,
             failures: self.failures,
         };
+        report.latencies.sum_up();
         report.expect(&self.workload);
         report
     }

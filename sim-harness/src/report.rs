@@ -66,7 +66,7 @@ pub struct Latencies {
     rows: BTreeMap<(OpKind, Option<u64>, bool), usize>,
     store: Vec<Row>,
     /// The row of the latest operation: workloads repeat themselves.
-    last: Option<(OpKind, u64, usize, usize)>,
+    last: Option<(OpKind, u64, usize)>,
 }
 
 impl Latencies {
@@ -93,20 +93,30 @@ impl Latencies {
     /// Adds one operation.
     #[inline]
     pub fn record(&mut self, kind: OpKind, bytes: u64, latency_ns: u64) {
-        let (one, all) = match self.last {
-            Some((k, b, one, all)) if (k, b) == (kind, bytes) => (one, all),
+        let index = match self.last {
+            Some((k, b, index)) if (k, b) == (kind, bytes) => index,
             _ => {
                 let grouped = self.grouped && !self.watched.contains(&(kind, bytes));
                 let size = if grouped { bytes.next_power_of_two() } else { bytes };
-                let indices = (self.index(kind, Some(size), grouped), self.index(kind, None, false));
-                self.last = Some((kind, bytes, indices.0, indices.1));
-                indices
+                let index = self.index(kind, Some(size), grouped);
+                self.last = Some((kind, bytes, index));
+                index
             }
         };
-        for index in [one, all] {
-            let row = &mut self.store[index];
-            row.bytes += bytes;
-            row.latency.saturating_record(latency_ns.max(1));
+        let row = &mut self.store[index];
+        row.bytes += bytes;
+        row.latency.saturating_record(latency_ns.max(1));
+    }
+
+    /// Adds a row for all sizes of each kind. Call once, when all is recorded.
+    pub fn sum_up(&mut self) {
+        for index in 0..self.store.len() {
+            let (kind, bytes) = (self.store[index].kind, self.store[index].bytes);
+            let sum = self.index(kind, None, false);
+            let Ok([row, sum]) = self.store.get_disjoint_mut([index, sum]) else { continue };
+            sum.bytes += bytes;
+            // Both have the same bounds, so that adding cannot fail.
+            let _ = sum.latency.add(&row.latency);
         }
     }
 
@@ -196,8 +206,8 @@ impl Report {
         }
     }
 
-    /// The report for machines. `wall_s` is how long the run took on the clock of whoever ran it.
-    pub fn to_json(&self, wall_s: f64) -> Value {
+    /// The report for machines.
+    pub fn to_json(&self, spent: &Spent) -> Value {
         let latency: serde_json::Map<String, Value> = self
             .latencies
             .rows()
@@ -226,14 +236,24 @@ impl Report {
             "events": self.trace.events(),
             "virtual_ns": self.virtual_ns,
             "bytes_per_virtual_s": self.bytes_per_s(),
-            "wall_s": wall_s,
-            "ops_per_core_s": per_second(self.ops, wall_s),
+            "wall_s": spent.wall_s,
+            "core_s": spent.core_s,
+            "ops_per_core_s": per_second(self.ops, spent.core_s),
             "latency": latency,
         })
     }
 }
 
+/// What a run cost, on the clocks of whoever ran it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// Seconds that passed.
+    pub wall_s: f64,
+    /// Seconds that one core spent on it.
+    pub core_s: f64,
+}
+
 /// Whole operations per second; 0 when no time passed.
-pub fn per_second(ops: u64, wall_s: f64) -> u64 {
-    if wall_s > 0.0 { (ops as f64 / wall_s) as u64 } else { 0 }
+pub fn per_second(ops: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (ops as f64 / seconds) as u64 } else { 0 }
 }

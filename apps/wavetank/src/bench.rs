@@ -46,7 +46,7 @@ enum What {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let clock = Clock::start();
-    let now = || clock.ns();
+    let now = || clock.core_ns();
     let (json, text, ok) = match args.what {
         What::Sim => {
             let runs = [(1, 32), (64, 256)]

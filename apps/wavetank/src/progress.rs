@@ -30,7 +30,7 @@ impl Bar {
 
     /// How far the run is.
     pub(crate) fn show(&self, progress: &Progress) {
-        if !self.wanted || self.clock.seconds() < PATIENCE_S {
+        if !self.wanted || self.clock.wall_s() < PATIENCE_S {
             return;
         }
         if self.bar.is_hidden() {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Parser};
 use wavetank_engine::{BackendKind, Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
+use wavetank_harness::report::Spent;
 use wavetank_harness::trace::Event;
 use wavetank_harness::workload::Source;
 use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
@@ -62,13 +63,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let workload = load(args)?;
     memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
     let progress = Bar::new();
-    let mut spent_s = 0.0;
+    let mut spent = Spent::default();
     let mut once = |trace: Trace| -> Result<Report, SetupError> {
         let context = |nic, config| RdmaContext::from(Port::new(nic, config));
         let replay = Replay::prepare_with(workload.clone(), trace, context)?;
         let clock = Clock::start();
         let report = replay.run(&mut |at| progress.show(at));
-        spent_s = clock.seconds();
+        spent = Spent { wall_s: clock.wall_s(), core_s: clock.core_s() };
         Ok(report)
     };
     let ran = if args.check_determinism {
@@ -95,14 +96,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         say(&format!("and {untold} more failed checks"));
     }
     if args.json {
-        let mut json = report.to_json(spent_s);
+        let mut json = report.to_json(&spent);
         if args.check_determinism {
             json["deterministic"] = deterministic.into();
             json["ok"] = (report.ok() && deterministic).into();
         }
         print(&serde_json::to_string_pretty(&json)?)?;
     } else {
-        print(&table::report(&report, spent_s))?;
+        print(&table::report(&report, &spent))?;
         if args.check_determinism && deterministic {
             print("  repeated     two runs, the same trace: deterministic")?;
         }

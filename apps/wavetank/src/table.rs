@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use wavetank_contract::OpKind;
 use wavetank_harness::Report;
-use wavetank_harness::report::{Row, per_second};
+use wavetank_harness::report::{Row, Spent, per_second};
 use wavetank_harness::workload::Percentile;
 
 use crate::figures::{duration, grouped, throughput};
@@ -38,8 +38,9 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     table.trim_fmt()
 }
 
-/// The report of a replay. `wall_s`: how long it took.
-pub(crate) fn report(report: &Report, wall_s: f64) -> String {
+/// The report of a replay.
+pub(crate) fn report(report: &Report, spent: &Spent) -> String {
+    let wall_s = spent.wall_s;
     let head = ["operation/size", "count", "bytes", "p50", "p90", "p99", "p99.9", "max"];
     let rows = table(&head, rows(report).into_iter().map(cells));
     let verdict = match report.failures.total() {
@@ -64,7 +65,7 @@ pub(crate) fn report(report: &Report, wall_s: f64) -> String {
         grouped(report.bytes_verified),
         grouped(report.mismatches),
         grouped(report.bytes_swept),
-        grouped(per_second(report.ops, wall_s)),
+        grouped(per_second(report.ops, spent.core_s)),
         report.trace.hash(),
         grouped(report.trace.events()),
     )

@@ -7,7 +7,7 @@ use wavetank_contract::Region;
 use wavetank_contract::chance::mix64;
 
 /// Independent sums, so that the compiler can keep them in vector registers.
-const LANES: usize = 8;
+const LANES: usize = 4;
 
 /// Digests `bytes`. Two running sums per lane as in Fletcher's checksum, over 64-bit words: the first sees every
 /// changed word, the second every changed place; a final mix spreads both over the result. Not cryptographic: it
@@ -101,6 +101,6 @@ mod tests {
     #[test]
     fn the_digest_is_the_same_on_every_machine() {
         let bytes: Vec<u8> = (0..100).collect();
-        assert_eq!((digest(b""), digest(&bytes)), (0, 3_975_290_071_419_762_810), "pinned");
+        assert_eq!((digest(b""), digest(&bytes)), (0, 14_083_337_097_843_731_438), "pinned");
     }
 }

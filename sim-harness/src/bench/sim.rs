@@ -25,7 +25,7 @@ pub struct Sim {
     pub ops: u64,
     /// Whether every check held; the figures mean nothing if not.
     pub ok: bool,
-    /// READs per second of wall time on one core.
+    /// READs per second of one core.
     pub ops_per_core_s: u64,
     /// Bytes verified where they arrived, per second.
     pub verified_bytes_per_s: u64,
@@ -68,16 +68,16 @@ count = {OPS}
     let replay = Replay::prepare(workload)?;
     let start = clock();
     let report = replay.run(&mut |_| ());
-    let wall_s = (clock() - start) as f64 / 1e9;
+    let core_s = (clock() - start) as f64 / 1e9;
     Ok(Sim {
         queue_pairs,
         concurrency,
         region_bytes: REGION_BYTES,
         ops: report.ops,
         ok: report.ok(),
-        ops_per_core_s: per_second(report.ops, wall_s),
-        verified_bytes_per_s: per_second(report.bytes_verified, wall_s),
-        steps_per_s: per_second(report.steps, wall_s),
+        ops_per_core_s: per_second(report.ops, core_s),
+        verified_bytes_per_s: per_second(report.bytes_verified, core_s),
+        steps_per_s: per_second(report.steps, core_s),
         trace_hash: format!("{:016x}", report.trace.hash()),
     })
 }

@@ -135,6 +135,7 @@ impl<C: RdmaOps> Replay<C> {
             messages: Messages::new(receive_bytes, receives.into_iter()),
             in_flight: Vec::new(),
             free: Vec::new(),
+            submitted: Vec::new(),
             started: 0,
             ended: 0,
             bytes_verified: 0,
