@@ -6,7 +6,7 @@
 //! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
-//! * [`bench`]: what it all costs.
+//! * [`mod@bench`]: what it all costs.
 //!
 //! Simulated code here knows no wall clock and no entropy: whoever runs a replay measures its wall time.
 

@@ -29,8 +29,8 @@ use place::{Contents, Place, Wrong};
 pub use setup::SetupError;
 pub use volume::VolumeProblem;
 
-/// How often progress is told, in operations.
-const PROGRESS_OPS: u64 = 1 << 14;
+/// How often progress is told, in turns of a node: an operation takes at least one, a long one many.
+const PROGRESS_TURNS: u64 = 1 << 14;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +107,7 @@ impl<C: RdmaOps> Replay<C> {
             (Stop::After(ns), Arrival::Closed) => Instant(ns),
             _ => Instant::FAR,
         };
-        let mut told = 0;
+        let mut turns = 0u64;
         loop {
             let next_arrival = self.start_due(stop_at);
             match self.world.run(next_arrival) {
@@ -118,8 +118,8 @@ impl<C: RdmaOps> Replay<C> {
             if self.started == self.ended && self.is_exhausted(stop_at) && self.messages.all_met() {
                 break;
             }
-            if self.ended - told >= PROGRESS_OPS {
-                told = self.ended;
+            turns += 1;
+            if turns.is_multiple_of(PROGRESS_TURNS) {
                 let of = match self.workload.load.stop {
                     Stop::Count(count) => Some(count),
                     Stop::End => self.workload.source.recorded_ops(),

@@ -12,7 +12,7 @@ use crate::{print, table};
 
 /// Measures what the simulator and the engine cost on this machine.
 ///
-/// Figures are of one core and of wall time, and vary with the machine: compare within one run.
+/// Figures are of the time one core spends, and vary with the machine: compare within one run.
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:
   wavetank bench sim
@@ -58,11 +58,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
                     run.concurrency.to_string(),
                     format!("{:.2} M", run.ops_per_core_s as f64 / 1e6),
                     format!("{:.2} GB", run.verified_bytes_per_s as f64 / 1e9),
-                    format!("{:.2} M", run.steps_per_s as f64 / 1e6),
+                    format!("{:.2} M", run.bytes_alone_per_core_s as f64 / 1e6),
+                    format!("{:.0} %", 100.0 * run.bytes_share),
                     run.trace_hash.clone(),
                 ]
             });
-            let head = ["queue pairs", "in flight", "READs/s", "verified/s", "steps/s", "trace hash"];
+            let head = [
+                "queue pairs",
+                "in flight",
+                "READs/s",
+                "verified/s",
+                "bytes alone/s",
+                "share of time",
+                "trace hash",
+            ];
             let ok = runs.iter().all(|run| run.ok);
             let mut json = json!({ "ok": ok, "runs": runs });
             json["ops_per_core_s"] = json["runs"][0]["ops_per_core_s"].clone();
