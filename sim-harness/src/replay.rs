@@ -501,15 +501,17 @@ impl<C: RdmaOps> Replay<C> {
                     format!("node {index}: {transfers} transfers and {works} works were never given back")
                 });
             }
-            let Some(arena) = &mut host.arena else { continue };
-            let mr = arena.mr();
-            if !arena.is_whole() {
-                let stats = arena.stats();
-                self.failures
-                    .add(Check::Leak, now, || format!("node {index}: leases are still out: {stats:?}"));
-            } else if let Err(error) = host.driver.context().deregister(mr) {
-                self.failures
-                    .add(Check::Leak, now, || format!("node {index}: its arena stays registered: {error}"));
+            for arena in [&mut host.arena, &mut host.receives].into_iter().flatten() {
+                let mr = arena.mr();
+                if !arena.is_whole() {
+                    let stats = arena.stats();
+                    self.failures
+                        .add(Check::Leak, now, || format!("node {index}: leases are still out: {stats:?}"));
+                } else if let Err(error) = host.driver.context().deregister(mr) {
+                    self.failures.add(Check::Leak, now, || {
+                        format!("node {index}: an arena stays registered: {error}")
+                    });
+                }
             }
         }
         for place in &self.places {

@@ -15,8 +15,11 @@ use crate::trace::{Event, Trace};
 pub struct Node<C = RdmaContext> {
     /// The engine.
     pub driver: Driver<C>,
-    /// Registered memory for operations, if the node posts or receives any.
+    /// Registered memory for operations, if the node posts any.
     pub arena: Option<Arena>,
+    /// Registered memory for receives, if messages arrive here. Apart, so that receives, which are always posted, never
+    /// stand in the way of a large operation.
+    pub receives: Option<Arena>,
 }
 
 /// What became of letting the world run.

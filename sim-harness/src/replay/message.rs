@@ -94,7 +94,7 @@ impl<C: RdmaOps> Replay<C> {
         let len = self.messages.receive_bytes;
         let (node, ep) = self.connections.get(connection).target;
         let host = &mut self.world.nodes[node as usize];
-        let Some(arena) = host.arena.as_mut() else { unreachable!("setup gives every receiver an arena") };
+        let Some(arena) = host.receives.as_mut() else { unreachable!("setup gives every receiver an arena") };
         let lease = match arena.acquire(len) {
             Ok(lease) => lease,
             Err(error) => unreachable!("setup makes room for every receive: {error}"),

@@ -21,6 +21,7 @@ use crate::pattern::{self, Tag};
 use crate::report::Latencies;
 use crate::trace::Trace;
 use crate::version::Versions;
+use crate::workload::limits::MAX_MEMORY_BYTES;
 use crate::workload::{Generator, NodeId, ProfileName, Source, Workload, WorkloadError};
 use crate::world::{Node, World};
 
@@ -30,8 +31,11 @@ const SEND_DEPTH: u32 = 128;
 /// ACK timeout code: 1.07 s. Nothing is lost in a replay, and a long queue is no reason to repeat.
 const TIMEOUT_CODE: u8 = 18;
 
-/// Memory that posters' buffers may take beyond what one poster needs, before they have to share.
-const SPARE_BYTES: u64 = 4 << 30;
+/// Memory that the buffers of all posters together may take before they have to share, unless one alone needs more.
+const BUFFERS_BYTES: u64 = 1 << 30;
+
+/// Connections of one workload, at most; each has two endpoints with their queues.
+const CONNECTIONS_MAX: u32 = 65_536;
 
 /// A workload that could not be set up.
 #[derive(Debug, Error)]
@@ -118,7 +122,11 @@ impl<C: RdmaOps> Replay<C> {
         let mut nodes: Vec<Node<C>> = workload
             .nodes
             .iter()
-            .map(|_| Node { driver: Driver::new(context(fabric.add_node(), port), config), arena: None })
+            .map(|_| Node {
+                driver: Driver::new(context(fabric.add_node(), port), config),
+                arena: None,
+                receives: None,
+            })
             .collect();
         let places = make_places(&workload, &uses, volume.as_ref(), &mut nodes)?;
         let (connections, receives) = connect(&workload, &uses, &places, &mut nodes)?;
@@ -251,6 +259,17 @@ fn connect<C: RdmaOps>(
     let queue_pairs = workload.settings.queue_pairs;
     let all = u32::try_from(uses.pairs.len()).unwrap_or(u32::MAX).saturating_mul(queue_pairs);
     let receives_each = (workload.load.concurrency / all.max(1) + 1).clamp(4, SEND_DEPTH);
+    let receives_bytes = u64::from(all)
+        * u64::from(receives_each)
+        * slot(uses.message_bytes_max)
+        * u64::from(uses.message_bytes_max > 0);
+    if all > CONNECTIONS_MAX || receives_bytes > MAX_MEMORY_BYTES {
+        let problem = format!(
+            "{all} connections with {receives_bytes} bytes of receives posted; at most {CONNECTIONS_MAX} and \
+             {MAX_MEMORY_BYTES} bytes: give fewer queue_pairs, or fewer pairs of nodes that work together"
+        );
+        return Err(SetupError::Workload(workload.problem(1, "queue_pairs", problem)));
+    }
     let mut cqs = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter_mut().enumerate() {
         let works = |pair: &(NodeId, NodeId), messages: bool| {
@@ -314,31 +333,37 @@ fn make_arenas<C: RdmaOps>(
     receive_bytes: u64,
     nodes: &mut [Node<C>],
 ) -> Result<(), SetupError> {
-    let slot = |bytes: u64| bytes.max(PAGE_BYTES).next_power_of_two();
-    let wanted: u64 =
-        uses.posters.values().map(|longest| slot(*longest) * u64::from(workload.load.concurrency)).sum();
-    // Any poster may have all of the concurrency; where that is too much memory, posters wait for each other's.
-    let share = wanted.div_ceil(SPARE_BYTES).max(1);
-    let mut bytes: BTreeMap<u16, u64> = BTreeMap::new();
+    let wanted = uses.posters.values().map(|longest| slot(*longest) * u64::from(workload.load.concurrency));
+    let budget = wanted.clone().max().unwrap_or(0).max(BUFFERS_BYTES);
+    // Any poster may have all of the concurrency; where that is too much memory, its operations wait for each other.
+    let share = wanted.sum::<u64>().div_ceil(budget).max(1);
     for (node, longest) in &uses.posters {
-        let slots = u64::from(workload.load.concurrency).div_ceil(share) + 1;
-        *bytes.entry(node.0).or_default() += slot(*longest) * slots;
+        let slots = u64::from(workload.load.concurrency).div_ceil(share);
+        let host = &mut nodes[node.0 as usize];
+        host.arena = Some(make_arena(host.driver.context(), "operations", slot(*longest) * slots)?);
     }
-    for (index, receives) in receives.iter().enumerate() {
-        let node = connections.get(index).target.0;
-        *bytes.entry(node).or_default() += slot(receive_bytes) * u64::from(*receives);
+    let mut receive_slots: BTreeMap<u16, u64> = BTreeMap::new();
+    for (index, receives) in receives.iter().enumerate().filter(|(_, receives)| **receives > 0) {
+        *receive_slots.entry(connections.get(index).target.0).or_default() += u64::from(*receives);
     }
-    for (node, len) in bytes.into_iter().filter(|(_, len)| *len > 0) {
+    for (node, slots) in receive_slots {
         let host = &mut nodes[node as usize];
-        let context = host.driver.context();
-        let what = || format!("the operations of node {}", workload.nodes[node as usize].name);
-        // Slots of a power of two come out of a power of two without waste.
-        let spec = RegionSpec::new(len.next_power_of_two());
-        let memory = context.allocate(&spec).map_err(|error| SetupError::Allocate { what: what(), error })?;
-        let mr = context
-            .register(&memory, PdId::default(), Access::LOCAL)
-            .map_err(|error| SetupError::Register { what: what(), error })?;
-        host.arena = Some(Arena::new(memory, mr)?);
+        host.receives = Some(make_arena(host.driver.context(), "receives", slot(receive_bytes) * slots)?);
     }
     Ok(())
+}
+
+/// What a lease of this length takes of its arena.
+fn slot(bytes: u64) -> u64 {
+    bytes.max(PAGE_BYTES).next_power_of_two()
+}
+
+fn make_arena<C: RdmaOps>(context: &mut C, what: &str, bytes: u64) -> Result<Arena, SetupError> {
+    let spec = RegionSpec::new(bytes);
+    let what = || format!("the memory of {what}");
+    let memory = context.allocate(&spec).map_err(|error| SetupError::Allocate { what: what(), error })?;
+    let mr = context
+        .register(&memory, PdId::default(), Access::LOCAL)
+        .map_err(|error| SetupError::Register { what: what(), error })?;
+    Ok(Arena::new(memory, mr)?)
 }

@@ -132,15 +132,18 @@ impl Source {
     pub(super) fn largest_buffers_bytes(&self) -> u64 {
         match self {
             Source::Mix(mix) => mix.iter().map(buffers_bytes).max().unwrap_or(0),
-            Source::Iolog { log, .. } => log.recording.largest_op_bytes(),
-            Source::Volume { needles, .. } => needles.as_ref().map_or(0, |n| n.largest_op_bytes()),
+            Source::Iolog { log, .. } => log.recording.largest_op_bytes().next_power_of_two(),
+            Source::Volume { needles, .. } => {
+                needles.as_ref().map_or(0, |n| n.largest_op_bytes().next_power_of_two())
+            }
         }
     }
 }
 
 fn buffers_bytes(op: &Op) -> u64 {
     let sides = if op.kind == OpKind::Send { 2 } else { 1 };
-    sides * u64::from(op.sizes.max())
+    // Buffers come in powers of two.
+    sides * u64::from(op.sizes.max()).next_power_of_two()
 }
 
 /// A file named relative to the workload, which must be there.
