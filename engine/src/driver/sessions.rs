@@ -1,0 +1,84 @@
+//! Sessions as the driver keeps them: what they hold comes back when they end.
+
+use wavetank_contract::error::DeregisterError;
+use wavetank_contract::{EpId, Instant};
+
+use super::Driver;
+use crate::context::RdmaOps;
+use crate::session::{Ended, Holding, HoldingId, SessionError, SessionKey, SessionSpec};
+use crate::slab::Key;
+use crate::transfer::TransferError;
+
+impl<C: RdmaOps> Driver<C> {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// See [`Sessions::create`].
+    pub fn create_session(&mut self, now: Instant, spec: SessionSpec) -> Result<SessionKey, SessionError> {
+        self.sessions.create(now, spec)
+    }
+
+    /// Pushes a session's expiry out.
+    ///
+    /// # Errors
+    /// See [`Sessions::touch`].
+    pub fn touch_session(&mut self, key: SessionKey, now: Instant) -> Result<(), SessionError> {
+        self.sessions.touch(key, now)
+    }
+
+    /// Lets a session keep something; it is returned when the session ends.
+    ///
+    /// # Errors
+    /// See [`Sessions::hold`].
+    pub fn hold(&mut self, key: SessionKey, holding: Holding) -> Result<HoldingId, SessionError> {
+        self.sessions.hold(key, holding)
+    }
+
+    /// Ends a session now and returns everything it held.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn close_session(&mut self, key: SessionKey, now: Instant) -> Result<(), SessionError> {
+        let held = unpack(self.sessions.close(key)?);
+        self.release(held, now);
+        Ok(())
+    }
+
+    /// Returns what an ended session held. Its endpoint goes first, so that its works come back at once.
+    pub(super) fn release(&mut self, (ep, holdings): (Option<EpId>, Vec<Holding>), now: Instant) {
+        if let Some(ep) = ep {
+            self.context.close(ep);
+        }
+        for holding in holdings {
+            match holding {
+                Holding::Transfer(id) => {
+                    self.abandon(Key::from_u64(id), TransferError::SessionEnded, now);
+                }
+                Holding::Registration(mr) => self.retiring.push(mr),
+                // Works that still use it hold it.
+                Holding::Lease(lease) => drop(lease),
+            }
+        }
+        self.retire();
+        // Orders that wait there are to be refused. There is no lane where nothing was ever submitted.
+        if let Some(ep) = ep
+            && (ep.0 as usize) < self.lanes.len()
+        {
+            self.mark(ep);
+        }
+    }
+
+    /// Ends the registrations that nothing uses any more.
+    #[inline]
+    pub(super) fn retire(&mut self) {
+        if !self.retiring.is_empty() {
+            let context = &mut self.context;
+            self.retiring
+                .retain(|mr| matches!(context.deregister(*mr), Err(DeregisterError::LeasesLive { .. })));
+        }
+    }
+}
+
+pub(super) fn unpack(ended: Ended<'_>) -> (Option<EpId>, Vec<Holding>) {
+    (ended.spec.ep, ended.holdings.collect())
+}
