@@ -95,7 +95,7 @@ fn acked_through(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> 
     }
     let mut progress = false;
     while qp.sq.acked < qp.sq.posted {
-        let wqe = *qp.sq.wqe(qp.sq.acked);
+        let wqe = qp.sq.wqe(qp.sq.acked);
         if !wqe.numbered || wqe.failed.is_some() {
             break;
         }
@@ -154,7 +154,7 @@ fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, pa
         return;
     }
     let seq = qp.sq.acked;
-    let wqe = *qp.sq.wqe(seq);
+    let wqe = qp.sq.wqe(seq);
     let mtu = qp.spec.mtu.bytes();
     let index = psn::diff(packet.psn, wqe.first_psn) as u32;
     let done = index * mtu;

@@ -43,7 +43,7 @@ pub(crate) fn next_request(
         wqe.psns = if wqe.op.kind().is_atomic() { 1 } else { wqe.len.div_ceil(mtu).max(1) };
         qp.req.next_psn = psn::add(first_psn, wqe.psns);
     }
-    let wqe = *qp.sq.wqe(seq);
+    let wqe = qp.sq.wqe(seq);
     out.compare = 0;
     out.operand = 0;
     out.digest = 0;
@@ -74,7 +74,7 @@ pub(crate) fn next_request(
             let done = wqe.sent * mtu;
             let len = (wqe.len - done).min(mtu);
             out.psn = psn::add(wqe.first_psn, wqe.sent);
-            out.opcode = opcode(&wqe);
+            out.opcode = opcode(wqe);
             if let Some(remote) = wqe.op.remote() {
                 out.remote_addr = remote.addr;
                 out.rkey = wire_key(remote);
@@ -97,7 +97,7 @@ pub(crate) fn next_request(
         }
     }
     qp.req.unasked += 1;
-    let last = wqe.sent + 1 == wqe.requests();
+    let (last, read_or_atomic) = (wqe.sent + 1 == wqe.requests(), wqe.op.kind().is_read_or_atomic());
     out.ack_requested = last || qp.req.unasked >= PACKETS_PER_ACK_MAX;
     if out.ack_requested {
         qp.req.unasked = 0;
@@ -105,7 +105,7 @@ pub(crate) fn next_request(
     qp.sq.wqe_mut(seq).sent += 1;
     if last {
         qp.sq.cursor += 1;
-        if wqe.op.kind().is_read_or_atomic() {
+        if read_or_atomic {
             qp.req.rd_outstanding += 1;
         }
     }
