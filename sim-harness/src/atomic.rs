@@ -26,6 +26,11 @@ impl Cells {
         self.cells.get(&offset).map_or(0, |cell| cell.latest)
     }
 
+    /// Whether an atomic completed on the cell at this offset.
+    pub fn knows(&self, offset: u64) -> bool {
+        self.cells.contains_key(&offset)
+    }
+
     /// An atomic completed: it found `former` and left `new`.
     ///
     /// # Errors

@@ -75,12 +75,15 @@ impl fmt::Display for Failure {
 pub struct Failures {
     told: Vec<Failure>,
     total: u64,
+    /// Checks that failed, told or not, by number.
+    seen: u16,
 }
 
 impl Failures {
     /// Adds one. `what` is only called while failures are still told in full.
     pub fn add(&mut self, check: Check, at: Instant, what: impl FnOnce() -> String) {
         self.total += 1;
+        self.seen |= 1 << check as u16;
         if self.told.len() < TOLD {
             self.told.push(Failure { check, at, what: what() });
         }
@@ -89,6 +92,11 @@ impl Failures {
     /// The first ones.
     pub fn told(&self) -> &[Failure] {
         &self.told
+    }
+
+    /// Whether a check failed, told or not.
+    pub fn has(&self, check: Check) -> bool {
+        self.seen & 1 << check as u16 != 0
     }
 
     /// How many in all.

@@ -30,8 +30,8 @@ const STEP_INVERSE: u64 = {
 /// What a destination holds before anything arrives in it.
 pub const POISON: u64 = 0x5a5a_0bad_da7a_5a5a;
 
-/// Bytes between two poisoned words: the smallest MTU. Every packet begins at a multiple of it, so every packet that does
-/// not arrive leaves poison behind.
+/// Bytes between two poisoned words: the smallest MTU. Every packet of a message begins at a multiple of it, so every
+/// packet that does not arrive leaves poison behind.
 const POISON_EVERY: usize = 256;
 
 /// Whose data it is.
@@ -183,11 +183,24 @@ pub fn first_foreign(
     None
 }
 
-/// Poisons a destination, so that bytes that never arrive are seen.
+/// Poisons the destination of one message, so that bytes that never arrive are seen.
 #[inline]
 pub fn poison(memory: &Region, at: u64, len: usize) {
+    poison_every(memory, at, len, POISON_EVERY);
+}
+
+/// Poisons a destination that is filled by messages of `chunk_bytes` each.
+#[inline]
+pub fn poison_chunks(memory: &Region, at: u64, len: usize, chunk_bytes: u32) {
+    // Where chunks do not begin at multiples of the smallest MTU, packets may begin and end anywhere.
+    let regular = chunk_bytes.is_multiple_of(POISON_EVERY as u32);
+    poison_every(memory, at, len, if regular { POISON_EVERY } else { 8 });
+}
+
+#[inline]
+fn poison_every(memory: &Region, at: u64, len: usize, every: usize) {
     let (head, words, tail) = memory.words(at, len);
-    for cell in words.iter().step_by(POISON_EVERY / 8) {
+    for cell in words.iter().step_by(every / 8) {
         cell.set(POISON);
     }
     for cell in head.iter().chain(tail) {
@@ -210,6 +223,7 @@ pub struct Suspect {
 
 /// Says where wrong bytes come from. `at` is where in memory the first wrong byte is, `end` where the range ends.
 pub fn origin(memory: &Region, at: u64, end: u64, suspects: &[Suspect]) -> String {
+    let first = memory.cells(at, 1)[0].get();
     // The pattern repeats its place every 8 bytes: one of 8 neighbouring starts is a whole word of it.
     for start in at..at.saturating_add(8) {
         if start + 8 > end {
@@ -226,8 +240,12 @@ pub fn origin(memory: &Region, at: u64, end: u64, suspects: &[Suspect]) -> Strin
         }
         for suspect in suspects {
             for generation in 0..suspect.generations {
+                let tag = Tag { region: suspect.region, generation };
                 if let Some(offset) =
-                    (Tag { region: suspect.region, generation }).offset_of(word, suspect.len)
+                    tag.offset_of(word, suspect.len)
+                    // What is whole again after the wrong byte does not explain the wrong byte.
+                    && let Some(offset) = offset.checked_sub(start - at)
+                    && tag.byte(offset) == first
                 {
                     return format!("{} generation {generation}, offset {offset}", suspect.name);
                 }
@@ -297,8 +315,8 @@ mod tests {
         fill(&m, 0, 1024, TAG, 512 + 3);
         assert_eq!(
             found(0),
-            "pages generation 7, offset 520",
-            "shifted by 3: the next whole word is 5 bytes on"
+            "pages generation 7, offset 515",
+            "shifted by 3: told by the next whole word, which is 5 bytes on"
         );
         fill(&m, 0, 512, TAG, 0);
         fill(&m, 512, 512, Tag { region: 3, generation: 2 }, 512);

@@ -65,6 +65,8 @@ pub struct Replay<C = RdmaContext> {
     mismatches: u64,
     latencies: Latencies,
     failures: Failures,
+    /// A receive failed: its endpoint takes no message any more.
+    receiver_died: bool,
     /// For atomics: values that are never repeated.
     unique: u64,
 }
@@ -127,7 +129,7 @@ impl<C: RdmaOps> Replay<C> {
                 };
                 progress(&Progress { ops: self.ended, of, at: self.world.now() });
             }
-            if self.failures.total() > 0 && self.broken() {
+            if self.broken() {
                 break;
             }
         }
@@ -136,7 +138,7 @@ impl<C: RdmaOps> Replay<C> {
 
     /// Whether going on makes no sense: an endpoint is dead, so everything behind it will fail too.
     fn broken(&self) -> bool {
-        self.failures.told().iter().any(|failure| matches!(failure.check, Check::Success | Check::Event))
+        self.failures.has(Check::Success) || self.failures.has(Check::Event) || self.receiver_died
     }
 
     fn is_exhausted(&self, stop_at: Instant) -> bool {
@@ -148,6 +150,8 @@ impl<C: RdmaOps> Replay<C> {
         let next_arrival = self.submit_due(stop_at);
         while let Some(node) = self.submitted.pop() {
             self.world.flush(node);
+            // What the device refused to take has ended already, and nothing will turn the node for it.
+            self.collect(node);
         }
         next_arrival
     }
@@ -204,16 +208,14 @@ impl<C: RdmaOps> Replay<C> {
         let place = planned.region.and_then(|id| Some((id.0, self.places.get_mut(id.0 as usize)?)));
         let (op, expect) = match (planned.kind, place, remote) {
             (OpKind::Read, Some((_, place)), Some(remote)) => {
-                pattern::poison(memory, at, len);
+                pattern::poison_chunks(memory, at, len, self.workload.settings.chunk_bytes);
                 (Op::Read { remote }, Expect::Read(place.begin_read(range)))
             }
             (OpKind::Write | OpKind::WriteImm, Some((region, place)), Some(remote)) => {
                 let generation = place.begin_write(range);
                 pattern::fill(memory, at, len, Tag { region, generation }, planned.offset);
-                let imm = (planned.kind == OpKind::WriteImm).then_some(generation);
-                if let Some(imm) = imm {
-                    self.messages.announce_write(connection, imm);
-                }
+                let immediate = planned.kind == OpKind::WriteImm;
+                let imm = immediate.then(|| self.messages.announce_write(connection));
                 (Op::Write { remote, imm }, Expect::Written { generation })
             }
             (OpKind::FetchAdd, Some(_), Some(remote)) => {
@@ -286,19 +288,20 @@ impl<C: RdmaOps> Replay<C> {
 
     /// Takes what ended at a node.
     fn collect(&mut self, node: u16) {
-        while let Some(finished) = self.world.nodes[node as usize].driver.take_finished() {
-            if finished.tag & RECEIVE != 0 {
-                self.received(node, finished);
-            } else {
-                self.end(node, finished);
-            }
-        }
+        // What the device did wrong comes before what came of it.
         let now = self.world.now();
         while let Some(anomaly) = self.world.nodes[node as usize].driver.context().take_anomaly() {
             self.failures.add(Check::Completion, now, || format!("node {node}: {anomaly}"));
         }
         while let Some(event) = self.world.nodes[node as usize].driver.take_event() {
             self.failures.add(Check::Event, now, || format!("node {node}: {event:?}"));
+        }
+        while let Some(finished) = self.world.nodes[node as usize].driver.take_finished() {
+            if finished.tag & RECEIVE != 0 {
+                self.received(node, finished);
+            } else {
+                self.end(node, finished);
+            }
         }
     }
 
@@ -388,6 +391,16 @@ impl<C: RdmaOps> Replay<C> {
                 let (first_at, end) = (at + first, at + u64::from(planned.len));
                 let origin = pattern::origin(memory, first_at, end, &self.suspects());
                 (Check::Bytes, format!("byte {first} of it is wrong; found {origin}"))
+            }
+            Wrong::Placed { first } => {
+                let place = planned.region.and_then(|id| self.places.get(id.0 as usize));
+                let Some(place) = place else { unreachable!("only a region can hold wrong bytes") };
+                let (first_at, end) = (planned.offset + first, planned.offset + u64::from(planned.len));
+                let origin = pattern::origin(&place.memory, first_at, end, &self.suspects());
+                (
+                    Check::Bytes,
+                    format!("it succeeded, and byte {first} of it is not in place; found {origin}"),
+                )
             }
             Wrong::Said { check, what } => (check, what),
         };

@@ -34,6 +34,7 @@ pub(super) struct Stream {
     sent: u32,
     sends: VecDeque<(u32, u32)>,
     writes: BTreeSet<u32>,
+    immediates: u32,
 }
 
 impl Messages {
@@ -51,9 +52,14 @@ impl Messages {
         Tag { region: STREAM_BASE + connection as u32, generation }
     }
 
-    /// A WRITE with this immediate is about to be sent.
-    pub(super) fn announce_write(&mut self, connection: usize, imm: u32) {
-        self.streams[connection].writes.insert(imm);
+    /// A WRITE with an immediate is about to be sent. Answers its immediate, which no other WRITE of the connection
+    /// has, whichever region it goes to.
+    pub(super) fn announce_write(&mut self, connection: usize) -> u32 {
+        let stream = &mut self.streams[connection];
+        let imm = stream.immediates;
+        stream.immediates = imm.wrapping_add(1);
+        stream.writes.insert(imm);
+        imm
     }
 
     pub(super) fn all_met(&self) -> bool {
@@ -128,8 +134,13 @@ impl<C: RdmaOps> Replay<C> {
                         Some(format!("message {generation} has {len} bytes, {expected} were sent"))
                     } else if !pattern::holds(memory, at, *len as usize, tag, 0) {
                         self.mismatches += 1;
-                        let origin = pattern::origin(memory, at, at + len, &self.suspects());
-                        Some(format!("message {generation} is not what was sent; found {origin}"))
+                        let (region, legal) = (tag.region, [generation]);
+                        let first = pattern::first_foreign(memory, at, *len as usize, region, &legal, 0);
+                        let first = first.unwrap_or(0) as u64;
+                        let origin = pattern::origin(memory, at + first, at + len, &self.suspects());
+                        Some(format!(
+                            "message {generation} is not what was sent from byte {first} on; found {origin}"
+                        ))
                     } else {
                         None
                     }
@@ -137,11 +148,17 @@ impl<C: RdmaOps> Replay<C> {
                 _ => Some("a message that nobody sent".to_owned()),
             },
         };
+        let failed = finished.result.is_err();
         drop(finished);
         if let Some(problem) = problem {
             let what = format!("node {node}, connection {connection}: {problem}");
             self.failures.add(Check::Message, now, || what);
         }
-        self.post_receive(connection);
+        if failed {
+            // Another receive would fail as well, at once and for ever.
+            self.receiver_died = true;
+        } else {
+            self.post_receive(connection);
+        }
     }
 }

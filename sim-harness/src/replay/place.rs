@@ -50,6 +50,8 @@ pub(super) struct VolumeFile {
 pub(super) enum Wrong {
     /// This byte of what arrived, counted from its start, is nobody's that it could be.
     Arrived { first: u64 },
+    /// This byte of what was written, counted from its start, is not in place.
+    Placed { first: u64 },
     /// Something else.
     Said { check: Check, what: String },
 }
@@ -123,7 +125,7 @@ impl Place {
         };
         let len = (range.end - range.start) as usize;
         let first = pattern::first_foreign(&self.memory, range.start, len, self.id, &legal, range.start)?;
-        Some(bytes(format!("it succeeded, and byte {first} of it is not in place")))
+        Some(Wrong::Placed { first: first as u64 })
     }
 
     pub(super) fn verify_atomic(&mut self, offset: u64, former: u64, new: u64) -> Option<Wrong> {
@@ -134,6 +136,15 @@ impl Place {
 
     /// Checks every byte, when nothing is under way any more.
     pub(super) fn sweep(&self, suspects: &[Suspect]) -> Option<(Check, String)> {
+        self.sweep_contents(suspects).or_else(|| {
+            // The rest of the last page is registered too, and nobody's: it is zero since it was allocated.
+            let rest = self.memory.cells(self.len, (self.memory.len() - self.len) as usize);
+            let wrong = self.len + rest.iter().position(|cell| cell.get() != 0)? as u64;
+            Some((Check::Bytes, format!("byte {wrong}, past its end, was written")))
+        })
+    }
+
+    fn sweep_contents(&self, suspects: &[Suspect]) -> Option<(Check, String)> {
         match &self.contents {
             Contents::Pattern(versions) => versions.all().into_iter().find_map(|(range, legal)| {
                 let len = (range.end - range.start) as usize;
@@ -145,7 +156,15 @@ impl Place {
             }),
             Contents::Cells(cells) => {
                 let last = |offset| u64::from_le(self.memory.word(offset).get());
-                cells.check(last).err().map(|problem| (Check::Atomic, problem))
+                let wrong = cells.check(last).err();
+                let wrong = wrong.or_else(|| {
+                    let (_, words, _) = self.memory.words(0, (self.len & !7) as usize);
+                    let idle = (0..).step_by(8).zip(words).filter(|(offset, _)| !cells.knows(*offset));
+                    let (offset, word) = idle.into_iter().find(|(_, word)| word.get() != 0)?;
+                    let holds = u64::from_le(word.get());
+                    Some(format!("the cell at {offset} holds {holds:#x}, and no atomic changed it"))
+                });
+                wrong.map(|problem| (Check::Atomic, problem))
             }
             Contents::Volume(volume) => {
                 let cells = self.memory.cells(0, volume.bytes.len());

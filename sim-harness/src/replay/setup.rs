@@ -150,6 +150,7 @@ impl<C: RdmaOps> Replay<C> {
             mismatches: 0,
             latencies: Latencies::new(&workload, distinct_sizes),
             failures: Failures::default(),
+            receiver_died: false,
             unique: workload.settings.seed << 32,
             workload,
         })
