@@ -13,7 +13,7 @@ impl<C: RdmaOps> Driver<C> {
     /// Opens a session.
     ///
     /// # Errors
-    /// See [`Sessions::create`].
+    /// See [`Sessions::create`](crate::session::Sessions::create).
     pub fn create_session(&mut self, now: Instant, spec: SessionSpec) -> Result<SessionKey, SessionError> {
         self.sessions.create(now, spec)
     }
@@ -21,7 +21,7 @@ impl<C: RdmaOps> Driver<C> {
     /// Pushes a session's expiry out.
     ///
     /// # Errors
-    /// See [`Sessions::touch`].
+    /// See [`Sessions::touch`](crate::session::Sessions::touch).
     pub fn touch_session(&mut self, key: SessionKey, now: Instant) -> Result<(), SessionError> {
         self.sessions.touch(key, now)
     }
@@ -29,7 +29,7 @@ impl<C: RdmaOps> Driver<C> {
     /// Lets a session keep something; it is returned when the session ends.
     ///
     /// # Errors
-    /// See [`Sessions::hold`].
+    /// See [`Sessions::hold`](crate::session::Sessions::hold).
     pub fn hold(&mut self, key: SessionKey, holding: Holding) -> Result<HoldingId, SessionError> {
         self.sessions.hold(key, holding)
     }
