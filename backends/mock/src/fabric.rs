@@ -201,20 +201,16 @@ impl Fabric {
     /// Handles the one event that [`next_at`](Self::next_at) just spoke of, told or not.
     #[inline]
     pub fn step_one<C: Choices + ?Sized>(&mut self, choices: &mut C) -> Option<Step> {
-        let (at, event) = self.agenda.first()?;
+        let (at, event) = self.agenda.pop()?;
         self.shared.now.set(at);
         let step = match event {
             Event::Arrival { from, to } => self.deliver(at, from, to),
             Event::PortFree { node } => {
-                self.agenda.pop();
                 self.ports[node as usize].waiting = false;
                 self.pump(node, choices);
                 None
             }
-            Event::Timer { node, ep } => {
-                self.agenda.pop();
-                self.timer(at, node, ep, choices)
-            }
+            Event::Timer { node, ep } => self.timer(at, node, ep, choices),
         };
         self.steps += u64::from(step.is_some());
         step
@@ -266,7 +262,7 @@ impl Fabric {
         }
     }
 
-    /// The first packet of a link arrives: its event is the first on the agenda.
+    /// The first packet of a link arrives.
     #[inline]
     fn deliver(&mut self, at: Instant, from: u16, to: u16) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
@@ -279,14 +275,13 @@ impl Fabric {
             port.receives_free = ready.max(at);
             if at < ready {
                 head.admitted = true;
-                self.agenda.postpone(ready);
+                self.agenda.push(ready, Event::Arrival { from, to });
                 return None;
             }
         }
         let (in_flight, next) = link.pop();
-        match next {
-            Some(next) => self.agenda.postpone(next.max(at)),
-            None => self.agenda.pop(),
+        if let Some(next) = next {
+            self.agenda.push(next.max(at), Event::Arrival { from, to });
         }
         let in_flight = in_flight?;
         let packet = in_flight.packet;
