@@ -44,7 +44,8 @@ pub(crate) struct Args {
     /// Another order and other jitter, instead of the workload's own seed.
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Replay an iolog at the pace it was recorded with, instead of as fast as its concurrency allows.
+    /// Replay an iolog at the pace it was recorded with, instead of as fast as its concurrency allows. A throughput_min of
+    /// the workload is then not asked for: throughput is what was recorded.
     #[arg(long)]
     pace: bool,
     /// Run twice and name the first event that differs.
@@ -129,6 +130,7 @@ fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
     };
     if args.pace {
         workload.set_recorded_pace()?;
+        workload.expect.throughput_min = None;
     }
     if let Some(seed) = args.seed {
         workload.settings.seed = seed;

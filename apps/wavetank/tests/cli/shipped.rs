@@ -85,6 +85,13 @@ fn an_iolog_is_replayed_as_it_is_and_at_its_own_pace() {
 }
 
 #[test]
+fn at_the_recorded_pace_only_latency_is_expected() {
+    let told = pgbench(&["--json", "--pace"]).json();
+    assert_eq!(told["ok"], Value::Bool(true), "its floor of throughput is for the fast run");
+    assert!(number(&told, "bytes_per_virtual_s") < 1 << 30);
+}
+
+#[test]
 fn the_table_has_kinds_in_order_and_fits_a_hundred_columns() {
     let told = replay(&shipped("mixed.toml"), &[]).good();
     let widest = told.lines().map(|line| line.chars().count()).max();
