@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// Parts of a range, in order, each with the generations that may be found there.
+pub type Pieces = Vec<(Range<u64>, Vec<u32>)>;
+
 /// A read under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadTicket {
@@ -56,6 +59,15 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// Cuts a range wherever another one begins or ends in it.
+fn cut<'a>(range: &Range<u64>, others: impl Iterator<Item = &'a Range<u64>>) -> Vec<Range<u64>> {
+    let mut borders: Vec<u64> = vec![range.start, range.end];
+    borders.extend(others.flat_map(|other| [other.start, other.end]).filter(|border| range.contains(border)));
+    borders.sort_unstable();
+    borders.dedup();
+    borders.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}
+
 impl Versions {
     /// All of generation 0. `written`: whether the workload ever writes here; if not, nothing needs watching.
     pub fn new(len: u64, written: bool) -> Versions {
@@ -84,15 +96,34 @@ impl Versions {
         generation
     }
 
-    /// A write completed: its bytes are in place. Answers the generations that may now be found in its range: its own
-    /// and its rivals'.
-    pub fn end_write(&mut self, generation: u32) -> Option<(Range<u64>, Vec<u32>)> {
+    /// A write completed: its bytes are in place. Answers pieces of its range, in order, each with the generations that
+    /// may now be found there: its own, that of any rival that came last of those that are done, and that of any that
+    /// is still in flight.
+    pub fn end_write(&mut self, generation: u32) -> Option<Pieces> {
         let index = self.writes.iter().position(|write| write.generation == generation)?;
         let ActiveWrite { range, rivals, .. } = self.writes.swap_remove(index);
-        let mut legal = rivals;
-        legal.insert(0, generation);
-        self.replace(&range, &legal);
-        Some((range, legal))
+        let in_flight: Vec<_> = self.writes.iter().filter(|write| overlap(&write.range, &range)).collect();
+        let mut pieces: Pieces = Vec::new();
+        for (span, before) in self.legal_in(&range) {
+            for piece in cut(&span, in_flight.iter().map(|write| &write.range)) {
+                let mut legal = vec![generation];
+                legal.extend(before.iter().filter(|former| rivals.contains(former)));
+                for write in in_flight.iter().filter(|write| overlap(&write.range, &piece)) {
+                    if !legal.contains(&write.generation) {
+                        legal.push(write.generation);
+                    }
+                }
+                match pieces.last_mut() {
+                    // Nothing tells it from its neighbour any more.
+                    Some((last, same)) if *same == legal => last.end = piece.end,
+                    _ => pieces.push((piece, legal)),
+                }
+            }
+        }
+        for (piece, legal) in &pieces {
+            self.replace(piece, legal);
+        }
+        Some(pieces)
     }
 
     /// A read begins.
@@ -114,22 +145,17 @@ impl Versions {
     }
 
     /// A read ended. Answers pieces of its range, in order, each with the generations that may be found there.
-    pub fn end_read(&mut self, id: u64) -> Option<Vec<(Range<u64>, Vec<u32>)>> {
+    pub fn end_read(&mut self, id: u64) -> Option<Pieces> {
         let index = self.reads.iter().position(|read| read.id == id)?;
         let ActiveRead { seen, rivals, .. } = self.reads.swap_remove(index);
         if rivals.is_empty() {
             return Some(seen);
         }
-        // Cut at every border, so that a rival counts only where it wrote.
+        // A rival counts only where it wrote.
         let mut pieces = Vec::new();
-        for (range, legal) in seen {
-            let mut cuts: Vec<u64> = vec![range.start, range.end];
-            cuts.extend(rivals.iter().flat_map(|(r, _)| [r.start, r.end]).filter(|c| range.contains(c)));
-            cuts.sort_unstable();
-            cuts.dedup();
-            for pair in cuts.windows(2) {
-                let piece = pair[0]..pair[1];
-                let mut legal = legal.clone();
+        for (span, seen) in seen {
+            for piece in cut(&span, rivals.iter().map(|(range, _)| range)) {
+                let mut legal = seen.clone();
                 legal.extend(
                     rivals.iter().filter(|(r, _)| overlap(r, &piece)).map(|(_, generation)| *generation),
                 );
@@ -210,12 +236,22 @@ mod tests {
     fn of_two_overlapping_writes_in_flight_either_may_be_last() {
         let mut v = Versions::new(100, true);
         let (a, b) = (v.begin_write(0..50), v.begin_write(40..60));
-        assert_eq!(v.end_write(b), Some((40..60, vec![2, 1])));
-        assert_eq!(v.end_write(a), Some((0..50, vec![1, 2])));
-        assert_eq!(v.all(), [(0..50, vec![1, 2]), (50..60, vec![2, 1]), (60..100, vec![0])]);
+        assert_eq!(v.end_write(b), Some(vec![(40..50, vec![2, 1]), (50..60, vec![2])]));
+        assert_eq!(v.end_write(a), Some(vec![(0..40, vec![1]), (40..50, vec![1, 2])]));
+        assert_eq!(v.all(), [(0..40, vec![1]), (40..50, vec![1, 2]), (50..60, vec![2]), (60..100, vec![0])]);
         let c = v.begin_write(30..70);
         v.end_write(c);
-        assert_eq!(v.all(), [(0..30, vec![1, 2]), (30..70, vec![3]), (70..100, vec![0])]);
+        assert_eq!(v.all(), [(0..30, vec![1]), (30..70, vec![3]), (70..100, vec![0])]);
+    }
+
+    #[test]
+    fn a_write_that_was_overwritten_is_gone_though_an_older_one_is_still_in_flight() {
+        let mut v = Versions::new(100, true);
+        let (a, b) = (v.begin_write(0..10), v.begin_write(0..10));
+        v.end_write(a);
+        let c = v.begin_write(0..10);
+        assert_eq!(v.end_write(c), Some(vec![(0..10, vec![3, 2])]), "b may come last, a cannot");
+        assert_eq!(v.end_write(b), Some(vec![(0..10, vec![2, 3])]));
     }
 
     #[test]

@@ -120,12 +120,15 @@ impl Place {
     /// Checks that a completed WRITE is in place.
     pub(super) fn verify_written(&mut self, generation: u32) -> Option<Wrong> {
         let Contents::Pattern(versions) = &mut self.contents else { return None };
-        let Some((range, legal)) = versions.end_write(generation) else {
+        let Some(pieces) = versions.end_write(generation) else {
             return Some(bytes("ended twice".to_owned()));
         };
-        let len = (range.end - range.start) as usize;
-        let first = pattern::first_foreign(&self.memory, range.start, len, self.id, &legal, range.start)?;
-        Some(Wrong::Placed { first: first as u64 })
+        let start = pieces.first()?.0.start;
+        pieces.into_iter().find_map(|(range, legal)| {
+            let len = (range.end - range.start) as usize;
+            let first = pattern::first_foreign(&self.memory, range.start, len, self.id, &legal, range.start)?;
+            Some(Wrong::Placed { first: range.start - start + first as u64 })
+        })
     }
 
     pub(super) fn verify_atomic(&mut self, offset: u64, former: u64, new: u64) -> Option<Wrong> {
