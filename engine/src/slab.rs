@@ -141,23 +141,6 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Drops a value where it is; its key is dead. False when it was already.
-    #[inline]
-    pub(crate) fn discard(&mut self, key: Key) -> bool {
-        let Some(slot) = self.slots.get_mut(key.index as usize) else { return false };
-        if slot.generation != key.generation || !matches!(slot.state, State::Taken(_)) {
-            return false;
-        }
-        let retired = slot.generation == u32::MAX;
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.state = State::Vacant(self.first_vacant);
-        if !retired {
-            self.first_vacant = key.index;
-        }
-        self.len -= 1;
-        true
-    }
-
     /// Keys and values by place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.state {

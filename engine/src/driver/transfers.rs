@@ -191,7 +191,7 @@ impl<C: RdmaOps> Driver<C> {
         if transfer.awaited {
             self.wakers.extend(keep(transfer, finished));
         } else {
-            self.transfers.discard(key);
+            self.transfers.remove(key);
             self.finished.push_back(finished);
         }
     }

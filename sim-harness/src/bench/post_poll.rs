@@ -13,7 +13,7 @@ const ROUND: u64 = 100_000;
 /// Rounds of each variant, taken in turn.
 const ROUNDS: usize = 15;
 
-/// What one READ costs in wall time, from post to its completion polled. The simulated transfer is part of it: both
+/// What one READ costs of a core's time, from post to its completion polled. The simulated transfer is part of it: both
 /// packets, both copies.
 #[derive(Clone, Debug, Serialize)]
 pub struct PostPoll {

@@ -37,17 +37,7 @@ pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: 
 // rxe: rxe_resp.c duplicate_request
 fn repeat(qp: &mut Qp, packet: &Packet) {
     match packet.opcode {
-        Opcode::ReadRequest => answer(
-            qp,
-            Answer::Read {
-                psn: packet.psn,
-                rkey: packet.rkey,
-                addr: packet.remote_addr,
-                left: packet.message_len,
-                begun: false,
-                fresh: false,
-            },
-        ),
+        Opcode::ReadRequest => answer(qp, read_answer(packet, false)),
         Opcode::CompareSwap | Opcode::FetchAdd => {
             if let Some(&(psn, former)) = qp.resp.atomics.iter().rev().find(|(psn, _)| *psn == packet.psn) {
                 answer(qp, Answer::Atomic { psn, former, fresh: false });
@@ -168,17 +158,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
         qp.resp.rd_pending += 1;
-        answer(
-            qp,
-            Answer::Read {
-                psn: packet.psn,
-                rkey: packet.rkey,
-                addr: packet.remote_addr,
-                left: packet.message_len,
-                begun: false,
-                fresh: true,
-            },
-        );
+        answer(qp, read_answer(packet, true));
         return Ok(());
     }
     if opcode.is_atomic() {
@@ -277,6 +257,12 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     qp.resp.rd_pending += 1;
     answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
     Ok(())
+}
+
+/// The data that a READ asks for.
+fn read_answer(packet: &Packet, fresh: bool) -> Answer {
+    let (psn, rkey, addr, left) = (packet.psn, packet.rkey, packet.remote_addr, packet.message_len);
+    Answer::Read { psn, rkey, addr, left, begun: false, fresh }
 }
 
 /// Queues an answer; an acknowledgement swallows the one before it that was not sent yet.
