@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+    RingError,
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, Data, EndpointAddress, EndpointSpec,
@@ -115,6 +116,13 @@ impl Default for PortConfig {
     }
 }
 
+/// Works posted to one queue since the last doorbell.
+#[derive(Clone, Copy)]
+struct Run {
+    receives: bool,
+    works: u32,
+}
+
 #[derive(Debug)]
 struct Endpoint {
     send: Queue,
@@ -220,6 +228,24 @@ impl<B: Backend> Port<B> {
         }
     }
 
+    /// Rings for a run of works. Those that the device takes back out of the doorbell end at once: they never began.
+    #[inline]
+    fn ring(&mut self, ep: EpId, run: Run) {
+        if run.works == 0 {
+            return;
+        }
+        let Err(RingError { taken, .. }) = self.backend.ring(ep) else { return };
+        let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else { return };
+        let queue = if run.receives { &mut endpoint.recv } else { &mut endpoint.send };
+        let first = self.flushed.len();
+        for _ in taken..run.works {
+            let Some(entry) = self.ledger.withdraw_tail(queue) else { break };
+            let (tag, kind) = (entry.tag, entry.kind);
+            let status = Status::LocQpOpErr;
+            self.flushed.insert(first, Outcome { tag, ep, kind, status, vendor: 0, len: 0, imm: None });
+        }
+    }
+
     /// Ends every work of an endpoint that the device no longer has.
     fn flush(&mut self, ep: EpId) {
         let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else {
@@ -267,6 +293,10 @@ impl<B: Backend> RdmaOps for Port<B> {
     }
 
     fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
+        if spec.shared_receive.is_some() {
+            // Their receives complete in any order, which the ledger's queues cannot follow yet.
+            return Err(OpenError::NotPromised("shared receive queues through a port"));
+        }
         let ep = self.backend.open(spec)?;
         let index = ep.0 as usize;
         if self.endpoints.len() <= index {
@@ -314,16 +344,23 @@ impl<B: Backend> RdmaOps for Port<B> {
 
     fn post(&mut self, ep: EpId, batch: &mut Batch) -> Result<usize, Box<Refused>> {
         let mut posted = 0;
+        let mut run = Run { receives: false, works: 0 };
         let mut refused = None;
-        let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else {
+        if !matches!(self.endpoints.get(ep.0 as usize), Some(Some(_))) {
             return match batch.pop_front() {
                 Some(order) => Err(Box::new(Refused { index: 0, order, error: PostError::Unknown(ep) })),
                 None => Ok(0),
             };
-        };
+        }
         while let Some(order) = batch.front() {
             let kind = order.op.kind();
             let receives = kind == OpKind::Recv;
+            // A doorbell answers for one queue.
+            if run.receives != receives {
+                self.ring(ep, run);
+                run = Run { receives, works: 0 };
+            }
+            let Some(Some(endpoint)) = self.endpoints.get_mut(ep.0 as usize) else { break };
             let (queue, depth) = match receives {
                 true => (&mut endpoint.recv, endpoint.recv_depth),
                 false => (&mut endpoint.send, endpoint.send_depth),
@@ -339,11 +376,11 @@ impl<B: Backend> RdmaOps for Port<B> {
                 }
                 break;
             }
-            let run = endpoint.unsignalled + 1;
+            let unsignalled = endpoint.unsignalled + 1;
             // A work may only go unsignalled if a signalled one is sure to follow it in this very batch and queue:
             // not a receive, and none that the device will refuse.
             let signalled = receives
-                || run >= self.config.signal_every.min(depth / 2).max(1)
+                || unsignalled >= self.config.signal_every.min(depth / 2).max(1)
                 || queue.len + 1 >= depth
                 || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
             let Some(mut order) = batch.pop_front() else { break };
@@ -361,13 +398,12 @@ impl<B: Backend> RdmaOps for Port<B> {
                 break;
             }
             if !receives {
-                endpoint.unsignalled = if signalled { 0 } else { run };
+                endpoint.unsignalled = if signalled { 0 } else { unsignalled };
             }
             posted += 1;
+            run.works += 1;
         }
-        if posted > 0 {
-            self.backend.ring(ep);
-        }
+        self.ring(ep, run);
         match refused {
             Some(refused) => Err(refused),
             None => Ok(posted),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use wavetank_contract::chance::mix64;
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+    RingError,
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completions, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId,
@@ -181,8 +182,9 @@ impl Backend for MockNic {
     }
 
     #[inline]
-    fn ring(&mut self, ep: EpId) {
+    fn ring(&mut self, ep: EpId) -> Result<(), RingError> {
         self.nic.borrow_mut().kick(ep);
+        Ok(())
     }
 
     #[inline]

@@ -2,9 +2,10 @@
 
 use crate::caps::Caps;
 use crate::completion::Completions;
-use crate::endpoint::{Access, CqId, EndpointSpec, EpId, PdId, QpState};
+use crate::endpoint::{Access, CqId, EndpointSpec, EpId, PdId, QpState, SrqId};
 use crate::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+    RingError,
 };
 use crate::event::AsyncEvent;
 use crate::key::{EndpointAddress, RemoteKey, RemoteRegion};
@@ -19,7 +20,8 @@ pub enum Wake {
     Now,
     /// Not before this instant, unless something arrives.
     At(Instant),
-    /// When this file descriptor is readable, and at `until` at the latest. The driver arms, polls once more, then waits.
+    /// When this file descriptor is readable, and at `until` at the latest. The device is armed: whatever comes after the
+    /// last poll makes the descriptor readable.
     Fd {
         /// The descriptor.
         fd: i32,
@@ -86,7 +88,9 @@ pub trait Backend: 'static {
     /// What a peer needs to connect to this endpoint. `None` for an unknown one.
     fn address(&self, ep: EpId) -> Option<EndpointAddress>;
 
-    /// Points the endpoint at its peer and makes it ready to send. Both sides do this; neither waits.
+    /// Points the endpoint at its peer and makes it ready to send. Both sides do this; neither waits. Where devices shake
+    /// hands (iWARP) the endpoint is in RTS only some polls later: [`state`](Backend::state) tells, and ERR means that the
+    /// peer was not reached.
     ///
     /// # Errors
     /// A malformed address, or an endpoint that is connected or dead.
@@ -112,7 +116,36 @@ pub trait Backend: 'static {
     fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError>;
 
     /// The doorbell: once per batch, starts what was posted.
-    fn ring(&mut self, ep: EpId);
+    ///
+    /// # Errors
+    /// What the device says only now (`bad_wr` of `ibv_post_send(3)`): how many of the works posted since the last ring
+    /// were taken. The others never were, and will not complete.
+    fn ring(&mut self, ep: EpId) -> Result<(), RingError>;
+
+    /// Makes a receive queue that endpoints share (`EndpointSpec::shared_receive`).
+    ///
+    /// # Errors
+    /// Limits; a device without `caps.shared_receive_depth_max`.
+    fn open_srq(&mut self, _pd: PdId, _depth: u32) -> Result<SrqId, OpenError> {
+        Err(OpenError::NotPromised("shared receive queues"))
+    }
+
+    /// Posts a receive that any endpoint of a shared queue may take. It completes on the receive queue of the endpoint that
+    /// took it, which the completion names.
+    ///
+    /// # Errors
+    /// As [`post`](Backend::post).
+    fn post_shared(&mut self, _srq: SrqId, _work: &Work<'_>) -> Result<(), PostError> {
+        Err(PostError::NotPromised("shared receive queues"))
+    }
+
+    /// Asks once for [`AsyncEvent::SrqLimitReached`], when fewer than `limit` receives are left.
+    ///
+    /// # Errors
+    /// An unknown queue, a limit above its depth.
+    fn arm_srq(&mut self, _srq: SrqId, _limit: u32) -> Result<(), ModifyError> {
+        Err(ModifyError::Unsupported)
+    }
 
     /// Appends completions to `out` while it has room. Returns how many.
     fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize;
@@ -120,6 +153,7 @@ pub trait Backend: 'static {
     /// The next asynchronous event, if any.
     fn poll_event(&mut self) -> Option<AsyncEvent>;
 
-    /// When to poll next.
+    /// When to poll next. Arms the device's notification if it has one, and then answers [`Wake::Now`] once, so that
+    /// whatever came before is polled: an answer of [`Wake::Fd`] can be slept on without losing a wake-up.
     fn wake(&self) -> Wake;
 }

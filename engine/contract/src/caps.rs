@@ -27,6 +27,8 @@ pub struct Caps {
     pub inline_bytes_max: u32,
     /// READs and atomics outstanding per endpoint, either direction.
     pub rd_atomic_max: u8,
+    /// Deepest receive queue that endpoints may share; 0 where they cannot.
+    pub shared_receive_depth_max: u32,
     /// SEND, WRITE and receives with an immediate.
     pub immediate: bool,
     /// 8-byte compare-and-swap and fetch-and-add, atomic among this device's endpoints.

@@ -10,6 +10,10 @@ pub struct EpId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CqId(pub u32);
 
+/// A receive queue that several endpoints of one backend share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SrqId(pub u32);
+
 /// A protection domain: endpoints and regions of different domains do not see each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PdId(pub u16);
@@ -107,6 +111,8 @@ pub struct EndpointSpec {
     pub send_depth: u32,
     /// Receive queue depth, in works.
     pub recv_depth: u32,
+    /// Take receives from here, instead of from a queue of its own (`recv_depth` is then 0).
+    pub shared_receive: Option<SrqId>,
     /// What peers may do through this endpoint at all.
     pub access: Access,
     /// Payload of one packet.
@@ -134,6 +140,7 @@ impl EndpointSpec {
             pd: PdId::default(),
             send_depth: 128,
             recv_depth: 128,
+            shared_receive: None,
             access: Access::ALL,
             mtu: Mtu::B4096,
             timeout: 14,

@@ -4,8 +4,20 @@
 
 use thiserror::Error;
 
-use crate::endpoint::{CqId, EpId, QpState};
+use crate::endpoint::{CqId, EpId, QpState, SrqId};
 use crate::work::MrId;
+
+/// A call into the system or a device's library failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{call} failed: {}{}{advice}", std::io::Error::from_raw_os_error(*.errno), if .advice.is_empty() { "" } else { "; " })]
+pub struct SystemError {
+    /// The call, as its manual page is named: `ibv_create_qp(3)`.
+    pub call: &'static str,
+    /// What it answered (`errno(3)`).
+    pub errno: i32,
+    /// What shows or mends it; may be empty.
+    pub advice: &'static str,
+}
 
 /// Why memory could not be had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,6 +60,20 @@ pub enum RegisterError {
     /// Remote writing without local writing is refused by every device (`ibv_reg_mr(3)`).
     #[error("remote_write and remote_atomic need local_write too (ibv_reg_mr(3))")]
     RemoteWriteNeedsLocalWrite,
+    /// More memory would be locked than this process may lock.
+    #[error(
+        "registering {need_bytes} bytes locks more memory than this process may ({limit_bytes} bytes, `ulimit -l` shows it \
+         in KiB); raise it with `ulimit -l unlimited`, LimitMEMLOCK=infinity of a systemd unit, or limits.conf(5)"
+    )]
+    Memlock {
+        /// The region.
+        need_bytes: u64,
+        /// `RLIMIT_MEMLOCK` (`getrlimit(2)`).
+        limit_bytes: u64,
+    },
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a registration could not be ended.
@@ -116,6 +142,15 @@ pub enum OpenError {
     /// The named completion queue does not exist.
     #[error("{0:?} is not an open completion queue")]
     UnknownCq(CqId),
+    /// The named shared receive queue does not exist, or belongs to another protection domain.
+    #[error("{0:?} is not an open shared receive queue of this protection domain")]
+    UnknownSrq(SrqId),
+    /// The caps say no.
+    #[error("this device does not promise {0} (see its caps)")]
+    NotPromised(&'static str),
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why an endpoint could not be connected.
@@ -143,6 +178,12 @@ pub enum ConnectError {
         /// Its state.
         state: QpState,
     },
+    /// The peer cannot be reached by this device: another transport, link or address family.
+    #[error("the peer's address cannot be reached from this device: {0}")]
+    Unreachable(&'static str),
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a queue pair did not change state.
@@ -164,8 +205,14 @@ pub enum ModifyError {
     #[error("{0:?} has no peer yet; connect it, which takes it through RTR to RTS")]
     NoPeer(EpId),
     /// The backend has no such states.
-    #[error("this backend has no queue pair states (caps.qp_states is false)")]
+    #[error("this backend has no queue pair states or shared receive queues (see its caps)")]
     Unsupported,
+    /// The named shared receive queue does not exist.
+    #[error("{0:?} is not an open shared receive queue")]
+    UnknownSrq(SrqId),
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a work was not taken. Works before it in the same batch were.
@@ -229,4 +276,20 @@ pub enum PostError {
     /// The caps say no.
     #[error("this device does not promise {0} (see its caps)")]
     NotPromised(&'static str),
+    /// A protection domain, queue or registration that does not exist (any more).
+    #[error("{0} is not there (any more)")]
+    Gone(&'static str),
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
+}
+
+/// Why a doorbell did not start everything that was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("of the works posted since the last doorbell the device took {taken}: {error}")]
+pub struct RingError {
+    /// Works taken; the ones after them were not.
+    pub taken: u32,
+    /// What the first one not taken met.
+    pub error: PostError,
 }

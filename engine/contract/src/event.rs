@@ -1,6 +1,6 @@
 //! Asynchronous events: what a device says unasked (`enum ibv_event_type`).
 
-use crate::endpoint::{CqId, EpId};
+use crate::endpoint::{CqId, EpId, SrqId};
 
 /// Something happened that belongs to no single work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,14 @@ pub enum AsyncEvent {
     CommEst(EpId),
     /// The send queue is drained, as asked by SQD.
     SqDrained(EpId),
+    /// Fewer receives are left in a shared queue than was asked for. Told once; arm it again.
+    SrqLimitReached(SrqId),
+    /// A shared receive queue is broken; nothing more is taken from it.
+    SrqErr(SrqId),
+    /// An endpoint in ERR has taken its last receive from its shared queue.
+    LastWqeReached(EpId),
+    /// The port's addresses changed: who connected by the old one is no longer reached.
+    GidChange,
     /// The link went down.
     PortErr,
     /// The link is up.

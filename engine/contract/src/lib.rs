@@ -26,7 +26,7 @@ pub use backend::{Backend, Wake};
 pub use caps::Caps;
 pub use chance::{Choices, Quiet, Seeded, Site};
 pub use completion::{Completion, Completions};
-pub use endpoint::{Access, CqId, EndpointSpec, EpId, Mtu, PdId, QpState, RnrTimer};
+pub use endpoint::{Access, CqId, EndpointSpec, EpId, Mtu, PdId, QpState, RnrTimer, SrqId};
 pub use event::AsyncEvent;
 pub use key::{EndpointAddress, RemoteAddr, RemoteKey, RemoteRegion, RkeyId};
 pub use region::{Hold, Lease, Region, RegionSpec};

@@ -215,3 +215,21 @@ fn messages_end_with_what_the_device_says_of_them() {
     assert_eq!(got, [(20, 64, Some(7)), (21, 64, Some(8))]);
     assert!(bench.a.ended.iter().all(|o| o.imm.is_none() && o.len == 64));
 }
+
+#[test]
+fn works_not_taken_at_the_doorbell_end_in_order_and_give_their_credits_back() {
+    let mut bench = lying(depths(8, 1), 64, 1);
+    bench.a.port.backend_mut().take_only = Some(2);
+    let mut batch: Batch = (0..5).map(|tag| bench.a.write(tag)).collect();
+    assert_eq!(bench.a.port.post(bench.a.ep, &mut batch).unwrap(), 5, "all were posted");
+    bench.run();
+    let untaken: Vec<_> =
+        bench.a.ended.iter().filter(|o| o.status == Status::LocQpOpErr).map(|o| o.tag).collect();
+    assert_eq!(untaken, [2, 3, 4], "what the device left behind never began");
+    let done = bench.a.ended.iter().filter(|o| o.status == Status::Success).count();
+    assert_eq!((done, bench.a.port.outstanding()), (2, 0));
+    let batch: Batch = (5..13).map(|tag| bench.a.write(tag)).collect();
+    pump(&mut bench, batch);
+    assert_eq!(bench.a.ended.len(), 13);
+    assert_eq!(bench.a.anomalies(), []);
+}

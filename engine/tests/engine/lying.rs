@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+    RingError,
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, EndpointAddress, EndpointSpec, EpId,
@@ -50,6 +51,9 @@ pub(crate) struct Lying<B> {
     pub(crate) silent: bool,
     /// Refuses the post after this many, once.
     pub(crate) refuse_after: Option<usize>,
+    /// Takes only this many works of the next batch that has more, and says so at the doorbell.
+    pub(crate) take_only: Option<u32>,
+    since_ring: u32,
     /// Answered by `wake` in place of the truth.
     pub(crate) wake_as: Option<Wake>,
     pub(crate) posted: Vec<Posted>,
@@ -73,6 +77,8 @@ impl<B: Backend> Lying<B> {
             silent: false,
             refuse_after: None,
             wake_as: None,
+            take_only: None,
+            since_ring: 0,
             posted: Vec::new(),
             rings: 0,
         }
@@ -189,6 +195,10 @@ impl<B: Backend> Backend for Lying<B> {
         if asked_bytes > u64::from(max_bytes) {
             return Err(PostError::MessageTooLong { asked_bytes, max_bytes });
         }
+        self.since_ring += 1;
+        if self.take_only.is_some_and(|taken| self.since_ring > taken) {
+            return Ok(());
+        }
         self.inner.post(ep, work)?;
         let Work { id, op, data, signalled, .. } = work;
         let (kind, len, imm) = (op.kind(), data.len_bytes(), op.imm());
@@ -196,9 +206,17 @@ impl<B: Backend> Backend for Lying<B> {
         Ok(())
     }
 
-    fn ring(&mut self, ep: EpId) {
+    fn ring(&mut self, ep: EpId) -> Result<(), RingError> {
         self.rings += 1;
-        self.inner.ring(ep);
+        self.inner.ring(ep)?;
+        let since_ring = std::mem::take(&mut self.since_ring);
+        match self.take_only {
+            Some(taken) if since_ring > taken => {
+                self.take_only = None;
+                Err(RingError { taken, error: PostError::QueueFull { ep, depth: taken } })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize {

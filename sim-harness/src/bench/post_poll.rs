@@ -93,7 +93,7 @@ fn reads_through_backend(pair: &mut Pair<MockNic>, len: u32, count: u64) -> Resu
     for tag in 0..count {
         let work = Work { id: WorkId(tag), op, data: Data::Pieces(&pieces), signalled: true, fence: false };
         pair.client.post(pair.ep, &work).map_err(|error| PairError(error.to_string()))?;
-        pair.client.ring(pair.ep);
+        pair.client.ring(pair.ep).map_err(|error| PairError(error.to_string()))?;
         while pair.client.poll(CqId(0), &mut completions) == 0 {
             pair.fabric.step(&mut Quiet).ok_or_else(|| PairError("a READ never completed".to_owned()))?;
         }

@@ -202,7 +202,7 @@ fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool) -> Result<(), TestC
                         signalled: signalled || kind == OpKind::Recv,
                         forgotten: false,
                     });
-                    lab.nic(end).ring(end.ep);
+                    lab.nic(end).ring(end.ep).expect("the simulated NIC takes what it posted");
                 }
             }
             Act::Run(ns) => {

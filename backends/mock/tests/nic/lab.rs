@@ -206,7 +206,7 @@ impl Lab {
         for work in works {
             self.post(end, work).unwrap();
         }
-        self.nic(end).ring(end.ep);
+        self.nic(end).ring(end.ep).expect("the simulated NIC takes what it posted");
     }
 
     /// Runs until nothing is scheduled.

@@ -209,7 +209,7 @@ fn a_closed_endpoint_leaves_nothing_behind() {
     assert_eq!(lab.nic(a).state(a.ep), None);
     assert_eq!(lab.post(a, &recv(1, &[])), Err(PostError::Unknown(a.ep)));
     lab.nic(a).close(a.ep);
-    lab.nic(a).ring(a.ep);
+    lab.nic(a).ring(a.ep).expect("the simulated NIC takes what it posted");
     // Its peer learns by silence.
     lab.go(b, &[write(7, &[], lab.at(0, 0))]);
     lab.run();
@@ -377,7 +377,7 @@ proptest! {
                     prop_assert_eq!(lab.post(a, &w), expected);
                 }
                 Act::Run => {
-                    lab.nic(a).ring(a.ep);
+                    lab.nic(a).ring(a.ep).expect("the simulated NIC takes what it posted");
                     lab.run();
                     if m.state == QpState::Rts { m.begun = m.sends.len() }
                 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
+    RingError,
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, Data, EndpointAddress, EndpointSpec,
@@ -230,11 +231,12 @@ impl<B: Backend> Backend for Lying<B> {
         Ok(())
     }
 
-    fn ring(&mut self, ep: EpId) {
+    fn ring(&mut self, ep: EpId) -> Result<(), RingError> {
         if self.lie() == Lie::NeverRing {
             self.liar.borrow_mut().told += 1;
+            Ok(())
         } else {
-            self.inner.ring(ep);
+            self.inner.ring(ep)
         }
     }
 
