@@ -3,6 +3,7 @@
 //! The trait stands in this file because `enum_dispatch` joins a trait and an enum only where it has seen both.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 
 use enum_dispatch::enum_dispatch;
@@ -66,6 +67,8 @@ pub trait RdmaOps {
     fn poll_event(&mut self) -> Option<AsyncEvent>;
     /// When to poll next.
     fn wake(&self) -> Wake;
+    /// What to wait for when the answer is [`Wake::Notified`].
+    fn notifier(&self) -> Option<BorrowedFd<'_>>;
     /// Works posted and not ended.
     fn outstanding(&self) -> usize;
     /// Writes a line for each of them.

@@ -157,7 +157,7 @@ impl<C: RdmaOps> Driver<C> {
         let ours =
             [transfer, self.sessions.next_deadline()].into_iter().flatten().min().unwrap_or(Instant::FAR);
         match device {
-            Wake::Fd { fd, until } => Wake::Fd { fd, until: until.min(ours) },
+            Wake::Notified { until } => Wake::Notified { until: until.min(ours) },
             Wake::At(at) => Wake::At(at.min(ours)),
             Wake::Idle if ours < Instant::FAR => Wake::At(ours),
             Wake::Idle | Wake::Now => device,

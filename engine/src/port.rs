@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
@@ -448,6 +449,10 @@ impl<B: Backend> RdmaOps for Port<B> {
 
     fn wake(&self) -> Wake {
         if self.flushed.is_empty() { self.backend.wake() } else { Wake::Now }
+    }
+
+    fn notifier(&self) -> Option<BorrowedFd<'_>> {
+        self.backend.notifier()
     }
 
     fn outstanding(&self) -> usize {

@@ -89,7 +89,7 @@ impl<C: RdmaOps> World<C> {
         match wake {
             Wake::Now => self.touch(node),
             Wake::At(at) => self.wakes.set(u32::from(node), at),
-            Wake::Idle | Wake::Fd { .. } => {
+            Wake::Idle | Wake::Notified { .. } => {
                 self.wakes.remove(u32::from(node));
             }
         }

@@ -1,5 +1,7 @@
 //! The trait a backend author writes: narrow, static, poll-mode.
 
+use std::os::fd::BorrowedFd;
+
 use crate::caps::Caps;
 use crate::completion::Completions;
 use crate::endpoint::{Access, CqId, EndpointSpec, EpId, PdId, QpState, SrqId};
@@ -20,11 +22,9 @@ pub enum Wake {
     Now,
     /// Not before this instant, unless something arrives.
     At(Instant),
-    /// When this file descriptor is readable, and at `until` at the latest. The device is armed: whatever comes after the
+    /// When [`Backend::notifier`] is readable, and at `until` at the latest. The device is armed: whatever comes after the
     /// last poll makes the descriptor readable.
-    Fd {
-        /// The descriptor.
-        fd: i32,
+    Notified {
         /// When to stop waiting; [`Instant::FAR`] is never.
         until: Instant,
     },
@@ -154,6 +154,12 @@ pub trait Backend: 'static {
     fn poll_event(&mut self) -> Option<AsyncEvent>;
 
     /// When to poll next. Arms the device's notification if it has one, and then answers [`Wake::Now`] once, so that
-    /// whatever came before is polled: an answer of [`Wake::Fd`] can be slept on without losing a wake-up.
+    /// whatever came before is polled: an answer of [`Wake::Notified`] can be slept on without losing a wake-up.
     fn wake(&self) -> Wake;
+
+    /// What becomes readable when an armed device has something to say: completions, events, handshakes. `None` for a
+    /// device that never answers [`Wake::Notified`]. For waiting only (`poll(2)`): the backend itself empties it.
+    fn notifier(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }

@@ -197,8 +197,8 @@ fn a_driver_sleeps_no_longer_than_its_device_or_its_deadlines_allow() {
         (Wake::Idle, Wake::At(Instant(500))),
         (Wake::At(Instant(400)), Wake::At(Instant(400))),
         (Wake::At(Instant(600)), Wake::At(Instant(500))),
-        (Wake::Fd { fd: 3, until: Instant::FAR }, Wake::Fd { fd: 3, until: Instant(500) }),
-        (Wake::Fd { fd: 3, until: Instant(400) }, Wake::Fd { fd: 3, until: Instant(400) }),
+        (Wake::Notified { until: Instant::FAR }, Wake::Notified { until: Instant(500) }),
+        (Wake::Notified { until: Instant(400) }, Wake::Notified { until: Instant(400) }),
         (Wake::Now, Wake::Now),
     ] {
         lab.device(0, |d| d.wake_as = Some(device));
