@@ -4,6 +4,7 @@
 //! * [`world`]: nodes and fabric, one clock, one source of chance.
 //! * [`replay`]: feeds operations to the drivers and holds each one to what it must do.
 //! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
+//! * [`lab`]: where devices are had and time passes, simulated or real.
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
 //! * [`mod@bench`]: what it all costs.
@@ -14,6 +15,7 @@ pub mod atomic;
 pub mod bench;
 pub mod check;
 pub mod determinism;
+pub mod lab;
 pub mod pattern;
 pub mod replay;
 pub mod report;

@@ -1,0 +1,50 @@
+//! A lab over devices of this machine, in real time.
+
+use std::fmt;
+
+use wavetank_contract::{Backend, Instant};
+
+use super::{Lab, LabError, RealTime, Sleeper, Waited};
+
+/// Opens the device of a node.
+pub type Opener<D> = Box<dyn FnMut(u16) -> Result<D, String>>;
+
+/// Devices of this machine.
+pub struct DeviceLab<D> {
+    name: String,
+    time: RealTime,
+    open: Opener<D>,
+}
+
+impl<D: Backend> DeviceLab<D> {
+    /// A lab that opens its devices with `open`.
+    pub fn new(name: impl Into<String>, open: Opener<D>) -> DeviceLab<D> {
+        DeviceLab { name: name.into(), time: RealTime::start(), open }
+    }
+}
+
+impl<D> fmt::Debug for DeviceLab<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceLab").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<D: Backend> Lab for DeviceLab<D> {
+    type Device = D;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&mut self, node: u16) -> Result<D, LabError> {
+        (self.open)(node).map_err(|why| LabError { lab: self.name.clone(), node, why })
+    }
+
+    fn now(&self) -> Instant {
+        self.time.now()
+    }
+
+    fn wait(&mut self, sleepers: &[Sleeper<'_>], until: Instant) -> Waited {
+        self.time.wait(sleepers, until)
+    }
+}
