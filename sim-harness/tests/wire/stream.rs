@@ -50,8 +50,9 @@ pub(crate) struct Patience {
 /// Rides out 200 ms, gives up after about half a second.
 pub(crate) const PATIENT: Patience = Patience { timeout: 14, retry_cnt: 6 };
 
-/// Repeats after 4 ms: what is lost one packet in twenty must be asked for again soon.
-pub(crate) const QUICK: Patience = Patience { timeout: 10, retry_cnt: 6 };
+/// Repeats after 16 ms: where packets are lost all the time, they must be asked for again soon. Sooner than that, an emulated
+/// machine under load is taken for dead.
+pub(crate) const QUICK: Patience = Patience { timeout: 12, retry_cnt: 6 };
 
 /// What came of a stream.
 #[derive(Debug, Default)]
