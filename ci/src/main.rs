@@ -5,18 +5,26 @@
 #![expect(clippy::print_stdout, reason = "a tool that speaks to a terminal")]
 
 mod determinism;
+mod guest;
+mod libraries;
+mod options;
 mod run;
 mod step;
 mod stopwatch;
 mod tidy;
+mod tool;
 mod workspace;
 
 use std::process::ExitCode;
+use std::slice;
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use crate::step::{STEPS, Step};
+use crate::guest::{GuestArgs, groups, runner};
+use crate::libraries::Libraries;
+use crate::options::Options;
+use crate::step::{Failure, STEPS, Step};
 use crate::workspace::Workspace;
 
 /// Everything a change must pass, as one program.
@@ -32,27 +40,49 @@ Every step runs in the workspace root, with the cargo that started this program.
 others, unless they need what it failed to build. The exit code is 0 when all is right and 1 when a step failed; the \
 last lines name each failed step and the command that repeats it.
 
-  cargo ci test          before you push
-  cargo ci tidy          a second, not minutes
-  cargo ci determinism   after touching the simulator";
+  cargo ci test                  before you push
+  cargo ci test --no-guest       the same, but for what needs a virtual machine or its libraries
+  cargo ci tidy                  a second, not minutes
+  cargo ci determinism           after touching the simulator
+  cargo ci rxe --only smoke      one group of tests on soft-RoCE devices
+  cargo ci guest -- ibv_devinfo  a look at the devices
+  cargo ci with -- cargo build --features verbs
+
+What runs in guests is made of Debian 12's packages, which are downloaded once (400 MB) and unpacked below target/guest \
+(1 GB). Nothing is installed, and nothing needs root.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Runs every step in order: what a change must pass
-    Test,
+    Test {
+        /// Leaves out what needs a guest, or the libraries that come with it, and says so
+        #[arg(long)]
+        no_guest: bool,
+    },
     /// Lists the steps
     List,
+    /// Runs a command in a guest that has soft-RoCE or soft-iWARP devices; its exit code is the command's
+    Guest(GuestArgs),
+    /// Runs a program with the libraries in its environment that the verbs feature is built with
+    With {
+        /// A program and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     #[command(flatten)]
     One(Chosen),
 }
 
-/// One step, chosen by its name: each line of the table is a subcommand.
-struct Chosen(&'static Step);
+/// One step, chosen by its name: each line of the table is a subcommand. One that runs groups takes options.
+struct Chosen(&'static Step, Options);
 
 impl FromArgMatches for Chosen {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Chosen, clap::Error> {
-        let step = matches.subcommand_name().and_then(step::named);
-        step.map(Chosen).ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
+        let wrong = || clap::Error::new(ErrorKind::InvalidSubcommand);
+        let (name, matches) = matches.subcommand().ok_or_else(wrong)?;
+        let step = step::named(name).ok_or_else(wrong)?;
+        let options = if has_groups(step) { Options::from_arg_matches(matches)? } else { Options::default() };
+        Ok(Chosen(step, options))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -63,7 +93,11 @@ impl FromArgMatches for Chosen {
 
 impl Subcommand for Chosen {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        command.subcommands(STEPS.iter().map(|s| clap::Command::new(s.name).about(s.about)))
+        command.subcommands(STEPS.iter().map(|s| {
+            let command = clap::Command::new(s.name);
+            let command = if has_groups(s) { Options::augment_args(command) } else { command };
+            command.about(s.about)
+        }))
     }
 
     fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
@@ -75,17 +109,38 @@ impl Subcommand for Chosen {
     }
 }
 
+fn has_groups(step: &Step) -> bool {
+    groups::of(step.name).next().is_some()
+}
+
 fn main() -> ExitCode {
     let workspace = Workspace::find();
     let passed = match Cli::parse().command {
-        Command::Test => run::all(STEPS, &workspace),
-        Command::One(Chosen(step)) => run::all(std::slice::from_ref(step), &workspace),
+        Command::Test { no_guest } => run::all(STEPS, &workspace, &Options::default(), !no_guest),
+        Command::One(Chosen(step, options)) if options.list => {
+            runner::list(step.name);
+            true
+        }
+        Command::One(Chosen(step, options)) => run::all(slice::from_ref(step), &workspace, &options, true),
         Command::List => {
             STEPS.iter().for_each(|s| println!("{:<12} {}", s.name, s.about));
             true
         }
+        Command::Guest(args) => return exit(guest::command(&workspace, args)),
+        Command::With { command } => return exit(Libraries::find(&workspace).and_then(|l| l.run(&command))),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Another program's exit code becomes this one's, unless there was none to have.
+fn exit(code: Result<u8, Failure>) -> ExitCode {
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(why)) => {
+            println!("{why}");
+            ExitCode::from(guest::NO_RESULT)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,9 +158,25 @@ mod tests {
     fn each_step_is_a_subcommand_and_nothing_else_is() {
         for step in STEPS {
             let cli = Cli::try_parse_from(["ci", step.name]).ok();
-            assert!(matches!(cli, Some(Cli { command: Command::One(Chosen(s)) }) if s.name == step.name));
+            assert!(matches!(cli, Some(Cli { command: Command::One(Chosen(s, _)) }) if s.name == step.name));
         }
+        let about = |s: &Step| {
+            Cli::command().find_subcommand(s.name).and_then(|c| c.get_about().map(|a| a.to_string()))
+        };
+        assert!(STEPS.iter().all(|s| about(s).as_deref() == Some(s.about)));
         assert!(Cli::try_parse_from(["ci", "no-such-step"]).is_err());
         assert!(Cli::try_parse_from(["ci"]).is_err());
+    }
+
+    #[test]
+    fn a_step_with_groups_takes_a_choice_of_them_and_no_other_step_does() {
+        let cli = Cli::try_parse_from(["ci", "rxe", "--only", "a,b", "--only", "c"]).ok();
+        let Some(Cli { command: Command::One(Chosen(step, options)) }) = cli else {
+            panic!("it is refused");
+        };
+        assert_eq!((step.name, options.only), ("rxe", vec!["a".into(), "b".into(), "c".into()]));
+        assert!(Cli::try_parse_from(["ci", "fmt", "--only", "a"]).is_err());
+        assert!(Cli::try_parse_from(["ci", "rxe", "--install"]).is_err(), "only with --native");
+        assert!(Cli::try_parse_from(["ci", "rxe", "--jobs", "0"]).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::options::Options;
 use crate::step::{Failure, Step};
 use crate::stopwatch::Stopwatch;
 use crate::workspace::Workspace;
@@ -13,6 +14,8 @@ enum Outcome {
     Failed(Failure),
     /// The step it needs did not pass. Never counted as passed.
     NotRun(&'static str),
+    /// It was asked to be left out. Said loudly, and not held against the others.
+    LeftOut,
 }
 
 /// A step and how it ended.
@@ -23,18 +26,23 @@ struct Record {
     took: Duration,
 }
 
-/// Runs every step that can run. True when all passed.
-pub(crate) fn all(steps: &[Step], workspace: &Workspace) -> bool {
+/// Runs every step that can run, but for those that need a guest if that is not wanted. True when all that were to run
+/// passed.
+pub(crate) fn all(steps: &[Step], workspace: &Workspace, options: &Options, guest: bool) -> bool {
     let mut records: Vec<Record> = Vec::with_capacity(steps.len());
     for step in steps {
-        let record = one(step, &records, workspace);
+        let record = if step.guest && !guest {
+            Record { name: step.name, outcome: Outcome::LeftOut, took: Duration::ZERO }
+        } else {
+            one(step, &records, workspace, options)
+        };
         records.push(record);
     }
     println!("\n{}", summary(&records));
-    records.iter().all(|r| r.outcome == Outcome::Passed)
+    records.iter().all(|r| matches!(r.outcome, Outcome::Passed | Outcome::LeftOut))
 }
 
-fn one(step: &Step, before: &[Record], workspace: &Workspace) -> Record {
+fn one(step: &Step, before: &[Record], workspace: &Workspace, options: &Options) -> Record {
     let broken = |need: &&str| before.iter().any(|r| r.name == *need && r.outcome != Outcome::Passed);
     if let Some(need) = step.needs.filter(broken) {
         println!("\n==> {}: not run, {need} did not pass", step.name);
@@ -42,7 +50,7 @@ fn one(step: &Step, before: &[Record], workspace: &Workspace) -> Record {
     }
     println!("\n==> {}: {}", step.name, step.about);
     let watch = Stopwatch::start();
-    let outcome = match (step.run)(workspace) {
+    let outcome = match (step.run)(workspace, options) {
         Ok(()) => Outcome::Passed,
         Err(failure) => Outcome::Failed(failure),
     };
@@ -60,6 +68,7 @@ fn summary(records: &[Record]) -> String {
             Outcome::Passed => ("ok", seconds(record.took)),
             Outcome::Failed(_) => ("FAILED", seconds(record.took)),
             Outcome::NotRun(_) => ("not run", String::from("-")),
+            Outcome::LeftOut => ("NOT RUN", String::from("-")),
         };
         text += &format!("{:<14}{word:<10}{time:>9}\n", record.name);
     }
@@ -70,6 +79,11 @@ fn summary(records: &[Record]) -> String {
             Outcome::Passed => {}
             Outcome::Failed(Failure(why)) => {
                 text += &format!("\n{name} failed: {why}\n  repeat it with: cargo ci {name}\n");
+            }
+            Outcome::LeftOut => {
+                text += &format!(
+                    "\n{name} was NOT RUN: --no-guest leaves it out\n  run it with: cargo ci {name}\n"
+                );
             }
             Outcome::NotRun(need) => {
                 text += &format!("\n{name} was not run: it needs {need}\n  run it with: cargo ci {name}\n");
@@ -88,18 +102,18 @@ mod tests {
     use super::*;
 
     fn passing(name: &'static str, needs: Option<&'static str>) -> Step {
-        Step { name, about: "", needs, run: |_| Ok(()) }
+        Step { name, about: "", needs, guest: false, run: |_, _| Ok(()) }
     }
 
     fn failing(name: &'static str) -> Step {
-        Step { name, about: "", needs: None, run: |_| Err(Failure("as told".into())) }
+        Step { name, about: "", needs: None, guest: false, run: |_, _| Err(Failure("as told".into())) }
     }
 
     fn outcomes(steps: &[Step]) -> Vec<Record> {
         let workspace = Workspace::find();
         let mut records = Vec::new();
         for step in steps {
-            records.push(one(step, &records, &workspace));
+            records.push(one(step, &records, &workspace, &Options::default()));
         }
         records
     }
@@ -112,8 +126,20 @@ mod tests {
         assert_eq!(records[1].outcome, Outcome::NotRun("a"));
         assert_eq!(records[2].outcome, Outcome::NotRun("b"));
         assert_eq!(records[3].outcome, Outcome::Passed);
-        assert!(!all(&steps, &Workspace::find()));
-        assert!(all(&steps[3..], &Workspace::find()));
+        let passes = |steps| all(steps, &Workspace::find(), &Options::default(), true);
+        assert!(!passes(&steps) && passes(&steps[3..]));
+    }
+
+    #[test]
+    fn what_needs_a_guest_can_be_left_out_and_is_then_said_not_to_have_run() {
+        let steps = [passing("a", None), Step { guest: true, ..failing("b") }];
+        let passes = |guest| all(&steps, &Workspace::find(), &Options::default(), guest);
+        assert!(passes(false) && !passes(true));
+        let text = summary(&[Record { name: "b", outcome: Outcome::LeftOut, took: Duration::ZERO }]);
+        assert!(
+            text.contains("NOT RUN") && text.contains("b was NOT RUN: --no-guest leaves it out"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The table of steps.
 
+use crate::guest::{boot, groups, runner};
+use crate::libraries::Libraries;
+use crate::options::Options;
 use crate::workspace::Workspace;
 use crate::{determinism, tidy};
 
@@ -16,9 +19,28 @@ pub(crate) struct Step {
     pub(crate) about: &'static str,
     /// The step without which this one cannot say anything new.
     pub(crate) needs: Option<&'static str>,
+    /// Whether it needs the guest's packages, if only for their libraries: `--no-guest` leaves it out.
+    pub(crate) guest: bool,
     /// Does it. Output goes straight to the terminal.
-    pub(crate) run: fn(&Workspace) -> Result<(), Failure>,
+    pub(crate) run: fn(&Workspace, &Options) -> Result<(), Failure>,
 }
+
+/// The crate that is built only where there are native libraries, or their headers.
+const NOT_VERBS: [&str; 3] = ["--workspace", "--exclude", "wavetank-verbs"];
+
+/// Everything that changes with the verbs feature.
+const VERBS: [&str; 10] = [
+    "--package",
+    "wavetank-verbs",
+    "--package",
+    "wavetank-engine",
+    "--package",
+    "wavetank-harness",
+    "--package",
+    "wavetank",
+    "--features",
+    "wavetank-engine/verbs,wavetank-harness/verbs,wavetank/verbs",
+];
 
 /// Every step, in the order of `cargo ci test`: what answers soonest comes first.
 pub(crate) const STEPS: &[Step] = &[
@@ -26,45 +48,95 @@ pub(crate) const STEPS: &[Step] = &[
         name: "fmt",
         about: "Every file is formatted as rustfmt.toml says",
         needs: None,
-        run: |w| w.cargo(&["fmt", "--all", "--check"]).run(),
+        guest: false,
+        run: |w, _| w.cargo(&["fmt", "--all", "--check"]).run(),
     },
     Step {
         name: "clippy",
         about: "No lint fires anywhere, tests and benches included",
         needs: None,
-        run: |w| w.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run(),
+        guest: false,
+        run: |w, _| {
+            w.cargo(&[&["clippy"], &NOT_VERBS[..], &["--all-targets", "--", "-D", "warnings"]].concat()).run()
+        },
     },
     Step {
         name: "build",
         about: "The default members build alone: what a laptop without native libraries runs",
         needs: None,
-        run: |w| w.cargo(&["build"]).run(),
+        guest: false,
+        run: |w, _| w.cargo(&["build"]).run(),
     },
     Step {
         name: "unit",
         about: "Unit, integration and documentation tests of every crate pass",
         needs: Some("build"),
-        run: |w| w.cargo(&["test", "--workspace", "--no-fail-fast"]).run(),
+        guest: false,
+        run: |w, _| w.cargo(&[&["test"], &NOT_VERBS[..], &["--no-fail-fast"]].concat()).run(),
     },
     Step {
         name: "docs",
         about: "The documentation builds without a warning",
         needs: Some("build"),
-        run: |w| w.cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run(),
+        guest: false,
+        run: |w, _| {
+            let args = [&["doc"], &NOT_VERBS[..], &["--no-deps"]].concat();
+            w.cargo(&args).env("RUSTDOCFLAGS", "-D warnings").run()
+        },
     },
     Step {
         name: "determinism",
         about: "Each workload gives one trace hash in debug and release, and another with another seed",
         needs: Some("build"),
-        run: determinism::check,
+        guest: false,
+        run: |w, _| determinism::check(w),
     },
     Step {
         name: "tidy",
         about: "What is committed is finished: no leftovers, no stray unsafe, no path of one machine",
         needs: None,
-        run: tidy::check,
+        guest: false,
+        run: |w, _| tidy::check(w),
+    },
+    Step {
+        name: "verbs",
+        about: "With libibverbs: no lint fires, and what needs no device passes its tests",
+        needs: Some("build"),
+        guest: true,
+        run: |w, _| verbs(w),
+    },
+    Step {
+        name: "boot",
+        about: "A guest boots, and one that fails, hangs, panics or has no kernel is never a pass",
+        needs: None,
+        guest: true,
+        run: |w, _| boot::check(w),
+    },
+    Step {
+        name: groups::RXE,
+        about: "Everything holds on real soft-RoCE devices, in a guest",
+        needs: Some("boot"),
+        guest: true,
+        run: |w, o| runner::run(groups::RXE, w, o),
+    },
+    Step {
+        name: groups::SIW,
+        about: "What soft-iWARP can do holds on its devices, in a guest",
+        needs: Some("boot"),
+        guest: true,
+        run: |w, o| runner::run(groups::SIW, w, o),
     },
 ];
+
+fn verbs(workspace: &Workspace) -> Result<(), Failure> {
+    let libraries = Libraries::find(workspace)?;
+    let clippy = [&["clippy"], &VERBS[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    workspace.cargo(&clippy).with(&libraries).run()?;
+    let doc = [&["doc"], &VERBS[..], &["--no-deps"]].concat();
+    workspace.cargo(&doc).with(&libraries).env("RUSTDOCFLAGS", "-D warnings").run()?;
+    let test = [&["test"], &VERBS[..], &["--no-fail-fast"]].concat();
+    workspace.cargo(&test).with(&libraries).run()
+}
 
 /// The step of that name.
 pub(crate) fn named(name: &str) -> Option<&'static Step> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::libraries::Libraries;
 use crate::step::Failure;
 
 /// The workspace this program belongs to.
@@ -29,7 +30,7 @@ impl Workspace {
 
     /// A call of cargo in the root, by the cargo that started this program.
     pub(crate) fn cargo<'a>(&'a self, args: &'a [&'a str]) -> Cargo<'a> {
-        Cargo { workspace: self, args, env: None }
+        Cargo { workspace: self, args, env: None, libraries: None }
     }
 }
 
@@ -39,9 +40,16 @@ pub(crate) struct Cargo<'a> {
     workspace: &'a Workspace,
     args: &'a [&'a str],
     env: Option<(&'static str, &'static str)>,
+    libraries: Option<&'a Libraries>,
 }
 
-impl Cargo<'_> {
+impl<'a> Cargo<'a> {
+    /// With the native libraries: for everything that builds with `--features verbs`.
+    pub(crate) fn with(mut self, libraries: &'a Libraries) -> Self {
+        self.libraries = Some(libraries);
+        self
+    }
+
     /// With a variable set.
     pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
         self.env = Some((name, value));
@@ -67,6 +75,7 @@ impl Cargo<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.workspace.cargo);
         command.args(self.args).current_dir(&self.workspace.root).envs(self.env);
+        command.envs(self.libraries.into_iter().flat_map(Libraries::env).map(|(n, v)| (n, v)));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_"))
             {
@@ -82,7 +91,8 @@ impl fmt::Display for Cargo<'_> {
         if let Some((name, value)) = self.env {
             write!(f, "{name}=\"{value}\" ")?;
         }
-        write!(f, "cargo {}", self.args.join(" "))
+        let with = if self.libraries.is_some_and(|l| !l.env().is_empty()) { "cargo ci with -- " } else { "" };
+        write!(f, "{with}cargo {}", self.args.join(" "))
     }
 }
 

@@ -7,6 +7,11 @@ use std::process::{Command, Output};
 
 const STEPS: [&str; 7] = ["fmt", "clippy", "build", "unit", "docs", "determinism", "tidy"];
 
+/// Steps that need a virtual machine, or its libraries.
+const GUEST_STEPS: [&str; 4] = ["verbs", "boot", "rxe", "siw"];
+
+const TEST: [&str; 2] = ["test", "--no-guest"];
+
 /// Runs `cargo ci ARGS` from a folder that is not the root, in a small tree of its own.
 fn ci(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let root = tempfile::tempdir().expect("a temporary folder");
@@ -35,7 +40,7 @@ fn result<'a>(stdout: &'a str, step: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_good_tree_passes_every_step_and_the_tests_own_output_is_passed_through() {
-    let (code, stdout, stderr) = ci(&["test"], &[]);
+    let (code, stdout, stderr) = ci(&TEST, &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     for step in STEPS {
         assert_eq!(result(&stdout, step), ["ok"], "{stdout}");
@@ -46,7 +51,7 @@ fn a_good_tree_passes_every_step_and_the_tests_own_output_is_passed_through() {
 
 #[test]
 fn every_call_of_cargo_is_made_in_the_root() {
-    let (_, _, stderr) = ci(&["test"], &[]);
+    let (_, _, stderr) = ci(&TEST, &[]);
     assert!(stderr.lines().count() >= 10, "{stderr}");
     assert!(stderr.lines().all(|l| l.starts_with("fake cargo in ROOT: ")), "{stderr}");
 }
@@ -54,7 +59,7 @@ fn every_call_of_cargo_is_made_in_the_root() {
 #[test]
 fn a_failing_step_is_named_with_its_command_and_the_others_still_run() {
     for (subcommand, step) in [("fmt", "fmt"), ("clippy", "clippy"), ("test", "unit"), ("doc", "docs")] {
-        let (code, stdout, stderr) = ci(&["test"], &[("FAKE_FAIL", subcommand)]);
+        let (code, stdout, stderr) = ci(&TEST, &[("FAKE_FAIL", subcommand)]);
         assert_eq!(code, Some(1), "{stdout}");
         assert!(stderr.contains(&format!("{subcommand} fails")), "its output is hidden: {stderr}");
         for s in STEPS {
@@ -66,7 +71,7 @@ fn a_failing_step_is_named_with_its_command_and_the_others_still_run() {
 
 #[test]
 fn what_needs_a_build_is_not_run_and_not_called_green_when_the_build_fails() {
-    let (code, stdout, _) = ci(&["test"], &[("FAKE_FAIL", "build")]);
+    let (code, stdout, _) = ci(&TEST, &[("FAKE_FAIL", "build")]);
     assert_eq!(code, Some(1), "{stdout}");
     assert_eq!(result(&stdout, "build"), ["FAILED"]);
     for step in ["unit", "docs", "determinism"] {
@@ -91,6 +96,32 @@ fn a_replay_that_finds_something_wrong_fails_and_shows_what_it_printed() {
 }
 
 #[test]
+fn steps_that_are_left_out_are_said_not_to_have_run_and_are_not_called_green() {
+    let (code, stdout, _) = ci(&TEST, &[]);
+    assert_eq!(code, Some(0), "{stdout}");
+    for step in GUEST_STEPS {
+        assert_eq!(result(&stdout, step), ["NOT"], "{stdout}");
+        assert!(stdout.contains(&format!("{step} was NOT RUN: --no-guest leaves it out")), "{stdout}");
+        assert!(!stdout.contains(&format!("==> {step}")), "{stdout}");
+    }
+}
+
+#[test]
+fn a_group_that_is_not_there_is_refused_before_anything_is_fetched() {
+    let (code, stdout, stderr) = ci(&["rxe", "--only", "no-such-group"], &[]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("rxe has no group \"no-such-group\"; it has: smoke"), "{stdout}");
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn the_groups_of_a_step_are_listed_with_what_they_run_on() {
+    let (code, stdout, stderr) = ci(&["rxe", "--list"], &[]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.lines().any(|l| l.starts_with("smoke ") && l.contains(" two-rxe ")), "{stdout}");
+}
+
+#[test]
 fn one_step_alone_runs_nothing_else() {
     let (code, stdout, stderr) = ci(&["fmt"], &[]);
     assert_eq!(code, Some(0), "{stdout}");
@@ -102,7 +133,7 @@ fn the_list_and_the_help_name_every_step() {
     for args in [["list"], ["--help"]] {
         let (code, stdout, _) = ci(&args, &[]);
         assert_eq!(code, Some(0));
-        assert!(STEPS.iter().all(|s| stdout.contains(s)), "{stdout}");
+        assert!(STEPS.iter().chain(&GUEST_STEPS).all(|s| stdout.contains(s)), "{stdout}");
     }
     assert_eq!(ci(&["no-such-step"], &[]).0, Some(2));
 }
