@@ -21,8 +21,8 @@ pub(crate) struct Artefact {
     pub(crate) executable: PathBuf,
 }
 
-/// A call of cargo that builds: the package, and whether its tests are meant.
-type Build = (Package, bool);
+/// A call of cargo that builds: the package, and which test of it, or its programs.
+type Build = (Package, Option<&'static str>);
 
 /// What was built so far, by the call that built it. A build that failed is not tried again.
 #[derive(Debug, Default)]
@@ -41,8 +41,10 @@ impl Artefacts {
     ) -> Result<Option<Artefact>, String> {
         let (build, target) = match *run {
             Run::Check(_) => return Ok(None),
-            Run::Program { package, name, .. } => ((package, false), name),
-            Run::Tests { package, target, .. } => ((package, true), target),
+            Run::Program { package, name, .. } | Run::Session { package, name, .. } => {
+                ((package, None), name)
+            }
+            Run::Tests { package, target, .. } => ((package, Some(target)), target),
         };
         let built = self
             .built
@@ -60,15 +62,19 @@ impl Artefacts {
 fn built(
     workspace: &Workspace,
     libraries: &Libraries,
-    (package, tests): Build,
+    (package, test): Build,
 ) -> Result<Vec<Artefact>, Failure> {
-    let head: &[&str] = if tests { &["test", "--no-run"] } else { &["build", "--bins"] };
+    // Programs are measured, so they are built as users build them. Tests are not, and what `verbs` built serves them.
+    let head = match test {
+        Some(test) => vec!["test", "--no-run", "--test", test],
+        None => vec!["build", "--bins", "--release"],
+    };
     let features: Vec<&str> = package.feature.into_iter().flat_map(|f| ["--features", f]).collect();
-    let tail = ["--release", "--message-format", "json-render-diagnostics", "--package", package.name];
-    let args = [head, &tail, &features].concat();
+    let tail = ["--message-format", "json-render-diagnostics", "--package", package.name];
+    let args = [&*head, &tail, &features].concat();
     let call = workspace.cargo(&args).with(libraries);
     let (succeeded, stdout) = call.read()?;
-    if succeeded { Ok(parse(&stdout, tests)) } else { Err(Failure(format!("`{call}` failed"))) }
+    if succeeded { Ok(parse(&stdout, test.is_some())) } else { Err(Failure(format!("`{call}` failed"))) }
 }
 
 /// Executables from cargo's messages. Of a test build only test binaries count: it builds the package's programs too.
@@ -107,7 +113,9 @@ warning: not JSON
     #[test]
     fn a_target_that_is_not_there_is_named_with_those_that_are() {
         let mut artefacts = Artefacts::default();
-        artefacts.built.insert((PACKAGE, true), Ok(parse(MESSAGES, true)));
+        for test in ["kit", "kat"] {
+            artefacts.built.insert((PACKAGE, Some(test)), Ok(parse(MESSAGES, true)));
+        }
         let mut provide = |target| {
             let run = Run::Tests { package: PACKAGE, target, filter: &[] };
             artefacts.provide(&Workspace::find(), &Libraries::installed(), &run)
@@ -119,7 +127,7 @@ warning: not JSON
     #[test]
     fn what_did_not_build_fails_every_group_that_needs_it() {
         let mut artefacts = Artefacts::default();
-        artefacts.built.insert((PACKAGE, false), Err("no linker".into()));
+        artefacts.built.insert((PACKAGE, None), Err("no linker".into()));
         for name in ["tool", "other"] {
             let run = Run::Program { package: PACKAGE, name, args: &[] };
             let provided = artefacts.provide(&Workspace::find(), &Libraries::installed(), &run);

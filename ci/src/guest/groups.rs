@@ -21,14 +21,16 @@ pub(crate) struct Package {
 
 /// What a group runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the first groups run the drivers' own tools"))]
 pub(crate) enum Run {
     /// A script of `ci/guest/checks`.
     Check(&'static str),
+    /// A script of `ci/guest/checks` that runs a binary of a package, built in release: `$1` is the binary, `$2` the
+    /// workspace's root.
+    Session { package: Package, name: &'static str, script: &'static str },
     /// A binary of a package, built in release, in the workspace's root.
     Program { package: Package, name: &'static str, args: &'static [&'static str] },
-    /// A test binary of a package, built in release, in the package's folder. `target` is the file in `tests`, or the
-    /// library's name for its own tests; `filter` is what follows `cargo test --`.
+    /// A test binary of a package, in the package's folder. `target` is the file in `tests`; `filter` is what follows
+    /// `cargo test --`.
     Tests { package: Package, target: &'static str, filter: &'static [&'static str] },
 }
 
@@ -54,6 +56,34 @@ pub(crate) struct Group {
 /// The crate that speaks to libibverbs, which has no feature for that.
 const VERBS: Package = Package { name: "wavetank-verbs", feature: None };
 
+/// The harness: kit, judge and wire are its.
+const HARNESS: Package = Package { name: "wavetank-harness", feature: Some("verbs") };
+
+/// The program.
+const WAVETANK: Package = Package { name: "wavetank", feature: Some("verbs") };
+
+/// The devices of [`Net::TwoRxe`] and the ends of their cable.
+const TWO_RXE: &[(&str, &str)] = &[("WAVETANK_DEVICES", "rxe0,rxe1"), ("WAVETANK_WIRE", "va,vb")];
+
+/// A test of `sim-harness/tests/wire/device.rs`: each disturbs the cable, so each has a guest of its own.
+const fn wire(name: &'static str, about: &'static str, filter: &'static [&'static str]) -> Group {
+    let run = Run::Tests { package: HARNESS, target: "wire", filter };
+    Group { step: RXE, name, about, net: Net::TwoRxe, run, env: TWO_RXE, seconds: 150 }
+}
+
+/// The program, on the devices of a net.
+const fn program(
+    step: &'static str,
+    name: &'static str,
+    about: &'static str,
+    net: Net,
+    args: &'static [&'static str],
+    seconds: u64,
+) -> Group {
+    let run = Run::Program { package: WAVETANK, name: "wavetank", args };
+    Group { step, name, about, net, run, env: &[], seconds }
+}
+
 /// Every group, in the order in which they run: what tells most about the others' failures comes first.
 pub(crate) const GROUPS: &[Group] = &[
     Group {
@@ -74,6 +104,107 @@ pub(crate) const GROUPS: &[Group] = &[
         env: &[("WAVETANK_DEVICES", "rxe0,rxe1")],
         seconds: 120,
     },
+    program(
+        RXE,
+        "kit",
+        "The conformance kit holds over soft-RoCE, but for its quirks",
+        Net::TwoRxe,
+        &["kit", "--backend", "verbs", "--device", "rxe0,rxe1", "--wire", "va,vb"],
+        300,
+    ),
+    program(
+        RXE,
+        "judge",
+        "2,000 programs have the same outcome on soft-RoCE and on the simulated NIC",
+        Net::TwoRxe,
+        &["judge", "--against", "verbs", "--device", "rxe0,rxe1", "--programs", "2000"],
+        420,
+    ),
+    program(
+        RXE,
+        "workload",
+        "A database's page reads and writes, every byte and latency checked",
+        Net::OneRxe,
+        &["replay", "workloads/guest/pgbench-8k.toml", "--backend", "verbs", "--device", "rxe0"],
+        240,
+    ),
+    Group {
+        step: RXE,
+        name: "record",
+        about: "A recorded run has the same statuses on the simulated NIC, which is calibrated from it",
+        net: Net::TwoRxe,
+        run: Run::Session { package: WAVETANK, name: "wavetank", script: "record.sh" },
+        env: &[],
+        seconds: 240,
+    },
+    program(
+        RXE,
+        "perftest",
+        "READ and WRITE beside ib_read_lat, ib_write_lat, ib_read_bw and ib_write_bw",
+        Net::TwoRxe,
+        &["bench", "device", "--backend", "verbs", "--device", "rxe0,rxe1", "--against-perftest"],
+        300,
+    ),
+    wire(
+        "calm",
+        "An undisturbed stream brings every byte",
+        &["--ignored", "--exact", "device::an_undisturbed_stream_brings_every_byte"],
+    ),
+    wire(
+        "loss",
+        "Lost packets are recovered from, with the right bytes",
+        &["--ignored", "--exact", "device::lost_packets_are_recovered_from"],
+    ),
+    wire(
+        "corruption",
+        "Corrupted packets are recovered from, with the right bytes",
+        &["--ignored", "--exact", "device::corrupted_packets_are_recovered_from"],
+    ),
+    wire(
+        "duplication",
+        "Duplicated packets are recovered from, with the right bytes",
+        &["--ignored", "--exact", "device::duplicated_packets_are_recovered_from"],
+    ),
+    wire(
+        "reordering",
+        "Reordered packets are recovered from, with the right bytes",
+        &["--ignored", "--exact", "device::reordered_packets_are_recovered_from"],
+    ),
+    wire(
+        "blackout",
+        "A blackout of 200 ms is ridden out, with the right bytes",
+        &["--ignored", "--exact", "device::a_blackout_of_200_ms_is_ridden_out"],
+    ),
+    wire(
+        "blackhole",
+        "A blackhole ends in RETRY_EXC_ERR before the deadline",
+        &["--ignored", "--exact", "device::a_blackhole_ends_in_retries_exceeded"],
+    ),
+    wire(
+        "link-down",
+        "Our link that goes down ends the stream, with an event",
+        &["--ignored", "--exact", "device::our_link_that_goes_down_ends_the_stream_and_says_so"],
+    ),
+    wire(
+        "peer-link-down",
+        "The peer's link that goes down ends the stream, with an event",
+        &["--ignored", "--exact", "device::the_peers_link_that_goes_down_ends_the_stream_and_says_so"],
+    ),
+    wire(
+        "wrong-key",
+        "A wrong key ends in REM_ACCESS_ERR",
+        &["--ignored", "--exact", "device::a_wrong_key_ends_in_remote_access_refused"],
+    ),
+    wire(
+        "deregistered",
+        "A region deregistered under way ends in REM_ACCESS_ERR",
+        &["--ignored", "--exact", "device::a_region_deregistered_under_way_ends_in_remote_access_refused"],
+    ),
+    wire(
+        "peer-killed",
+        "A peer killed by SIGKILL ends in RETRY_EXC_ERR before the deadline",
+        &["--ignored", "--exact", "device::a_killed_peer_ends_in_retries_exceeded"],
+    ),
     Group {
         step: SIW,
         name: "smoke",
@@ -123,7 +254,7 @@ mod tests {
     #[test]
     fn each_check_is_a_script_that_is_there() {
         for group in GROUPS {
-            if let Run::Check(script) = group.run {
+            if let Run::Check(script) | Run::Session { script, .. } = group.run {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/checks").join(script);
                 assert!(path.is_file(), "{}", path.display());
             }

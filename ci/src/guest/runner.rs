@@ -131,6 +131,11 @@ fn script(workspace: &Workspace, group: &Group, artefact: Option<Artefact>) -> S
         Run::Check(name) => {
             (None, vec![String::from("bash"), text(workspace.root().join("ci/guest/checks").join(name))])
         }
+        Run::Session { script, .. } => {
+            let script = text(workspace.root().join("ci/guest/checks").join(script));
+            let root = text(workspace.root().to_path_buf());
+            (None, vec![String::from("bash"), script, executable, root])
+        }
         Run::Program { args, .. } => {
             (Some(workspace.root().to_path_buf()), [executable].into_iter().chain(owned(args)).collect())
         }
