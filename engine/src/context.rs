@@ -19,7 +19,7 @@ use wavetank_contract::{
 use crate::ledger::Anomaly;
 use crate::port::{Batch, Outcome, Port, Refused};
 
-#[cfg(not(feature = "mock"))]
+#[cfg(not(any(feature = "mock", feature = "verbs")))]
 compile_error!("wavetank-engine needs a backend: enable the feature `mock`, or that of a hardware backend");
 
 /// What the engine asks of a device, a batch at a time.
@@ -85,6 +85,9 @@ pub enum RdmaContext {
     /// The simulated NIC.
     #[cfg(feature = "mock")]
     Mock(Port<wavetank_mock::MockNic>),
+    /// A device of libibverbs.
+    #[cfg(feature = "verbs")]
+    Verbs(Port<wavetank_verbs::VerbsDevice>),
 }
 
 /// The backends there are, built or not.
@@ -131,6 +134,8 @@ impl BackendKind {
         match self {
             #[cfg(feature = "mock")]
             BackendKind::Mock => Ok(()),
+            #[cfg(feature = "verbs")]
+            BackendKind::Verbs => Ok(()),
             #[allow(unreachable_patterns)] // when every backend is built
             kind => Err(BackendNotBuilt { kind, feature: kind.name() }),
         }
@@ -160,12 +165,12 @@ mod tests {
     #[test]
     fn a_backend_that_is_not_built_is_refused_by_feature_name() {
         assert_eq!(BackendKind::Mock.require_built(), Ok(()));
-        let error = "verbs".parse::<BackendKind>().map(BackendKind::require_built);
+        let error = "ucx".parse::<BackendKind>().map(BackendKind::require_built);
         let message = match error {
             Ok(Err(e)) => e.to_string(),
             other => panic!("{other:?}"),
         };
-        assert!(message.contains("cargo feature `verbs`"), "{message}");
+        assert!(message.contains("cargo feature `ucx`"), "{message}");
         assert!("mokc".parse::<BackendKind>().is_err());
     }
 }

@@ -10,6 +10,7 @@
 //! The engine is poll-mode: [`Driver::turn`] with the time as an argument is the truth, futures are a costume over it.
 //! It knows no wall clock, no protocol and no file format.
 
+pub mod bootstrap;
 pub mod context;
 pub mod deadline;
 pub mod driver;
