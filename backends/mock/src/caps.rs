@@ -22,7 +22,7 @@ pub fn caps(profile: &Profile) -> Caps {
         sge_max: SGE_MAX,
         inline_bytes_max: 220,
         rd_atomic_max: 16,
-        shared_receive_depth_max: 0,
+        shared_receive_depth_max: 32_767,
         immediate: true,
         atomics: true,
         data_in_order: true,

@@ -10,7 +10,7 @@ use wavetank_contract::error::{
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completions, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId,
-    QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Wake, Work,
+    QpState, Region, RegionSpec, RemoteKey, RemoteRegion, SrqId, Wake, Work,
 };
 
 use crate::endpoint::Peer;
@@ -18,6 +18,7 @@ use crate::memory::MrTable;
 use crate::nic::{Nic, QPN_BASE};
 use crate::psn;
 use crate::queue::Side;
+use crate::shared::SharedQueue;
 
 const ADDRESS_MAGIC: &[u8; 4] = b"WTM1";
 const ADDRESS_FORMAT: &str = "14 bytes that begin with WTM1";
@@ -142,7 +143,7 @@ impl Backend for MockNic {
             QpState::Err => qp.fail(reports),
             QpState::Reset => {
                 qp.reset();
-                reports.purge(ep);
+                reports.purge(qp);
             }
             QpState::Rts => {
                 qp.state = to;
@@ -187,6 +188,25 @@ impl Backend for MockNic {
         Ok(())
     }
 
+    fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError> {
+        let srqs = &mut self.nic.borrow_mut().srqs;
+        let (id, queue) = SharedQueue::open(srqs.len(), pd, depth, &self.caps)?;
+        srqs.push(Rc::new(RefCell::new(queue)));
+        Ok(id)
+    }
+
+    fn post_shared(&mut self, srq: SrqId, work: &Work<'_>) -> Result<(), PostError> {
+        let nic = self.nic.borrow();
+        let shared = nic.srqs.get(srq.0 as usize).ok_or(PostError::Gone("the shared receive queue"))?;
+        shared.borrow_mut().post(work, &self.caps)
+    }
+
+    fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError> {
+        let nic = self.nic.borrow();
+        let shared = nic.srqs.get(srq.0 as usize).ok_or(ModifyError::UnknownSrq(srq))?;
+        shared.borrow_mut().arm(limit)
+    }
+
     #[inline]
     fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize {
         let mut nic = self.nic.borrow_mut();
@@ -197,7 +217,12 @@ impl Backend for MockNic {
             if let Some((qp, ..)) = nic.parts(entry.completion.ep) {
                 match entry.side {
                     Side::Send => qp.sq.freed = entry.seq + 1,
-                    Side::Recv => qp.rq.freed = entry.seq + 1,
+                    Side::Recv => {
+                        qp.rq.freed = entry.seq + 1;
+                        if let Some(shared) = &qp.shared {
+                            shared.borrow_mut().free(1);
+                        }
+                    }
                 }
             }
             out.push(entry.completion);

@@ -2,7 +2,9 @@
 
 mod work_queue;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use wavetank_contract::error::PostError;
 use wavetank_contract::{
@@ -12,8 +14,9 @@ use wavetank_contract::{
 
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
-pub(crate) use work_queue::SendWqe;
-use work_queue::{RecvQueue, SendQueue};
+use crate::shared::SharedQueue;
+use work_queue::SendQueue;
+pub(crate) use work_queue::{RecvQueue, SendWqe};
 
 /// What fields of a failed completion hold, so that nobody comes to rely on them.
 pub(crate) const POISON: u32 = 0xdead_beef;
@@ -39,7 +42,9 @@ pub(crate) struct Qp {
     /// Whether the NIC's transmit scheduler has it in line.
     pub(crate) in_line: bool,
     pub(crate) sq: SendQueue,
+    /// With a shared queue, this one holds what the message in progress took from there.
     pub(crate) rq: RecvQueue,
+    pub(crate) shared: Option<Rc<RefCell<SharedQueue>>>,
     pub(crate) req: Requester,
     pub(crate) resp: Responder,
 }
@@ -124,7 +129,12 @@ pub(crate) enum Answer {
 }
 
 impl Qp {
-    pub(crate) fn new(ep: EpId, spec: &EndpointSpec, caps: &Caps) -> Qp {
+    pub(crate) fn new(
+        ep: EpId,
+        spec: &EndpointSpec,
+        shared: Option<Rc<RefCell<SharedQueue>>>,
+        caps: &Caps,
+    ) -> Qp {
         Qp {
             ep,
             state: QpState::Reset,
@@ -134,6 +144,7 @@ impl Qp {
             in_line: false,
             sq: SendQueue::new(spec.send_depth, caps),
             rq: RecvQueue::new(spec.recv_depth, caps),
+            shared,
             req: Requester::new(0, spec),
             resp: Responder::new(0),
         }
@@ -151,6 +162,7 @@ impl Qp {
         self.state = QpState::Reset;
         self.peer = None;
         self.life += 1;
+        self.forsake();
         let (sq, rq) = (&mut self.sq, &mut self.rq);
         (sq.cursor, sq.acked, sq.freed) = (sq.posted, sq.posted, sq.posted);
         (rq.taken, rq.freed) = (rq.posted, rq.posted);
@@ -212,7 +224,10 @@ impl Qp {
         if !self.state.accepts_receives() {
             return Err(PostError::WrongState { ep: self.ep, state: self.state });
         }
-        if self.rq.posted - self.rq.freed >= u64::from(self.rq.depth) {
+        if self.shared.is_some() {
+            return Err(PostError::NotPromised("receives of its own to an endpoint that shares a receive queue"));
+        }
+        if self.rq.is_full() {
             return Err(PostError::QueueFull { ep: self.ep, depth: self.rq.depth });
         }
         self.rq.post(id, pieces, len);
@@ -269,8 +284,31 @@ impl Qp {
         Completion { id, ep: self.ep, status, vendor, kind: OpKind::Recv, len: POISON, imm: Some(POISON) }
     }
 
-    /// Moves to ERR and flushes everything outstanding, in order: sends, then receives.
+    /// Whether a message finds a receive: one of its own, or the next of the shared queue.
+    pub(crate) fn has_receive(&mut self, reports: &mut Reports) -> bool {
+        if self.rq.left() > 0 {
+            return true;
+        }
+        let Some(shared) = &self.shared else { return false };
+        let mut shared = shared.borrow_mut();
+        let taken = shared.take(reports);
+        if let Some((id, len, pieces)) = taken {
+            self.rq.post(id, pieces, len);
+        }
+        taken.is_some()
+    }
+
+    /// A receive taken from a shared queue by a message that will never be complete is lost.
+    pub(crate) fn forsake(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.borrow_mut().free(self.rq.left());
+        }
+    }
+
+    /// Moves to ERR and flushes everything outstanding, in order: sends, then receives. Those in a shared queue stay: they
+    /// belong to its other endpoints as well.
     pub(crate) fn fail(&mut self, reports: &mut Reports) {
+        let alive = self.state != QpState::Err;
         self.state = QpState::Err;
         self.req.ack_deadline = Instant::FAR;
         self.req.rnr_until = Instant::ZERO;
@@ -280,6 +318,10 @@ impl Qp {
         self.resp.rd_pending = 0;
         self.resp.message = None;
         self.flush(reports);
+        // rxe: rxe_resp.c flush_recv_queue
+        if alive && self.shared.is_some() {
+            reports.event(AsyncEvent::LastWqeReached(self.ep));
+        }
     }
 
     fn flush(&mut self, reports: &mut Reports) {

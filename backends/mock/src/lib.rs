@@ -7,7 +7,7 @@
 //!
 //! # Supported
 //! * SEND, SEND with immediate, WRITE, WRITE with immediate, READ, compare-and-swap, fetch-and-add, receives;
-//!   scatter/gather, inline, fence, signalled and unsignalled works, shared completion queues.
+//!   scatter/gather, inline, fence, signalled and unsignalled works, shared completion and receive queues.
 //! * Queue pair states RESET, INIT, RTR, RTS, SQD, ERR; go-back-N with ACK timeouts, sequence NAKs, RNR NAKs and
 //!   their retry budgets; repeated requests (WRITE and SEND acknowledged again, READ read again, atomics answered
 //!   from the saved result).
@@ -17,7 +17,7 @@
 //!
 //! # Rejected
 //! * Requests outside the caps, with the error a device gives.
-//! * Shared receive queues, memory windows, unreliable services, path migration: not in the contract.
+//! * Memory windows, unreliable services, path migration: not in the contract.
 //!
 //! Comments that begin with `rxe:` name the kernel file (`drivers/infiniband/sw/rxe`) a behaviour follows; where NICs
 //! and rxe differ, the NIC's rule is the default.
@@ -34,6 +34,7 @@ mod profile;
 mod psn;
 mod queue;
 mod rc;
+mod shared;
 
 pub use device::MockNic;
 pub use digest::digest;

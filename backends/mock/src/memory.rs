@@ -174,13 +174,23 @@ impl MrTable {
         (mr.region.contains(offset, u64::from(len)) && allowed && mr.pd == pd).then_some((&mr.region, offset))
     }
 
-    /// The region behind a local piece.
+    /// The region behind `len` bytes of a local piece, from byte `skip` of it on. What a message does not touch is not
+    /// looked at: a receive may be longer than its region, if what comes is not.
+    // rxe: rxe_mr.c rxe_mr_copy, by way of copy_data
     #[inline]
-    fn local(&self, sge: &Sge, pd: PdId, write: bool) -> Result<&Region, LocalFault> {
+    fn local(
+        &self,
+        sge: &Sge,
+        pd: PdId,
+        write: bool,
+        skip: u32,
+        len: usize,
+    ) -> Result<(&Region, u64), LocalFault> {
+        let offset = sge.offset.checked_add(u64::from(skip)).ok_or(LocalFault)?;
         self.by_key(sge.mr.0)
             .filter(|mr| mr.pd == pd && (mr.access.local_write || !write))
-            .map(|mr| &mr.region)
-            .filter(|region| region.contains(sge.offset, u64::from(sge.len)))
+            .map(|mr| (&mr.region, offset))
+            .filter(|(region, offset)| region.contains(*offset, len as u64))
             .ok_or(LocalFault)
     }
 
@@ -202,9 +212,8 @@ impl MrTable {
             if at == out.len() {
                 break;
             }
-            let region = self.local(sge, pd, false)?;
             let len = ((sge.len - skip) as usize).min(out.len() - at);
-            let offset = sge.offset + u64::from(skip);
+            let (region, offset) = self.local(sge, pd, false, skip, len)?;
             if len == out.len() {
                 return Ok(digest::copy(region, offset, out));
             }
@@ -236,9 +245,9 @@ impl MrTable {
             if at == bytes.len() {
                 break;
             }
-            let region = self.local(sge, pd, true)?;
             let len = ((sge.len - skip) as usize).min(bytes.len() - at);
-            region.write(sge.offset + u64::from(skip), &bytes[at..at + len]);
+            let (region, offset) = self.local(sge, pd, true, skip, len)?;
+            region.write(offset, &bytes[at..at + len]);
             (at, skip) = (at + len, 0);
         }
         if at == bytes.len() { Ok(()) } else { Err(LocalFault) }
@@ -251,7 +260,8 @@ impl MrTable {
         for sge in sges {
             let end = start + u64::from(sge.len);
             if start < to && end > from && sge.len > 0 {
-                self.local(sge, pd, true)?;
+                let skip = from.saturating_sub(start);
+                self.local(sge, pd, true, skip as u32, (to.min(end) - start - skip) as usize)?;
             }
             start = end;
         }

@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wavetank_contract::error::OpenError;
-use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, QpState};
+use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, PdId, QpState, SrqId};
 
 use crate::endpoint::Qp;
 use crate::memory::MrTable;
 use crate::packet::Packet;
 use crate::queue::Reports;
 use crate::rc::{completer, requester, responder};
+use crate::shared::SharedQueue;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
@@ -40,6 +41,7 @@ pub(crate) struct Nic {
     pub(crate) caps: Caps,
     pub(crate) mrs: MrTable,
     pub(crate) reports: Reports,
+    pub(crate) srqs: Vec<Rc<RefCell<SharedQueue>>>,
     qps: Vec<Option<Box<Qp>>>,
     open: u32,
     /// Queue pairs with something to transmit, served in turn.
@@ -58,6 +60,7 @@ impl Nic {
             caps,
             mrs: MrTable::new(node),
             reports: Reports::default(),
+            srqs: Vec::new(),
             qps: Vec::new(),
             open: 0,
             line: VecDeque::new(),
@@ -79,7 +82,8 @@ impl Nic {
         };
         let depth = u64::from(caps.queue_depth_max);
         within("send_depth", spec.send_depth.into(), 1, depth)?;
-        within("recv_depth", spec.recv_depth.into(), 0, depth)?;
+        let own = if spec.shared_receive.is_some() { 0 } else { depth };
+        within("recv_depth", spec.recv_depth.into(), 0, own)?;
         within("timeout", spec.timeout.into(), 0, 31)?;
         within("retry_cnt", spec.retry_cnt.into(), 0, 7)?;
         within("rnr_retry", spec.rnr_retry.into(), 0, 7)?;
@@ -90,14 +94,23 @@ impl Nic {
                 return Err(OpenError::UnknownCq(cq));
             }
         }
+        let shared = match spec.shared_receive {
+            Some(srq) => Some(self.srq(srq, spec.pd).ok_or(OpenError::UnknownSrq(srq))?),
+            None => None,
+        };
         // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
         if self.open >= caps.endpoint_max || self.qps.len() >= (1 << 24) - QPN_BASE as usize {
             return Err(OpenError::TooMany { what: "endpoints", limit: caps.endpoint_max });
         }
         let ep = EpId(self.qps.len() as u32);
-        self.qps.push(Some(Box::new(Qp::new(ep, spec, caps))));
+        self.qps.push(Some(Box::new(Qp::new(ep, spec, shared, caps))));
         self.open += 1;
         Ok(ep)
+    }
+
+    /// A shared receive queue, if endpoints of this protection domain may use it.
+    fn srq(&self, srq: SrqId, pd: PdId) -> Option<Rc<RefCell<SharedQueue>>> {
+        self.srqs.get(srq.0 as usize).filter(|shared| shared.borrow().pd == pd).cloned()
     }
 
     #[inline]
@@ -114,10 +127,11 @@ impl Nic {
 
     pub(crate) fn close(&mut self, ep: EpId) {
         if let Some(slot) = self.qps.get_mut(ep.0 as usize)
-            && slot.take().is_some()
+            && let Some(mut qp) = slot.take()
         {
             self.open -= 1;
-            self.reports.purge(ep);
+            qp.forsake();
+            self.reports.purge(&qp);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use wavetank_contract::{AsyncEvent, Completion, CqId, EpId};
+use wavetank_contract::{AsyncEvent, Completion, CqId};
+
+use crate::endpoint::Qp;
 
 /// Which work queue an entry frees a slot of when it is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +86,17 @@ impl Reports {
     }
 
     /// Forgets the completions of an endpoint that is no more.
-    pub(crate) fn purge(&mut self, ep: EpId) {
+    pub(crate) fn purge(&mut self, qp: &Qp) {
+        let mut receives = 0;
         for cq in &mut self.cqs {
-            cq.entries.retain(|e| e.completion.ep != ep);
+            cq.entries.retain(|e| {
+                let forgotten = e.completion.ep == qp.ep;
+                receives += u64::from(forgotten && e.side == Side::Recv);
+                !forgotten
+            });
+        }
+        if let Some(shared) = &qp.shared {
+            shared.borrow_mut().free(receives);
         }
         self.queued = self.cqs.iter().map(|cq| cq.entries.len()).sum();
     }

@@ -199,14 +199,14 @@ pub(crate) struct RecvWqe {
 pub(crate) struct RecvQueue {
     wqes: Box<[RecvWqe]>,
     pieces: Spill<Sge>,
-    pub(super) depth: u32,
+    pub(crate) depth: u32,
     pub(super) posted: u64,
     pub(super) taken: u64,
     pub(crate) freed: u64,
 }
 
 impl RecvQueue {
-    pub(super) fn new(depth: u32, caps: &Caps) -> RecvQueue {
+    pub(crate) fn new(depth: u32, caps: &Caps) -> RecvQueue {
         let blank = RecvWqe { id: WorkId(0), len: 0, pieces: Pieces::NONE };
         RecvQueue {
             wqes: vec![blank; depth.max(1).next_power_of_two() as usize].into(),
@@ -236,7 +236,27 @@ impl RecvQueue {
         })
     }
 
-    pub(super) fn post(&mut self, id: WorkId, sges: &[Sge], len: u32) {
+    /// Receives that no message has taken.
+    pub(crate) fn left(&self) -> u64 {
+        self.posted - self.taken
+    }
+
+    /// Whether every slot is in use.
+    pub(crate) fn is_full(&self) -> bool {
+        self.posted - self.freed >= u64::from(self.depth)
+    }
+
+    /// Hands the oldest receive to another queue.
+    pub(crate) fn take(&mut self) -> Option<(WorkId, u32, &[Sge])> {
+        let index = self.index(self.taken);
+        (self.taken < self.posted).then(|| {
+            self.taken += 1;
+            let wqe = &self.wqes[index];
+            (wqe.id, wqe.len, self.pieces.load(index, &wqe.pieces))
+        })
+    }
+
+    pub(crate) fn post(&mut self, id: WorkId, sges: &[Sge], len: u32) {
         let (index, ring) = (self.index(self.posted), self.wqes.len());
         let pieces = self.pieces.store(index, ring, sges);
         self.wqes[index] = RecvWqe { id, len, pieces };

@@ -53,7 +53,7 @@ fn repeat(qp: &mut Qp, packet: &Packet) {
 fn execute(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
     let outcome = check_sequence(qp, packet)
         .and_then(|()| check_rights(qp, packet))
-        .and_then(|()| check_receive(qp, packet))
+        .and_then(|()| check_receive(qp, reports, packet))
         .and_then(|()| check_length(qp, packet))
         .and_then(|()| carry_out(qp, mrs, reports, packet));
     match outcome {
@@ -131,10 +131,10 @@ fn check_rights(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
 
 /// A message that needs a receive finds one.
 // rxe: check_resource
-fn check_receive(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
+fn check_receive(qp: &mut Qp, reports: &mut Reports, packet: &Packet) -> Result<(), Refusal> {
     let starts_send = packet.opcode.is_send() && packet.opcode.is_first();
     let ends_write_imm = packet.opcode.is_write() && packet.opcode.has_imm();
-    if (starts_send || ends_write_imm) && qp.rq.head().is_none() { Err(Refusal::NotReady) } else { Ok(()) }
+    if (starts_send || ends_write_imm) && !qp.has_receive(reports) { Err(Refusal::NotReady) } else { Ok(()) }
 }
 
 /// First and middle packets are full; no packet is longer than the MTU.

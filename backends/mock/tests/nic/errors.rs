@@ -246,6 +246,23 @@ fn pieces_of_a_receive_that_the_message_does_not_reach_may_be_anything() {
     assert_good(&lab.ends(1), [1]);
 }
 
+#[test]
+fn a_receive_longer_than_its_region_takes_what_fits_into_it() {
+    let mut lab = Lab::new(2);
+    let (a, b) = lab.pair(0, 1);
+    let last = MEM as u64 - 10;
+    let receives = [1, 2].map(|id| recv(id, &[lab.piece(1, last, 64)]));
+    lab.go(b, &receives);
+    lab.go(a, &[send(3, &[lab.piece(0, 0, 10)])]);
+    lab.run();
+    lab.expect_copy(0, 0, 1, MEM - 10, 10);
+    assert_good(&lab.ends(1), [1]);
+    lab.go(a, &[send(4, &[lab.piece(0, 0, 11)])]);
+    lab.run();
+    assert_eq!(lab.ends(1), [(2, Status::LocProtErr)]);
+    lab.check();
+}
+
 /// Local faults are found when the packet is built or the answer comes, long after the post.
 #[track_caller]
 fn fails_here(bad: impl FnOnce(&mut Lab) -> W) {

@@ -12,4 +12,5 @@ mod order;
 mod queues;
 mod retries;
 mod rnr;
+mod shared;
 mod states;
