@@ -3,15 +3,17 @@
 //!
 //! The clock comes from the caller, because code in this crate has none: give it the time a core spends on this thread.
 
+mod device;
 mod dispatch;
 mod pair;
 mod post_poll;
 mod sessions;
 mod sim;
 
+pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
 pub use pair::PairError;
-pub use post_poll::{PostPoll, post_poll};
+pub use post_poll::{PostPoll, post_poll, reads};
 pub use sessions::{SessionFigures, sessions};
 pub use sim::{Sim, sim};
 

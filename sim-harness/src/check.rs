@@ -32,6 +32,8 @@ pub enum Check {
     Leak,
     /// No asynchronous event: none was caused.
     Event,
+    /// Every operation of a recorded run ends again as it was recorded.
+    Recorded,
 }
 
 impl Check {
@@ -49,6 +51,7 @@ impl Check {
             Check::Progress => "progress",
             Check::Leak => "leak",
             Check::Event => "event",
+            Check::Recorded => "recorded",
         }
     }
 }

@@ -3,9 +3,11 @@
 //! A lab opens devices that can reach each other and lets time pass: virtual time on the simulated network ([`MockLab`]),
 //! real time over devices of this machine ([`DeviceLab`]). Whoever uses it knows only [`Backend`] and never which it is.
 
+mod cause;
 mod device;
 mod mock;
 mod real_time;
+mod wire;
 
 use std::os::fd::BorrowedFd;
 
@@ -13,9 +15,11 @@ use thiserror::Error;
 use wavetank_contract::{Backend, Instant, Wake};
 use wavetank_engine::{Driver, RdmaOps};
 
+pub use cause::{Cause, Skip};
 pub use device::{DeviceLab, Opener};
 pub use mock::MockLab;
 pub use real_time::RealTime;
+pub use wire::{Runner, Wire};
 
 /// A device could not be had.
 #[derive(Debug, Error)]
@@ -87,4 +91,15 @@ pub trait Lab {
 
     /// Lets time pass until somebody may have something to say, or until `until`. Never waits past it.
     fn wait(&mut self, sleepers: &[Sleeper<'_>], until: Instant) -> Waited;
+
+    /// Disturbs the wire between nodes.
+    ///
+    /// # Errors
+    /// A lab that cannot says why, and what would help.
+    fn inject(&mut self, _cause: Cause) -> Result<(), Skip> {
+        Err(Skip(format!("the {} lab has no wire to disturb", self.name())))
+    }
+
+    /// Makes whole whatever was disturbed. A lab that goes away does so by itself.
+    fn undo(&mut self) {}
 }

@@ -6,6 +6,8 @@
 //! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
 //! * [`lab`]: where devices are had and time passes, simulated or real.
 //! * [`check`], [`report`]: what failed, and what was measured.
+//! * [`record`]: runs as text, to be kept, compared and run again.
+//! * [`calibrate`]: profiles fitted to recorded runs.
 //! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
 //! * [`mod@bench`]: what it all costs.
 //!
@@ -13,10 +15,13 @@
 
 pub mod atomic;
 pub mod bench;
+pub mod calibrate;
 pub mod check;
 pub mod determinism;
+pub mod judge;
 pub mod lab;
 pub mod pattern;
+pub mod record;
 pub mod replay;
 pub mod report;
 pub mod trace;

@@ -1,4 +1,4 @@
-//! Replaying a workload on the simulated network, with every byte and latency checked.
+//! Replaying a workload, on the simulated network or on devices, with every byte and latency checked.
 //!
 //! Set up, run, verify: [`Replay::prepare`] makes nodes, regions, connections and leases; [`Replay::run`] feeds
 //! operations to the drivers as the load says and checks each one as it ends; the last sweep looks at every byte of
@@ -13,11 +13,14 @@ mod setup;
 mod start;
 mod volume;
 
+use std::sync::Arc;
+
 use wavetank_contract::Instant;
 use wavetank_engine::{RdmaContext, RdmaOps};
 use wavetank_mock::Profile;
 
 use crate::check::{Check, Failures};
+use crate::record::{RecordedRun, Recorder};
 use crate::report::{Latencies, Report};
 use crate::version::ReadTicket;
 use crate::workload::{Arrival, Generator, Planned, Stop, Workload};
@@ -39,7 +42,7 @@ pub struct Progress {
     pub ops: u64,
     /// Operations in all, where the workload says so.
     pub of: Option<u64>,
-    /// Virtual time.
+    /// The time: virtual, or on devices real.
     pub at: Instant,
 }
 
@@ -47,7 +50,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Replay<C = RdmaContext> {
     workload: Workload,
-    profile: Profile,
+    /// What no operation can be faster than; devices keep to their own physics.
+    floor: Option<Profile>,
     world: World<C>,
     generator: Generator,
     /// Drawn and not started: its time has not come, or there was no room.
@@ -61,6 +65,8 @@ pub struct Replay<C = RdmaContext> {
     submitted: Vec<u16>,
     started: u64,
     ended: u64,
+    /// Of those that ended: how many failed.
+    failed: u64,
     bytes_verified: u64,
     mismatches: u64,
     latencies: Latencies,
@@ -69,6 +75,18 @@ pub struct Replay<C = RdmaContext> {
     receiver_died: bool,
     /// For atomics: values that are never repeated.
     unique: u64,
+    /// What is kept of the run, if anybody wants it.
+    recorder: Option<Recorder>,
+    /// A recorded run that is issued again.
+    again: Option<Again>,
+}
+
+/// A recorded run that is issued again.
+#[derive(Debug)]
+struct Again {
+    run: Arc<RecordedRun>,
+    /// For each operation: how many have to have ended before it is submitted.
+    ended_before: Vec<u64>,
 }
 
 /// An operation under way.
@@ -102,9 +120,16 @@ impl<C: RdmaOps> Replay<C> {
         &mut self.world
     }
 
+    /// Keeps what happens: the report will have it as a [`RecordedRun`]. When something fails, what is under way is then
+    /// waited for, so that its end is recorded too.
+    pub fn record(&mut self) {
+        self.recorder.get_or_insert_default();
+    }
+
     /// Runs the workload to its end. `progress` is called now and then.
     pub fn run(mut self, progress: &mut dyn FnMut(&Progress)) -> Report {
         self.post_receives();
+        self.world.begin();
         let stop_at = match (self.workload.load.stop, self.workload.load.arrival) {
             (Stop::After(ns), Arrival::Closed) => Instant(ns),
             _ => Instant::FAR,
@@ -117,7 +142,7 @@ impl<C: RdmaOps> Replay<C> {
                 Ran::Reached => {}
                 Ran::Stuck => break,
             }
-            if self.started == self.ended && self.is_exhausted(stop_at) && self.messages.all_met() {
+            if self.started == self.ended && self.is_exhausted(stop_at) && self.unmet() == 0 {
                 break;
             }
             turns += 1;
@@ -129,19 +154,39 @@ impl<C: RdmaOps> Replay<C> {
                 };
                 progress(&Progress { ops: self.ended, of, at: self.world.now() });
             }
-            if self.broken() {
+            if self.broken() && !self.drains() {
                 break;
             }
         }
         self.close()
     }
 
+    /// Messages that are still to come. In a run that is issued again and fails as it did, those that were on the failed
+    /// connections never will.
+    fn unmet(&self) -> u64 {
+        if self.again.is_some() && self.failed > 0 { 0 } else { self.messages.unmet() }
+    }
+
+    /// Whether the end of what is under way is waited for though the run is broken.
+    fn drains(&self) -> bool {
+        self.recorder.is_some() && self.started > self.ended
+    }
+
     /// Whether going on makes no sense: an endpoint is dead, so everything behind it will fail too.
     fn broken(&self) -> bool {
-        self.failures.has(Check::Success) || self.failures.has(Check::Event) || self.receiver_died
+        // A recorded run may have failed, and then does so again.
+        let failed = self.failures.has(Check::Success) && self.again.is_none();
+        failed || self.failures.has(Check::Event) || self.receiver_died
     }
 
     fn is_exhausted(&self, stop_at: Instant) -> bool {
         self.next.is_none() && (self.world.now() >= stop_at || self.generator.is_exhausted())
+    }
+}
+
+impl Again {
+    /// Whether the operation of this number waits for others, of which so many have ended.
+    fn is_early(&self, serial: u64, ended: u64) -> bool {
+        self.ended_before.get(serial as usize).is_some_and(|before| *before > ended)
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wavetank_contract::{Instant, OpKind};
 
 use crate::check::{Check, Failures};
+use crate::record::RecordedRun;
 use crate::trace::Trace;
 use crate::workload::{Percentile, Workload};
 
@@ -30,7 +31,7 @@ pub struct Row {
     pub grouped: bool,
     /// Bytes they moved.
     pub bytes: u64,
-    /// Their latencies in virtual ns.
+    /// Their latencies in ns: virtual, or on devices real.
     pub latency: Histogram<u64>,
 }
 
@@ -151,12 +152,16 @@ pub struct Report {
     pub steps: u64,
     /// Everything that happened.
     pub trace: Trace,
-    /// Virtual time from the first operation to the end of the last.
-    pub virtual_ns: u64,
+    /// Whether no device took part: time is then virtual, and the trace is the same on every machine.
+    pub simulated: bool,
+    /// Time from the first operation to the end of the last: virtual, or on devices real.
+    pub elapsed_ns: u64,
     /// Latencies by kind and size.
     pub latencies: Latencies,
     /// Checks that failed.
     pub failures: Failures,
+    /// What happened, if it was to be [recorded](crate::replay::Replay::record) and was not too long for that.
+    pub recorded: Option<RecordedRun>,
 }
 
 impl Report {
@@ -165,16 +170,16 @@ impl Report {
         self.failures.total() == 0
     }
 
-    /// Bytes moved per second of virtual time.
+    /// Bytes moved per second of the time that [`elapsed_ns`](Self::elapsed_ns) counts.
     pub fn bytes_per_s(&self) -> u64 {
         let bytes: u64 = self.latencies.rows().filter(|row| row.size.is_none()).map(|row| row.bytes).sum();
-        let per_s = u128::from(bytes) * 1_000_000_000 / u128::from(self.virtual_ns.max(1));
+        let per_s = u128::from(bytes) * 1_000_000_000 / u128::from(self.elapsed_ns.max(1));
         u64::try_from(per_s).unwrap_or(u64::MAX)
     }
 
     /// Holds the run to what its workload expects; each miss cites its line.
     pub(crate) fn expect(&mut self, workload: &Workload) {
-        let at = Instant(self.virtual_ns);
+        let at = Instant(self.elapsed_ns);
         if let Some(floor) = workload.expect.throughput_min {
             let (got, asked) = (self.bytes_per_s(), floor.bytes_per_s);
             if got < asked {
@@ -220,11 +225,11 @@ impl Report {
             })
             .collect();
         let failures: Vec<String> = self.failures.told().iter().map(ToString::to_string).collect();
-        json!({
+        let mut report = json!({
             "ok": self.ok(),
             "name": self.name,
             "device": self.device,
-            "simulated": true,
+            "simulated": self.simulated,
             "seed": self.seed,
             "ops": self.ops,
             "bytes_verified": self.bytes_verified,
@@ -232,15 +237,22 @@ impl Report {
             "mismatches": self.mismatches,
             "failures": self.failures.total(),
             "failures_told": failures,
-            "trace_hash": format!("{:016x}", self.trace.hash()),
-            "events": self.trace.events(),
-            "virtual_ns": self.virtual_ns,
-            "bytes_per_virtual_s": self.bytes_per_s(),
             "wall_s": spent.wall_s,
             "core_s": spent.core_s,
             "ops_per_core_s": per_second(self.ops, spent.core_s),
             "latency": latency,
-        })
+        });
+        if self.simulated {
+            report["trace_hash"] = format!("{:016x}", self.trace.hash()).into();
+            report["events"] = self.trace.events().into();
+            report["virtual_ns"] = self.elapsed_ns.into();
+            report["bytes_per_virtual_s"] = self.bytes_per_s().into();
+        } else {
+            // No hash: nothing on a device happens twice.
+            report["elapsed_ns"] = self.elapsed_ns.into();
+            report["bytes_per_s"] = self.bytes_per_s().into();
+        }
+        report
     }
 }
 

@@ -1,11 +1,11 @@
 //! Workloads: what `wavetank replay FILE` reads, checked before anything is allocated or run.
 //!
-//! A workload is a TOML file, or a recording: a fio iolog or a SeaweedFS volume. All become one [`Workload`], and
-//! a [`Generator`] yields its operations, the same ones for the same file and seed on every machine.
+//! A workload is a TOML file, or a recording: a fio iolog, a SeaweedFS volume or a [recorded run](crate::record). All become
+//! one [`Workload`], and a [`Generator`] yields its operations, the same ones for the same file and seed on every machine.
 //!
 //! ```toml
 //! seed = 1                       # default 1
-//! profile = "cx6"                # the device to simulate: ideal, rxe or cx6
+//! profile = "cx6"                # the device to simulate: ideal, rxe, cx6, or a file as in "mine.toml": see `profile`
 //! mtu = 4096                     # 256, 512, 1024, 2048 or 4096 (default)
 //! queue_pairs = 1                # per pair of nodes
 //! chunk = "256KiB"               # transfers are cut into chunks of this size
@@ -55,6 +55,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::WorkloadError;
+pub(crate) use error::quote as quoted;
 pub use expect::{Ceiling, Expect, LatencyCeiling, Percentile, ThroughputFloor};
 pub use generator::{Generator, Planned};
 pub use iolog::Iolog;
@@ -62,10 +63,13 @@ pub use load::{Arrival, Load, Stop};
 pub use op::Op;
 pub use place::Place;
 pub use recording::Recording;
-pub use settings::{ProfileName, Settings};
+pub use profile::{load_profile, named_profile, profile_text};
+pub use settings::Settings;
 pub use size::Sizes;
 pub use source::Source;
 pub use topology::{Node, NodeId, Region, RegionId};
+
+use crate::record::{self, RecordedRun};
 
 mod document;
 mod error;
@@ -76,6 +80,7 @@ pub mod limits;
 mod load;
 mod mix;
 mod op;
+pub(crate) mod profile;
 pub mod place;
 pub mod recording;
 mod settings;
@@ -109,15 +114,19 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Reads a workload: a fio iolog if the file begins like one, otherwise TOML.
+    /// Reads a workload: a fio iolog or a recorded run if the file begins like one, otherwise TOML.
     ///
     /// # Errors
     /// [`WorkloadError`] with file, line and key.
     pub fn load(path: &Path) -> Result<Workload, WorkloadError> {
         let unreadable = |e| WorkloadError::unreadable(path, e);
         let mut input = BufReader::new(File::open(path).map_err(unreadable)?);
-        if input.fill_buf().map_err(unreadable)?.starts_with(iolog::HEADER) {
+        let beginning = input.fill_buf().map_err(unreadable)?;
+        if beginning.starts_with(iolog::HEADER) {
             return Workload::of_iolog(path, Iolog::parse(path, input)?);
+        }
+        if beginning.starts_with(record::HEADER) {
+            return Workload::of_run(path, RecordedRun::parse(path, input)?);
         }
         let mut bytes = Vec::new();
         input.take(limits::MAX_TOML_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -156,6 +165,34 @@ impl Workload {
         let source = Source::Iolog { path: path.to_owned(), log };
         let workload = Workload { regions, ..Workload::recorded(path, source) };
         workload.check_recording_fits(&recording)?;
+        Ok(workload)
+    }
+
+    /// A recorded run, to be issued again as it was: the same operations in the same order, each when as many others had
+    /// ended.
+    ///
+    /// # Errors
+    /// [`WorkloadError::Invalid`] when what was in flight at a time takes more memory than a run may have.
+    pub fn of_run(path: &Path, run: RecordedRun) -> Result<Workload, WorkloadError> {
+        let (load, run) = (
+            Load { arrival: Arrival::Closed, concurrency: run.concurrency().max(1), stop: Stop::End },
+            Arc::new(run),
+        );
+        let workload = Workload {
+            name: run.workload.clone(),
+            path: path.to_owned(),
+            settings: run.settings.clone(),
+            nodes: run.nodes.clone(),
+            regions: run.regions.clone(),
+            load,
+            source: Source::Run { path: path.to_owned(), run },
+            expect: Expect::default(),
+        };
+        let (needed, limit) = (units::Bytes(workload.memory_bytes()), units::Bytes(limits::MAX_MEMORY_BYTES));
+        if needed > limit {
+            let problem = format!("what was in flight, and the regions, need {needed}; the limit is {limit}");
+            return Err(WorkloadError::recording(path, problem));
+        }
         Ok(workload)
     }
 
@@ -243,7 +280,7 @@ impl Workload {
     /// A place in the file that operations come from, as `file:line`.
     pub fn cite_source(&self, line: u32) -> String {
         match &self.source {
-            Source::Iolog { path, .. } => format!("{}:{line}", path.display()),
+            Source::Iolog { path, .. } | Source::Run { path, .. } => format!("{}:{line}", path.display()),
             Source::Mix(_) | Source::Volume { .. } => self.cite(line),
         }
     }

@@ -1,12 +1,22 @@
-//! The world: nodes, the fabric between them, and the order in which things happen.
+//! The world: nodes, how time passes between them, and the order in which things happen.
+//!
+//! The same nodes run in one of two motions: on a simulated [`Fabric`], where time is virtual and every step is a choice, or
+//! on devices of this machine, where time is real and the world sleeps until a device has something to say.
+
+mod chance;
+mod real;
 
 use std::fmt::Write as _;
 
-use wavetank_contract::{Choices, Instant, Seeded, Site, Wake};
+use wavetank_contract::{Choices, Instant, Site, Wake};
 use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::Arena;
 use wavetank_engine::{Driver, RdmaContext, RdmaOps};
 use wavetank_mock::Fabric;
+
+pub use chance::Shaped;
+use real::Real;
+pub use real::Waiting;
 
 use crate::trace::{Event, Trace};
 
@@ -29,51 +39,104 @@ pub enum Ran {
     Turned(u16),
     /// The limit was reached before anything else happened.
     Reached,
-    /// Nothing is scheduled: without outside help nothing will ever happen again.
+    /// Nothing is scheduled, or in real time nothing has happened for as long as anybody waits: without outside help
+    /// nothing will ever happen again.
     Stuck,
 }
 
-/// Nodes on a simulated fabric, one clock, one source of chance.
+/// Nodes, one clock, one source of chance.
 #[derive(Debug)]
 pub struct World<C = RdmaContext> {
-    /// The network, its NICs and the clock.
-    pub fabric: Fabric,
     /// The hosts, in the fabric's order.
     pub nodes: Vec<Node<C>>,
     /// Every choice of the run comes from here.
-    pub choices: Seeded,
+    pub choices: Shaped,
     /// What happened.
     pub trace: Trace,
-    /// Nodes to be turned.
-    ready: Vec<u16>,
-    is_ready: Vec<bool>,
+    motion: Motion,
+    ready: Ready,
     fresh: Vec<u16>,
     /// When drivers asked to be turned.
     wakes: Deadlines,
 }
 
+/// How time passes.
+#[derive(Debug)]
+enum Motion {
+    /// The network, its NICs and a virtual clock.
+    Simulated(Box<Fabric>),
+    /// Devices and a real clock.
+    Real(Real),
+}
+
+/// Nodes to be turned.
+#[derive(Debug)]
+struct Ready {
+    nodes: Vec<u16>,
+    is_ready: Vec<bool>,
+}
+
+impl Ready {
+    #[inline]
+    fn touch(&mut self, node: u16) {
+        if !self.is_ready[node as usize] {
+            self.is_ready[node as usize] = true;
+            self.nodes.push(node);
+        }
+    }
+}
+
 impl<C: RdmaOps> World<C> {
-    /// A world whose nodes have been added to the fabric already.
-    pub fn new(fabric: Fabric, nodes: Vec<Node<C>>, seed: u64, trace: Trace) -> World<C> {
-        let is_ready = vec![false; nodes.len()];
-        let choices = Seeded::new(seed);
-        let (ready, fresh, wakes) = (Vec::new(), Vec::new(), Deadlines::new());
-        World { fabric, nodes, choices, trace, ready, is_ready, fresh, wakes }
+    /// A simulated world, whose nodes have been added to the fabric already.
+    pub fn simulated(fabric: Fabric, nodes: Vec<Node<C>>, seed: u64, trace: Trace) -> World<C> {
+        let choices = Shaped::new(seed, fabric.profile().jitter_shape);
+        World::moving(Motion::Simulated(Box::new(fabric)), nodes, choices, trace)
     }
 
-    /// Virtual time.
+    /// A world over devices, in real time. Its seed still draws the workload.
+    pub fn real(waiting: Waiting, nodes: Vec<Node<C>>, seed: u64, trace: Trace) -> World<C> {
+        World::moving(Motion::Real(Real::new(waiting)), nodes, Shaped::new(seed, 1), trace)
+    }
+
+    fn moving(motion: Motion, nodes: Vec<Node<C>>, choices: Shaped, trace: Trace) -> World<C> {
+        let ready = Ready { nodes: Vec::with_capacity(nodes.len()), is_ready: vec![false; nodes.len()] };
+        World { nodes, choices, trace, motion, ready, fresh: Vec::new(), wakes: Deadlines::new() }
+    }
+
+    /// The simulated network, to inject causes into; `None` in a world of devices.
+    pub fn fabric(&mut self) -> Option<&mut Fabric> {
+        match &mut self.motion {
+            Motion::Simulated(fabric) => Some(fabric),
+            Motion::Real(_) => None,
+        }
+    }
+
+    /// Whether time is virtual.
+    pub fn is_simulated(&self) -> bool {
+        matches!(self.motion, Motion::Simulated(_))
+    }
+
+    /// Steps of the simulated network so far.
+    pub fn steps(&self) -> u64 {
+        match &self.motion {
+            Motion::Simulated(fabric) => fabric.steps(),
+            Motion::Real(_) => 0,
+        }
+    }
+
+    /// The time: virtual, or real.
     #[inline]
     pub fn now(&self) -> Instant {
-        self.fabric.now()
+        match &self.motion {
+            Motion::Simulated(fabric) => fabric.now(),
+            Motion::Real(real) => real.now(),
+        }
     }
 
     /// Asks for a node to be turned: something was submitted there.
     #[inline]
     pub fn touch(&mut self, node: u16) {
-        if !self.is_ready[node as usize] {
-            self.is_ready[node as usize] = true;
-            self.ready.push(node);
-        }
+        self.ready.touch(node);
     }
 
     /// Posts what was submitted at a node.
@@ -88,8 +151,9 @@ impl<C: RdmaOps> World<C> {
     fn plan(&mut self, node: u16, wake: Wake) {
         match wake {
             Wake::Now => self.touch(node),
-            Wake::At(at) => self.wakes.set(u32::from(node), at),
-            Wake::Idle | Wake::Notified { .. } => {
+            // FAR takes the entry away: what makes a notifier readable is watched in any case.
+            Wake::At(at) | Wake::Notified { until: at } => self.wakes.set(u32::from(node), at),
+            Wake::Idle => {
                 self.wakes.remove(u32::from(node));
             }
         }
@@ -98,44 +162,45 @@ impl<C: RdmaOps> World<C> {
     /// Lets things happen until a node was turned, or time reaches `limit`, or nothing is left to happen.
     #[inline]
     pub fn run(&mut self, limit: Instant) -> Ran {
+        let Motion::Simulated(fabric) = &mut self.motion else { return self.run_real(limit) };
         loop {
-            self.fabric.take_ready(&mut self.fresh);
+            fabric.take_ready(&mut self.fresh);
             while let Some(node) = self.fresh.pop() {
-                self.touch(node);
+                self.ready.touch(node);
             }
-            if !self.ready.is_empty() {
-                return self.turn_one();
+            if !self.ready.nodes.is_empty() {
+                let index = self.choices.choose(Site::NodeOrder, self.ready.nodes.len() as u64);
+                return self.turn_one(index as usize);
             }
             // FAR stands for never, and never comes.
-            let event = self.fabric.next_at(&mut self.choices).unwrap_or(Instant::FAR);
+            let event = fabric.next_at(&mut self.choices).unwrap_or(Instant::FAR);
             let wake = self.wakes.first().map_or(Instant::FAR, |(at, _)| at);
             let next = event.min(wake);
             if next > limit || next == Instant::FAR {
                 if limit == Instant::FAR {
                     return Ran::Stuck;
                 }
-                self.fabric.advance_to(limit);
+                fabric.advance_to(limit);
                 return Ran::Reached;
             }
             if event <= wake {
-                if let Some(step) = self.fabric.step_one(&mut self.choices) {
+                if let Some(step) = fabric.step_one(&mut self.choices) {
                     self.trace.push(&Event::from(&step));
                 }
             } else {
-                self.fabric.advance_to(wake);
+                fabric.advance_to(wake);
                 while let Some(node) = self.wakes.pop_due(wake) {
-                    self.touch(node as u16);
+                    self.ready.touch(node as u16);
                 }
             }
         }
     }
 
-    /// Turns one of the ready nodes, which one is a choice.
+    /// Turns one of the ready nodes.
     #[inline]
-    fn turn_one(&mut self) -> Ran {
-        let index = self.choices.choose(Site::NodeOrder, self.ready.len() as u64) as usize;
-        let node = self.ready.remove(index);
-        self.is_ready[node as usize] = false;
+    fn turn_one(&mut self, index: usize) -> Ran {
+        let node = self.ready.nodes.remove(index);
+        self.ready.is_ready[node as usize] = false;
         let now = self.now();
         let wake = self.nodes[node as usize].driver.turn(now);
         self.plan(node, wake);

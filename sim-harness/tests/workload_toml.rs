@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use wavetank_harness::workload::{Arrival, Percentile, Place, ProfileName, Source, Stop, Workload};
+use wavetank_harness::workload::{Arrival, Percentile, Place, Source, Stop, Workload};
+use wavetank_mock::Profile;
 
 /// A right workload; each test breaks one thing.
 const GOOD: &str = r#"seed = 7
@@ -43,7 +44,7 @@ fn broken(from: &str, to: &str, error: &str) {
 #[test]
 fn a_right_workload_is_read_with_its_defaults() {
     let w = parse(GOOD).unwrap();
-    assert_eq!((w.name.as_str(), w.settings.seed, w.settings.profile), ("mixed", 7, ProfileName::Cx6));
+    assert_eq!((w.name.as_str(), w.settings.seed, &w.settings.profile), ("mixed", 7, &Profile::CX6));
     assert_eq!((w.settings.mtu, w.settings.queue_pairs, w.settings.chunk_bytes), (4096, 1, 256 << 10));
     assert_eq!((w.settings.window, w.settings.deadline_ns, w.settings.signal_every), (8, None, 1));
     assert_eq!((w.load.arrival, w.load.concurrency, w.load.stop), (Arrival::Closed, 16, Stop::Count(1000)));
@@ -59,7 +60,7 @@ fn every_setting_is_read() {
         "profile = \"rxe\"\nname = \"x\"\nmtu = 1024\nqueue_pairs = 4\nchunk = 4096\nwindow = 2\ndeadline = \"1.5ms\"\nsignal_every = 8",
     );
     let w = parse(&text).unwrap();
-    assert_eq!((w.name.as_str(), w.settings.profile, w.settings.mtu), ("x", ProfileName::Rxe, 1024));
+    assert_eq!((w.name.as_str(), &w.settings.profile, w.settings.mtu), ("x", &Profile::RXE, 1024));
     assert_eq!((w.settings.queue_pairs, w.settings.chunk_bytes, w.settings.window), (4, 4096, 2));
     assert_eq!((w.settings.deadline_ns, w.settings.signal_every), (Some(1_500_000), 8));
 }

@@ -5,9 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
+use wavetank_engine::BackendKind;
 use wavetank_harness::bench;
+use wavetank_harness::workload::units::Nanos;
+use wavetank_harness::world::Waiting;
 
 use crate::clock::Clock;
+use crate::device::Devices;
+use crate::device_bench::{self, Plan};
 use crate::{print, table};
 
 /// Measures what the simulator and the engine cost on this machine.
@@ -18,6 +23,18 @@ use crate::{print, table};
   wavetank bench sim
   wavetank bench post-poll
   wavetank bench sim --json | jq .ops_per_core_s
+  wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
+
+Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
+10,000 and 20,000 operations and take the difference of the differences.
+  valgrind --tool=callgrind wavetank bench engine --through engine --bytes 8 --ops 20000
+  valgrind --tool=callgrind wavetank bench engine --through backend --bytes 8 --ops 20000
+
+What `device` compares, one operation at a time and every byte checked outside the clock:
+  READ, median   against t_typical of ib_read_lat -e
+  WRITE, mean    against the message rate of ib_write_bw -e -t 1: post, sleep, completion, on both sides. Not against
+                 ib_write_lat, which has no -e and halves a ping-pong in which both sides poll memory
+  bandwidth      against BW average of ib_read_bw -e and ib_write_bw -e, with --window for -t
 
 Exit status:
   0  measured, however slow
@@ -27,6 +44,36 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(value_enum)]
     what: What,
+    /// For `engine`: who posts.
+    #[arg(long, value_enum, default_value = "engine")]
+    through: Through,
+    /// For `engine`: how many READs, and for `device`: how many of a round.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    ops: u32,
+    /// For `engine`: bytes of each READ.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    bytes: u32,
+    /// For `device`: the backend.
+    #[arg(long, default_value = "mock")]
+    backend: BackendKind,
+    /// For `device`: who posts, and whose memory it is; one name stands for both.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    device: Vec<String>,
+    /// For `device`: run ib_read_lat, ib_read_bw and ib_write_bw in turn with ours, and print ratios.
+    #[arg(long)]
+    against_perftest: bool,
+    /// For `device`: perftest's -x.
+    #[arg(long, default_value_t = 1)]
+    gid_index: u32,
+    /// For `device`: rounds of each, ours and theirs in turn.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// For `device`: operations in flight for bandwidth; perftest's -t.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    window: u32,
+    /// For `device`: poll for so long before sleeping, as in 50us; perftest then polls too.
+    #[arg(long, value_name = "TIME")]
+    spin: Option<Nanos>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -42,9 +89,25 @@ enum What {
     Sessions,
     /// What the enum RdmaContext adds to the port it holds.
     Dispatch,
+    /// One of {engine, backend} doing simulated READs and nothing else, for a profiler to count instructions.
+    Engine,
+    /// READs and WRITEs between real devices, event-driven: latency of 8 B to 64 KiB, bandwidth of 64 KiB and 1 MiB.
+    Device,
+}
+
+/// Who posts the READs of `bench engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Through {
+    /// RdmaContext: enum, port, ledger.
+    Engine,
+    /// The simulated NIC alone.
+    Backend,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if args.what == What::Device {
+        return run_device(args);
+    }
     let clock = Clock::start();
     let now = || clock.core_ns();
     let (json, text, ok) = match args.what {
@@ -91,6 +154,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let head = ["READ of", "RdmaContext", "bare backend", "enum + port + ledger"];
             (json!({ "runs": runs }), table::table(&head, rows), true)
         }
+        What::Engine => {
+            let through_engine = args.through == Through::Engine;
+            let start = now();
+            bench::reads(through_engine, args.bytes, args.ops.into())?;
+            let ns = (now() - start) as f64 / f64::from(args.ops);
+            let who = if through_engine { "RdmaContext" } else { "the bare backend" };
+            let figures = json!({ "through": who, "ops": args.ops, "bytes": args.bytes, "ns_per_op": ns });
+            let text = format!("{} READs of {} B through {who}: {ns:.1} ns each", args.ops, args.bytes);
+            (figures, text, true)
+        }
+        What::Device => unreachable!("it was told apart above"),
         What::Sessions => {
             let figures = bench::sessions(&now)?;
             let rows = [
@@ -118,6 +192,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Between real devices, on the wall's clock.
+fn run_device(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(devices) = Devices::asked(args.backend, &args.device)? else {
+        return Err("bench device is of real devices: add --backend verbs --device rxe0,rxe1".into());
+    };
+    let plan = Plan {
+        devices,
+        against_perftest: args.against_perftest,
+        gid_index: args.gid_index,
+        rounds: args.rounds,
+        iterations: args.ops,
+        window: args.window,
+        waiting: Waiting { spin_ns: args.spin.map_or(0, |spin| spin.0), ..Waiting::default() },
+    };
+    let (json, text) = device_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn pretty(json: &Value) -> Result<String, serde_json::Error> {

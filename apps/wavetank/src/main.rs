@@ -1,9 +1,16 @@
 //! `wavetank`: the one binary. Its subcommands are thin; what they do lives in the crates they call.
 
 mod bench;
+mod calibrate;
 mod clock;
+mod device;
+mod device_bench;
+mod doctor;
 mod figures;
+mod files;
+mod judge;
 mod memory;
+mod perftest;
 mod progress;
 mod replay;
 mod table;
@@ -36,12 +43,18 @@ struct Cli {
 enum Command {
     Replay(replay::Args),
     Bench(bench::Args),
+    Calibrate(calibrate::Args),
+    Doctor(doctor::Args),
+    Judge(judge::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Judge(args) => judge::run(&args),
     };
     result.unwrap_or_else(|error| {
         say(&format!("wavetank: {}", told(&*error)));

@@ -3,7 +3,7 @@
 use std::fs::read_to_string;
 
 /// Bytes this process can have; `None` where the system does not say.
-fn available_bytes() -> Option<u64> {
+pub(crate) fn available_bytes() -> Option<u64> {
     // proc_meminfo(5): what can be given without swapping. getrlimit(2): what this process may map. cgroups(7): what its
     // container may have; what it has already counts caches too, so the limit itself is the surer bound.
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| machine(&text));

@@ -1,7 +1,7 @@
 //! `wavetank replay`.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
@@ -9,20 +9,26 @@ use wavetank_engine::{BackendKind, Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
 use wavetank_harness::report::Spent;
 use wavetank_harness::trace::Event;
-use wavetank_harness::workload::Source;
+use wavetank_harness::workload::{Expect, Source};
+use wavetank_harness::workload::units::Nanos;
+use wavetank_harness::world::Waiting;
 use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 
 use crate::clock::Clock;
+use crate::device::Devices;
 use crate::progress::Bar;
-use crate::{memory, print, say, table};
+use crate::{files, memory, print, say, table};
 
 /// Replays a workload and checks every byte and latency.
 ///
-/// FILE is a workload in TOML, or a fio iolog of version 2 or 3 (each file becomes a region on a storage node, each read a
-/// READ and each write a WRITE). With --volume, the needles of a SeaweedFS volume are read and each is checked against the
-/// checksum stored with it.
+/// FILE is a workload in TOML, a fio iolog of version 2 or 3 (each file becomes a region on a storage node, each read a READ
+/// and each write a WRITE), or a run recorded with --record. With --volume, the needles of a SeaweedFS volume are read and
+/// each is checked against the checksum stored with it.
 ///
-/// The same file and seed give the same trace hash on every machine.
+/// On the simulated network the same file and seed give the same trace hash on every machine. With --backend verbs the same
+/// operations go to real devices, in real time, and are held to the same checks; the nodes of the workload take the devices
+/// in turn. A recorded run is issued again with the same operations in flight, and how each one ends is compared with its
+/// recording.
 #[derive(Debug, Parser)]
 #[command(group(ArgGroup::new("input").args(["file", "volume"]).required(true)))]
 #[command(after_help = "Examples:
@@ -30,13 +36,15 @@ use crate::{memory, print, say, table};
   wavetank replay recorded.iolog --pace --json | jq '.latency[\"read/8192\"].p99_ns'
   wavetank replay --volume /data/1.dat
   wavetank replay workloads/mixed.toml --seed 7 --check-determinism
+  wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
+  wavetank replay run.sim          the same operations on the simulated network, status by status
 
 Exit status:
   0  every check held
   1  a check failed: stderr says first what and where, stdout has the report all the same
   2  the input is bad: stderr says file, line and key (of a volume: the needle), stdout stays empty")]
 pub(crate) struct Args {
-    /// The workload: TOML or fio iolog.
+    /// The workload: TOML, fio iolog or recorded run.
     file: Option<PathBuf>,
     /// Read the needles of this SeaweedFS volume (.dat, with its .idx beside it).
     #[arg(long, value_name = "DAT")]
@@ -48,26 +56,54 @@ pub(crate) struct Args {
     /// the workload is then not asked for: throughput is what was recorded.
     #[arg(long)]
     pace: bool,
-    /// Run twice and name the first event that differs.
+    /// Simulate this device instead of the workload's: ideal, rxe, cx6, or a file that `wavetank calibrate` wrote.
+    #[arg(long, value_name = "NAME|FILE")]
+    profile: Option<String>,
+    /// Run twice and name the first event that differs. Simulated network only.
     #[arg(long)]
     check_determinism: bool,
-    /// The device: mock, verbs or ucx. Nothing falls back to the mock by itself.
+    /// Keep the run in this file: what was asked, how it ended and when.
+    #[arg(long, value_name = "SIM")]
+    record: Option<PathBuf>,
+    /// The backend: mock, verbs or ucx. Nothing falls back to the mock by itself.
     #[arg(long, default_value = "mock")]
     backend: BackendKind,
+    /// The devices to run on, by name; nodes take them in turn.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    device: Vec<String>,
+    /// Do not hold the run to the workload's [expect]: its ceilings may be of another device.
+    #[arg(long)]
+    no_expect: bool,
+    /// How long an operation may take, as in 30s or 500ms, instead of what the workload says. On devices the default is
+    /// 30s, and a run in which nothing ends for that long is given up.
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<Nanos>,
+    /// Poll devices for so long before sleeping, as in 50us. For hardware: software devices need the core themselves.
+    #[arg(long, value_name = "TIME")]
+    spin: Option<Nanos>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    args.backend.require_built()?;
+    let devices = Devices::asked(args.backend, &args.device)?;
+    if devices.is_some() && args.check_determinism {
+        let why = "--check-determinism runs twice and wants the same trace; nothing on a device happens twice: leave it \
+                   out, or leave --backend out";
+        return Err(why.into());
+    }
     let workload = load(args)?;
     memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
+    // Before the run: a long one should not end with a file that cannot be written.
+    let mut record = args.record.as_deref().map(files::create).transpose()?;
     let progress = Bar::new();
     let mut spent = Spent::default();
     let mut once = |trace: Trace| -> Result<Report, SetupError> {
-        let context = |nic, config| RdmaContext::from(Port::new(nic, config));
-        let replay = Replay::prepare_with(workload.clone(), trace, context)?;
+        let mut replay = prepare(args, &workload, devices.as_ref(), trace)?;
+        if record.is_some() {
+            replay.record();
+        }
         let clock = Clock::start();
         let report = replay.run(&mut |at| progress.show(at));
         spent = Spent { wall_s: clock.wall_s(), core_s: clock.core_s() };
@@ -89,13 +125,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             (report, false)
         }
     };
-    for failure in report.failures.told() {
-        say(&failure.to_string());
+    if let (Some(file), Some(path)) = (&mut record, &args.record) {
+        files::record(path, file, report.recorded.as_ref())?;
     }
-    let untold = report.failures.total() - report.failures.told().len() as u64;
-    if untold > 0 {
-        say(&format!("and {untold} more failed checks"));
-    }
+    tell(&report);
     if args.json {
         let mut json = report.to_json(&spent);
         if args.check_determinism {
@@ -110,6 +143,34 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     Ok(if report.ok() && deterministic { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sets a run up, on the simulated network or on devices.
+fn prepare(
+    args: &Args,
+    workload: &Workload,
+    devices: Option<&Devices>,
+    trace: Trace,
+) -> Result<Replay, SetupError> {
+    let Some(devices) = devices else {
+        let context = |nic, config| RdmaContext::from(Port::new(nic, config));
+        return Replay::prepare_with(workload.clone(), trace, context);
+    };
+    let mut waiting = Waiting::default();
+    waiting.deadline_ns = args.deadline.map_or(waiting.deadline_ns, |deadline| deadline.0);
+    waiting.spin_ns = args.spin.map_or(0, |spin| spin.0);
+    Replay::prepare_on(workload.clone(), trace, waiting, |node, config| devices.open(node, config))
+}
+
+/// Failures, the first ones in full.
+fn tell(report: &Report) {
+    for failure in report.failures.told() {
+        say(&failure.to_string());
+    }
+    let untold = report.failures.total() - report.failures.told().len() as u64;
+    if untold > 0 {
+        say(&format!("and {untold} more failed checks"));
+    }
 }
 
 /// Bytes a run takes. A volume that is still to be read will be there twice: as it is on disk, and as the storage node's
@@ -132,8 +193,33 @@ fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
         workload.set_recorded_pace()?;
         workload.expect.throughput_min = None;
     }
+    if args.no_expect {
+        workload.expect = Expect::default();
+    }
     if let Some(seed) = args.seed {
         workload.settings.seed = seed;
     }
+    if let Some(profile) = &args.profile {
+        workload.settings.profile = files::profile(profile)?;
+    }
+    match args.deadline {
+        Some(Nanos(0)) => return Err("--deadline 0s leaves no time for anything; give one above 0".into()),
+        Some(Nanos(ns)) => workload.settings.deadline_ns = Some(ns),
+        None => {}
+    }
+    if args.backend == BackendKind::Mock && args.spin.is_some() {
+        return Err("--spin is for devices, in real time; leave it out, or add --backend verbs".into());
+    }
+    same_file(args.file.as_deref(), args.record.as_deref())?;
     Ok(workload)
+}
+
+/// A run that is issued again is not written over.
+fn same_file(read: Option<&Path>, written: Option<&Path>) -> Result<(), String> {
+    match (read, written) {
+        (Some(read), Some(written)) if read.canonicalize().ok() == written.canonicalize().ok() => {
+            Err(format!("--record {} would overwrite what is replayed; give another name", written.display()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -48,26 +48,32 @@ pub(crate) fn report(report: &Report, spent: &Spent) -> String {
         1 => "1 check FAILED".to_owned(),
         failed => format!("{} checks FAILED", grouped(failed)),
     };
+    let (time, throughput) = (duration(report.elapsed_ns), throughput(report.bytes_per_s()));
+    let motion = match report.simulated {
+        true => format!("simulated    virtual time {time}, {throughput}; no device took part"),
+        false => format!("on devices   real time {time}, {throughput}"),
+    };
+    // On devices there is none to show: nothing there happens twice.
+    let (hash, events) = (report.trace.hash(), grouped(report.trace.events()));
+    let trace = match report.simulated {
+        true => format!("\n  trace hash   {hash:016x} over {events} events"),
+        false => String::new(),
+    };
     format!(
         "{rows}\n\n\
          {}, seed {}, on {}: {verdict}\n  \
-         simulated    virtual time {}, {}; no device took part\n  \
+         {motion}\n  \
          verified     {} operations, {} bytes where they arrived, {} mismatches\n  \
          swept        {} bytes of regions at the end\n  \
-         wall time    {wall_s:.2} s, {} verified operations per core-second\n  \
-         trace hash   {:016x} over {} events",
+         wall time    {wall_s:.2} s, {} verified operations per core-second{trace}",
         report.name,
         report.seed,
         report.device,
-        duration(report.virtual_ns),
-        throughput(report.bytes_per_s()),
         grouped(report.ops),
         grouped(report.bytes_verified),
         grouped(report.mismatches),
         grouped(report.bytes_swept),
         grouped(per_second(report.ops, spent.core_s)),
-        report.trace.hash(),
-        grouped(report.trace.events()),
     )
 }
 

@@ -48,6 +48,19 @@ pub fn post_poll(len: u32, clock: Clock<'_>) -> Result<PostPoll, PairError> {
     Ok(PostPoll { len, context_ns, backend_ns, engine_ns: context_ns - backend_ns })
 }
 
+/// Posts and polls `count` READs of `len` bytes and does nothing else, through the engine or through the simulated NIC
+/// alone: for profilers that count instructions.
+///
+/// # Errors
+/// When the pair cannot be set up, or a READ fails.
+pub fn reads(through_engine: bool, len: u32, count: u64) -> Result<(), PairError> {
+    if through_engine {
+        reads_through_ops(&mut context_pair()?, len, count)
+    } else {
+        reads_through_backend(&mut backend_pair()?, len, count)
+    }
+}
+
 pub(super) fn context_pair() -> Result<Pair<RdmaContext>, PairError> {
     pair!(|nic| RdmaContext::from(Port::new(nic, PortConfig::default())))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use wavetank_contract::{Backend, Instant};
 
-use super::{Lab, LabError, RealTime, Sleeper, Waited};
+use super::{Cause, Lab, LabError, RealTime, Skip, Sleeper, Waited, Wire};
 
 /// Opens the device of a node.
 pub type Opener<D> = Box<dyn FnMut(u16) -> Result<D, String>>;
@@ -14,12 +14,18 @@ pub struct DeviceLab<D> {
     name: String,
     time: RealTime,
     open: Opener<D>,
+    wire: Option<Wire>,
 }
 
 impl<D: Backend> DeviceLab<D> {
     /// A lab that opens its devices with `open`.
     pub fn new(name: impl Into<String>, open: Opener<D>) -> DeviceLab<D> {
-        DeviceLab { name: name.into(), time: RealTime::start(), open }
+        DeviceLab { name: name.into(), time: RealTime::start(), open, wire: None }
+    }
+
+    /// The same, with a wire that may be disturbed.
+    pub fn with_wire(self, wire: Wire) -> DeviceLab<D> {
+        DeviceLab { wire: Some(wire), ..self }
     }
 }
 
@@ -46,5 +52,18 @@ impl<D: Backend> Lab for DeviceLab<D> {
 
     fn wait(&mut self, sleepers: &[Sleeper<'_>], until: Instant) -> Waited {
         self.time.wait(sleepers, until)
+    }
+
+    fn inject(&mut self, cause: Cause) -> Result<(), Skip> {
+        match &mut self.wire {
+            Some(wire) => wire.inject(cause),
+            None => Err(Skip("no wire to disturb: give --wire va,vb".to_owned())),
+        }
+    }
+
+    fn undo(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.undo();
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! The simulated lab: a fabric in virtual time.
 
-use wavetank_contract::{Instant, Seeded};
-use wavetank_mock::{Fabric, MockNic, Profile};
+use std::collections::BTreeMap;
 
-use super::{Lab, LabError, Sleeper, Waited};
+use wavetank_contract::{Instant, Seeded};
+use wavetank_mock::{Fabric, MockNic, NODES_MAX, Profile};
+
+use super::{Cause, Lab, LabError, Skip, Sleeper, Waited};
 
 /// Simulated NICs on one fabric.
 #[derive(Debug)]
@@ -12,6 +14,12 @@ pub struct MockLab {
     fabric: Fabric,
     choices: Seeded,
     ready: Vec<u16>,
+    /// By node of the lab: the node of the fabric where its latest device is.
+    places: BTreeMap<u16, u16>,
+    /// Devices opened so far.
+    opened: usize,
+    /// Directions of the fabric that are not whole.
+    disturbed: Vec<(u16, u16)>,
 }
 
 impl MockLab {
@@ -22,12 +30,23 @@ impl MockLab {
             fabric: Fabric::new(profile),
             choices: Seeded::new(seed),
             ready: Vec::new(),
+            places: BTreeMap::new(),
+            opened: 0,
+            disturbed: Vec::new(),
         }
     }
 
     /// The network, to inject causes into.
     pub fn fabric(&mut self) -> &mut Fabric {
         &mut self.fabric
+    }
+
+    /// The direction of the fabric that is meant.
+    fn direction(&self, from: u16, to: u16) -> Result<(u16, u16), Skip> {
+        match (self.places.get(&from), self.places.get(&to)) {
+            (Some(from), Some(to)) => Ok((*from, *to)),
+            _ => Err(Skip(format!("no device was opened at node {from} or {to}"))),
+        }
     }
 }
 
@@ -38,8 +57,15 @@ impl Lab for MockLab {
         &self.name
     }
 
-    fn open(&mut self, _node: u16) -> Result<MockNic, LabError> {
-        Ok(self.fabric.add_node())
+    fn open(&mut self, node: u16) -> Result<MockNic, LabError> {
+        if self.opened == NODES_MAX {
+            let why = format!("a fabric has at most {NODES_MAX} nodes; make another lab");
+            return Err(LabError { lab: self.name.clone(), node, why });
+        }
+        self.opened += 1;
+        let nic = self.fabric.add_node();
+        self.places.insert(node, nic.node());
+        Ok(nic)
     }
 
     fn now(&self) -> Instant {
@@ -67,6 +93,32 @@ impl Lab for MockLab {
                 return if first == until { Waited::Reached } else { Waited::Woken };
             }
             self.fabric.step_one(&mut self.choices);
+        }
+    }
+
+    fn inject(&mut self, cause: Cause) -> Result<(), Skip> {
+        let (from, to) = match cause {
+            Cause::Cut { from, to }
+            | Cause::Mend { from, to }
+            | Cause::LoseNth { from, to, .. }
+            | Cause::LoseOneIn { from, to, .. } => self.direction(from, to)?,
+            Cause::LinkDown { .. } | Cause::LinkUp { .. } => {
+                return Err(Skip("the simulated NIC has no link that goes down; cut the wire".to_owned()));
+            }
+        };
+        match cause {
+            Cause::Cut { .. } => self.fabric.cut(from, to),
+            Cause::LoseNth { nth, .. } => self.fabric.lose_nth(from, to, nth),
+            Cause::LoseOneIn { n, .. } => self.fabric.lose_one_in(from, to, n.into()),
+            _ => self.fabric.mend(from, to),
+        }
+        self.disturbed.push((from, to));
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        for (from, to) in self.disturbed.drain(..) {
+            self.fabric.mend(from, to);
         }
     }
 }

@@ -1,33 +1,40 @@
 //! The end of a run: everything is given back, every byte is looked at once more.
 
+use wavetank_contract::Caps;
 use wavetank_engine::RdmaOps;
 
 use super::Replay;
 use crate::check::Check;
+use crate::record::{self, RecordedRun};
 use crate::report::Report;
+use crate::workload::units::Nanos;
 use crate::world::Ran;
 
 impl<C: RdmaOps> Replay<C> {
     /// Ends everything, sweeps every region, and counts what was not given back.
     pub(super) fn close(mut self) -> Report {
         let now = self.world.now();
-        let virtual_ns = now.0;
-        let (outstanding, waiting) = (self.started - self.ended, self.messages.unmet());
+        let elapsed_ns = now.0;
+        let (outstanding, waiting) = (self.started - self.ended, self.unmet());
         if outstanding + waiting > 0 && !self.broken() {
             let ledger = self.world.ledger();
+            let still = match self.world.patience_ns() {
+                None => "nothing is scheduled".to_owned(),
+                Some(ns) => format!("nothing has happened for {}", Nanos(ns)),
+            };
             self.failures.add(Check::Progress, now, || {
                 format!(
-                    "{outstanding} operations have not ended, {waiting} messages have not arrived, and nothing is \
-                     scheduled\n{ledger}"
+                    "{outstanding} operations have not ended, {waiting} messages have not arrived, and {still}\n{ledger}"
                 )
             });
         }
-        let steps = self.world.fabric.steps();
+        let steps = self.world.steps();
         // Taking things back is not part of the run.
         let trace = std::mem::take(&mut self.world.trace);
         let bytes_swept = self.sweep();
         self.give_back();
-        let device = self.world.nodes[0].driver.context().caps().name.clone();
+        let device = self.devices();
+        let recorded = self.recorded();
         let mut report = Report {
             name: self.workload.name.clone(),
             device,
@@ -38,13 +45,44 @@ impl<C: RdmaOps> Replay<C> {
             mismatches: self.mismatches,
             steps,
             trace,
-            virtual_ns,
+            elapsed_ns,
+            simulated: self.world.is_simulated(),
             latencies: self.latencies,
             failures: self.failures,
+            recorded,
         };
         report.latencies.sum_up();
         report.expect(&self.workload);
         report
+    }
+
+    /// What was kept of the run. One that was issued again is held against its recording here.
+    fn recorded(&mut self) -> Option<RecordedRun> {
+        let recorder = self.recorder.take()?;
+        let caps: Vec<Caps> =
+            self.world.nodes.iter_mut().map(|node| node.driver.context().caps().clone()).collect();
+        let caps: Vec<&Caps> = caps.iter().collect();
+        let run = recorder.run(&self.workload, &caps, self.world.is_simulated());
+        if let (Some(again), Some(run)) = (&self.again, &run) {
+            let now = self.world.now();
+            for difference in record::compare(&again.run, run) {
+                let place = self.workload.cite_source(difference.line);
+                self.failures.add(Check::Recorded, now, || format!("{place}: {difference}"));
+            }
+        }
+        run
+    }
+
+    /// The names of the devices, each once, in the order of their nodes.
+    pub(super) fn devices(&mut self) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for node in &mut self.world.nodes {
+            let name = &node.driver.context().caps().name;
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names.join(", ")
     }
 
     /// Looks at every byte of every region once more: a stray write shows here.

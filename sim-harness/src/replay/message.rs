@@ -62,10 +62,6 @@ impl Messages {
         imm
     }
 
-    pub(super) fn all_met(&self) -> bool {
-        self.streams.iter().all(|stream| stream.sends.is_empty() && stream.writes.is_empty())
-    }
-
     /// Messages that have not arrived.
     pub(super) fn unmet(&self) -> u64 {
         self.streams.iter().map(|stream| (stream.sends.len() + stream.writes.len()) as u64).sum()
@@ -117,7 +113,11 @@ impl<C: RdmaOps> Replay<C> {
     /// Checks a message that arrived.
     pub(super) fn received(&mut self, node: u16, finished: Finished) {
         let now = self.world.now();
+        self.world.progressed();
         let connection = (finished.tag & !RECEIVE) as usize;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.received(connection, &finished);
+        }
         let stream = &mut self.messages.streams[connection];
         let problem = match (&finished.result, finished.kind) {
             (Err(error), _) => Some(error.to_string()),

@@ -44,6 +44,11 @@ impl<C: RdmaOps> Replay<C> {
                 self.next = Some(planned);
                 return at;
             }
+            let too_early = self.again.as_ref().is_some_and(|again| again.is_early(self.started, self.ended));
+            if too_early || self.recorder.is_some() && self.broken() {
+                self.next = Some(planned);
+                return Instant::FAR;
+            }
             if !self.start(&planned) {
                 // No memory until something ends.
                 self.next = Some(planned);
@@ -128,6 +133,9 @@ impl<C: RdmaOps> Replay<C> {
             tag: u64::from(tag),
         };
         self.started += 1;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.submitted(now, planned, connection);
+        }
         self.world.trace.push(&Event {
             at: now,
             node,
@@ -143,6 +151,9 @@ impl<C: RdmaOps> Replay<C> {
             self.in_flight[tag as usize] = None;
             self.free.push(tag);
             self.ended += 1;
+            if let Some(recorder) = &mut self.recorder {
+                recorder.refused(now, serial);
+            }
             let place = self.workload.cite(planned.line);
             self.failures.add(Check::Success, now, || format!("{place}: {error}"));
         }

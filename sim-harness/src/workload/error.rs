@@ -39,11 +39,11 @@ pub enum WorkloadError {
 }
 
 impl WorkloadError {
-    pub(super) fn unreadable(path: &Path, error: io::Error) -> WorkloadError {
+    pub(crate) fn unreadable(path: &Path, error: io::Error) -> WorkloadError {
         WorkloadError::Unreadable { path: path.to_owned(), error }
     }
 
-    pub(super) fn invalid(path: &Path, line: u32, key: &str, problem: impl ToString) -> WorkloadError {
+    pub(crate) fn invalid(path: &Path, line: u32, key: &str, problem: impl ToString) -> WorkloadError {
         WorkloadError::Invalid {
             path: path.to_owned(),
             line,
@@ -52,7 +52,7 @@ impl WorkloadError {
         }
     }
 
-    pub(super) fn recording(path: &Path, problem: impl ToString) -> WorkloadError {
+    pub(crate) fn recording(path: &Path, problem: impl ToString) -> WorkloadError {
         WorkloadError::Recording { path: path.to_owned(), problem: problem.to_string() }
     }
 
@@ -74,7 +74,7 @@ impl WorkloadError {
 }
 
 /// Quotes text found in a file: escaped, so that it cannot draw on a terminal, and short enough to read.
-pub(super) fn quote(found: &str) -> String {
+pub(crate) fn quote(found: &str) -> String {
     const SHOWN: usize = 60;
     match found.char_indices().nth(SHOWN) {
         None => format!("{found:?}"),

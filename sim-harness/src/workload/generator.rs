@@ -23,6 +23,7 @@ use super::recording::Recording;
 use super::source::Source;
 use super::topology::{CLIENT, NodeId, RegionId, STORAGE};
 use super::{Workload, generator::arrivals::Arrivals, generator::draw::Mixer};
+use crate::record::{Event, RecordedRun};
 
 mod arrivals;
 mod draw;
@@ -59,6 +60,7 @@ pub struct Generator {
 enum Plan {
     Drawn { mixer: Mixer, arrivals: Option<Arrivals> },
     Recorded { recording: Arc<Recording>, paced: bool, next: usize },
+    Again { run: Arc<RecordedRun>, next: usize },
 }
 
 impl Generator {
@@ -74,6 +76,7 @@ impl Generator {
                 },
             },
             Source::Iolog { log, .. } => recorded(&log.recording, load),
+            Source::Run { run, .. } => Plan::Again { run: run.clone(), next: 0 },
             Source::Volume { needles, .. } => recorded(&needles.clone().unwrap_or_default(), load),
         };
         let left = match load.stop {
@@ -101,6 +104,7 @@ impl Generator {
                 arrivals.next(choices).map(|at| mixer.draw(Some(at), choices))
             }
             Plan::Recorded { recording, paced, next } => replay(recording, *paced, next),
+            Plan::Again { run, next } => again(run, next),
         };
         self.left = if planned.is_some() { self.left - 1 } else { 0 };
         planned
@@ -131,5 +135,24 @@ fn replay(recording: &Recording, paced: bool, next: &mut usize) -> Option<Planne
         offset: io.offset,
         len: io.len,
         line: io.line,
+    })
+}
+
+/// The next operation of a recorded run; `next` counts its events.
+fn again(run: &RecordedRun, next: &mut usize) -> Option<Planned> {
+    let (index, submit) = run.events.iter().enumerate().skip(*next).find_map(|(index, event)| match event {
+        Event::Submit(submit) => Some((index, submit)),
+        _ => None,
+    })?;
+    *next = index + 1;
+    Some(Planned {
+        at: None,
+        kind: submit.kind,
+        from: NodeId(submit.from),
+        to: NodeId(submit.to),
+        region: submit.region.map(RegionId),
+        offset: submit.offset,
+        len: submit.len,
+        line: run.first_line.saturating_add(index as u32),
     })
 }

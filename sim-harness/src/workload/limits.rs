@@ -43,6 +43,12 @@ pub const MAX_WINDOW: u64 = 1024;
 pub const MAX_SIGNAL_EVERY: u64 = 1024;
 /// Longest time anything may take, 365 days: far inside what 64 bits of nanoseconds hold.
 pub const MAX_TIME_NS: u64 = 365 * 24 * 3600 * 1_000_000_000;
+/// Longest time in a latency profile: 10 s.
+pub const MAX_PROFILE_NS: u64 = 10_000_000_000;
+/// Slowest byte of a latency profile: 1 ms.
+pub const MAX_PROFILE_BYTE_PS: u64 = 1_000_000_000;
+/// Largest power that shapes jitter: of a hundred thousand packets one is then late by half of it.
+pub const MAX_JITTER_SHAPE: u64 = 65_536;
 /// Characters of a name.
 pub const MAX_NAME_CHARS: usize = 64;
 /// Bytes of a workload's TOML: 1 MiB.

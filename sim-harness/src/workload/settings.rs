@@ -1,12 +1,14 @@
 //! The scalar settings of a workload and their defaults.
 
+use wavetank_mock::Profile;
+
 /// Everything a workload says once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Seed of every choice. Default 1.
     pub seed: u64,
     /// The device to simulate. Default `cx6`, for recordings without a TOML file.
-    pub profile: ProfileName,
+    pub profile: Profile,
     /// Path MTU in bytes: 256, 512, 1024, 2048 or 4096. Default 4096.
     pub mtu: u32,
     /// Queue pairs per pair of nodes. Default 1.
@@ -25,38 +27,13 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             seed: 1,
-            profile: ProfileName::Cx6,
+            profile: Profile::CX6,
             mtu: 4096,
             queue_pairs: 1,
             chunk_bytes: 256 << 10,
             window: 8,
             deadline_ns: None,
             signal_every: 1,
-        }
-    }
-}
-
-/// The device profiles a workload can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProfileName {
-    /// No jitter and no overhead: the arithmetic of bandwidth and distance.
-    Ideal,
-    /// Soft-RoCE, the Linux kernel's `rdma_rxe`.
-    Rxe,
-    /// A ConnectX-6 at 100 Gb/s.
-    Cx6,
-}
-
-impl ProfileName {
-    /// All of them.
-    pub const ALL: [ProfileName; 3] = [ProfileName::Ideal, ProfileName::Rxe, ProfileName::Cx6];
-
-    /// The name in workload files: `ideal`, `rxe`, `cx6`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ProfileName::Ideal => "ideal",
-            ProfileName::Rxe => "rxe",
-            ProfileName::Cx6 => "cx6",
         }
     }
 }

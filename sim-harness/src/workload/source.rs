@@ -20,6 +20,7 @@ use super::iolog::Iolog;
 use super::load::Arrival;
 use super::op::Op;
 use super::recording::{IoKind, Recording};
+use crate::record::RecordedRun;
 
 /// Where the operations come from.
 #[derive(Clone, Debug)]
@@ -39,6 +40,13 @@ pub enum Source {
         path: PathBuf,
         /// Its needles, once [`Workload::bring_volume`](super::Workload::bring_volume) has brought them.
         needles: Option<Arc<Recording>>,
+    },
+    /// A recorded run: its operations, as they were submitted.
+    Run {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        run: Arc<RecordedRun>,
     },
 }
 
@@ -89,12 +97,15 @@ impl Source {
             Source::Iolog { log, .. } => log.recording.posts(kind, size),
             Source::Volume { needles: Some(needles), .. } => needles.posts(kind, size),
             Source::Volume { needles: None, .. } => kind == OpKind::Read,
+            Source::Run { run, .. } => {
+                run.submits().any(|op| op.kind == kind && size.is_none_or(|bytes| bytes == u64::from(op.len)))
+            }
         }
     }
 
     fn recording(&self) -> Option<&Recording> {
         match self {
-            Source::Mix(_) => None,
+            Source::Mix(_) | Source::Run { .. } => None,
             Source::Iolog { log, .. } => Some(&log.recording),
             Source::Volume { needles, .. } => needles.as_deref(),
         }
@@ -102,13 +113,17 @@ impl Source {
 
     /// How many operations were recorded; none for a mix, which goes on as long as it is asked to.
     pub(crate) fn recorded_ops(&self) -> Option<u64> {
-        self.recording().map(|recording| recording.ops.len() as u64)
+        match self {
+            Source::Run { run, .. } => Some(run.submits().count() as u64),
+            _ => self.recording().map(|recording| recording.ops.len() as u64),
+        }
     }
 
     /// The longest operation, in bytes.
     pub(crate) fn largest_op_bytes(&self) -> u64 {
         match (self, self.recording()) {
             (Source::Mix(mix), _) => mix.iter().map(|op| op.sizes.max().into()).max().unwrap_or(0),
+            (Source::Run { run, .. }, _) => run.submits().map(|op| op.len.into()).max().unwrap_or(0),
             (_, recording) => recording.map_or(0, Recording::largest_op_bytes),
         }
     }
@@ -123,6 +138,7 @@ impl Source {
     pub(crate) fn distinct_sizes(&self) -> usize {
         match (self, self.recording()) {
             (Source::Mix(mix), _) => mix.iter().map(|op| op.sizes.count()).fold(0, usize::saturating_add),
+            (Source::Run { run, .. }, _) => run.submits().map(|op| op.len).collect::<BTreeSet<_>>().len(),
             (_, Some(recording)) => recording.ops.iter().map(|op| op.len).collect::<BTreeSet<_>>().len(),
             (_, None) => 0,
         }
@@ -133,6 +149,8 @@ impl Source {
         match self {
             Source::Mix(mix) => mix.iter().map(buffers_bytes).max().unwrap_or(0),
             Source::Iolog { log, .. } => log.recording.largest_op_bytes().next_power_of_two(),
+            // A message has a buffer at either end.
+            Source::Run { .. } => 2 * self.largest_op_bytes().next_power_of_two(),
             Source::Volume { needles, .. } => {
                 needles.as_ref().map_or(0, |n| n.largest_op_bytes().next_power_of_two())
             }

@@ -12,7 +12,7 @@ use super::load::{self, Load};
 use super::source::Source;
 use super::topology::{self, Topology, client_and_storage};
 use super::units::Bytes;
-use super::{ProfileName, Settings, Workload, mix};
+use super::{Settings, Workload, mix, profile};
 
 const KEYS: &[&str] = &[
     "name",
@@ -37,7 +37,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Workload, WorkloadError> 
     let document = Document::new(path, text);
     let tree = document.tree()?;
     let top = document.top(&tree, KEYS)?;
-    let settings = read_settings(&top)?;
+    let settings = read_settings(&top, path)?;
     let name = match top.get("name") {
         Some(name) => topology::name(&name)?,
         None => super::stem(path),
@@ -65,10 +65,10 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Workload, WorkloadError> 
     Ok(workload)
 }
 
-fn read_settings(top: &Table<'_>) -> Result<Settings, WorkloadError> {
+fn read_settings(top: &Table<'_>, path: &Path) -> Result<Settings, WorkloadError> {
     let mut settings = Settings::default();
-    let profile = top.need("profile", "the device to simulate: profile = \"cx6\" (or rxe, ideal)")?;
-    settings.profile = profile.one_of(&ProfileName::ALL.map(|p| (p.name(), p)))?;
+    let named = top.need("profile", "the device to simulate: profile = \"cx6\" (or rxe, ideal, a file)")?;
+    settings.profile = profile::read(&named, path)?;
     if let Some(value) = top.get("seed") {
         settings.seed = value.integer()?;
     }

@@ -4,9 +4,8 @@ use wavetank_engine::{Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
 use wavetank_harness::report::Spent;
 use wavetank_harness::trace::{Event, EventKind};
-use wavetank_harness::workload::ProfileName;
 use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
-use wavetank_mock::Opcode;
+use wavetank_mock::{Opcode, Profile};
 
 use crate::support::{load, op, reads, run_ok, two_nodes, two_nodes_with};
 
@@ -62,7 +61,7 @@ fn every_setting_that_changes_what_happens_changes_the_hash() {
     ];
     let mut hashes: Vec<u64> =
         variants.iter().map(|(settings, n)| run_ok(mixed(settings, *n)).trace.hash()).collect();
-    for profile in [ProfileName::Ideal, ProfileName::Rxe] {
+    for profile in [Profile::IDEAL, Profile::RXE] {
         let mut workload = mixed("", 16);
         workload.settings.profile = profile;
         hashes.push(run_ok(workload).trace.hash());

@@ -12,6 +12,7 @@ mod needles;
 mod overlaps;
 mod physics;
 mod progress;
+mod real;
 mod regions;
 mod returns;
 mod support;

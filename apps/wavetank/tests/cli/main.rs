@@ -2,9 +2,11 @@
 //! here it is what arrives outside, and where.
 
 mod bench;
+mod doctor;
 mod endings;
 mod files;
 mod iologs;
+mod judge;
 mod memory;
 mod misses;
 mod program;

@@ -1,0 +1,197 @@
+//! Quirks: known deviations of a device, each with a reason and an expiry.
+//!
+//! A case that fails as its quirk says counts as a quirk. A quirk whose case passes, or whose time is up, fails the run:
+//! exceptions are not where bugs go to be forgotten.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::date::Date;
+
+/// What soft-RoCE does otherwise: for devices whose name begins with `rxe`.
+pub const RXE: (&str, &str) = ("quirks/rxe.toml", include_str!("../../../quirks/rxe.toml"));
+
+/// What soft-iWARP does otherwise: for devices whose name begins with `siw`.
+pub const SIW: (&str, &str) = ("quirks/siw.toml", include_str!("../../../quirks/siw.toml"));
+
+/// What is seen instead of a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Any failure.
+    Fail,
+    /// A failure whose text contains this.
+    Text(String),
+    /// Nothing: trying it would hang the device.
+    Skip,
+}
+
+/// One known deviation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quirk {
+    /// The case.
+    pub case: String,
+    /// Labs it is about; `*` stands for any ending.
+    pub device: String,
+    /// What is seen instead.
+    pub expect: Expect,
+    /// Why.
+    pub why: String,
+    /// Where the cause is: a file and function, or an address.
+    pub upstream: String,
+    /// The first day on which it is no excuse any more.
+    pub expires: Date,
+    /// File and line, for whoever has to look.
+    pub place: String,
+}
+
+impl Quirk {
+    fn is_about(&self, lab: &str) -> bool {
+        match self.device.strip_suffix('*') {
+            Some(start) => lab.starts_with(start),
+            None => lab == self.device,
+        }
+    }
+
+    /// Whether a failure is the one it speaks of.
+    pub(super) fn explains(&self, failure: &str) -> bool {
+        match &self.expect {
+            Expect::Fail => true,
+            Expect::Text(text) => failure.contains(text.as_str()),
+            Expect::Skip => false,
+        }
+    }
+}
+
+/// A quirk file cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{line}: {problem}", path.display())]
+pub struct QuirkError {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What was found, and what would be right.
+    pub problem: String,
+}
+
+/// The quirks of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quirks(Vec<Quirk>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    quirk: Vec<Spanned<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    device: Spanned<String>,
+    case: Spanned<String>,
+    expect: Spanned<String>,
+    why: Spanned<String>,
+    upstream: Spanned<String>,
+    expires: Spanned<String>,
+}
+
+/// A file while it is read.
+struct Source<'s> {
+    path: &'s Path,
+    text: &'s str,
+}
+
+impl Source<'_> {
+    fn line(&self, at: usize) -> usize {
+        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+    }
+
+    fn error(&self, at: usize, problem: impl Into<String>) -> QuirkError {
+        QuirkError { path: self.path.to_owned(), line: self.line(at), problem: problem.into() }
+    }
+
+    /// A text that says something.
+    fn said<'t>(&self, key: &str, value: &'t Spanned<String>) -> Result<&'t str, QuirkError> {
+        match value.get_ref().trim() {
+            "" => Err(self.error(value.span().start, format!("{key} is empty"))),
+            text => Ok(text),
+        }
+    }
+}
+
+impl Quirks {
+    /// Reads a quirk file. `known` are the names of all cases.
+    ///
+    /// # Errors
+    /// File and line of the first thing that cannot be.
+    pub fn parse(path: &Path, text: &str, known: &[&str]) -> Result<Quirks, QuirkError> {
+        let source = Source { path, text };
+        let file: File = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(text.len(), |span| span.start);
+            source.error(at, error.message().replace('\n', ", "))
+        })?;
+        let mut quirks: Vec<Quirk> = Vec::new();
+        for entry in &file.quirk {
+            let quirk = read(&source, entry, known)?;
+            if quirks.iter().any(|other| other.case == quirk.case && other.device == quirk.device) {
+                let problem = format!("a second quirk of {} for {}", quirk.case, quirk.device);
+                return Err(source.error(entry.span().start, problem));
+            }
+            quirks.push(quirk);
+        }
+        Ok(Quirks(quirks))
+    }
+
+    /// Adds those of another file.
+    pub fn extend(&mut self, other: Quirks) {
+        self.0.extend(other.0);
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Quirk> {
+        self.0.iter()
+    }
+
+    /// The one for a case on a lab. Files given later count for more.
+    pub(super) fn of(&self, lab: &str, case: &str) -> Option<&Quirk> {
+        self.0.iter().rev().find(|quirk| quirk.case == case && quirk.is_about(lab))
+    }
+
+    /// Those of a lab whose time is up.
+    pub(super) fn expired(&self, lab: &str, today: Date) -> impl Iterator<Item = &Quirk> {
+        self.0.iter().filter(move |quirk| quirk.is_about(lab) && quirk.expires <= today)
+    }
+}
+
+fn read(source: &Source<'_>, entry: &Spanned<Entry>, known: &[&str]) -> Result<Quirk, QuirkError> {
+    let Entry { device, case, expect, why, upstream, expires } = entry.get_ref();
+    let name = source.said("case", case)?;
+    if !known.contains(&name) {
+        let shown: String = name.chars().take(80).collect();
+        let problem = format!("there is no case {shown:?}; `wavetank kit --list` names them all");
+        return Err(source.error(case.span().start, problem));
+    }
+    let labs = source.said("device", device)?;
+    if labs.strip_suffix('*').unwrap_or(labs).contains('*') {
+        let problem = "a * may only end the name of a device: \"verbs/rxe*\"";
+        return Err(source.error(device.span().start, problem));
+    }
+    let expires_on = source.said("expires", expires)?;
+    let expires = expires_on.parse().map_err(|error| source.error(expires.span().start, format!("{error}")))?;
+    Ok(Quirk {
+        case: name.to_owned(),
+        device: labs.to_owned(),
+        expect: match source.said("expect", expect)? {
+            "fail" => Expect::Fail,
+            "skip" => Expect::Skip,
+            text => Expect::Text(text.to_owned()),
+        },
+        why: source.said("why", why)?.to_owned(),
+        upstream: source.said("upstream", upstream)?.to_owned(),
+        expires,
+        place: format!("{}:{}", source.path.display(), source.line(entry.span().start)),
+    })
+}
