@@ -21,7 +21,7 @@ use rows::{Class, Percentiles};
 use search::Search;
 
 /// Operations that one step of the search replays.
-const OPS_EACH: usize = 4000;
+const OPS_EACH: usize = 2000;
 
 /// Operations with which a fit is measured in the end.
 const OPS_MEASURED: usize = 50_000;

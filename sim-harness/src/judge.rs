@@ -4,7 +4,7 @@
 //! the other is then waited for until it has done the same. What is compared: refusals, completions of each endpoint and
 //! queue in their order with what they carry, states, and every byte of memory. What is not: the order between endpoints
 //! or queues, how long anything takes, vendor codes, asynchronous events (devices differ in whether they tell), fields of
-//! failed completions, and the bytes in [`mask`].
+//! failed completions, and bytes that are undefined: `judge/mask.rs` lists them, with a reason each.
 
 mod compare;
 mod generate;
@@ -117,8 +117,10 @@ impl<R: Lab, O: Lab> Judge<R, O> {
             return Err(format!("the outcome is not defined from step {step} on"));
         }
         let by = |lab: &str, why: String| format!("{lab}: {why}");
-        let ours = self.reference.run(&program, &plan, None).map_err(|why| by(self.reference.lab.name(), why))?;
-        let mut theirs = self.other.run(&program, &plan, Some(&ours)).map_err(|why| by(self.other.lab.name(), why))?;
+        let ours =
+            self.reference.run(&program, &plan, None).map_err(|why| by(self.reference.lab.name(), why))?;
+        let mut theirs =
+            self.other.run(&program, &plan, Some(&ours)).map_err(|why| by(self.other.lab.name(), why))?;
         known::read_alike(&self.rules, &program, &ours, &mut theirs, &mut applied);
         let (differences, compared) = compare::compare(&program, &ours, &theirs);
         Ok(Verdict { program, differences, applied, compared, logs: [ours, theirs] })

@@ -15,9 +15,9 @@ impl Devices {
         backend.require_built().map_err(|error| error.to_string())?;
         match (backend, names) {
             (BackendKind::Mock, []) => Ok(None),
-            (BackendKind::Mock, [name, ..]) => {
-                Err(format!("--device {name} names a real device, and --backend is mock; add --backend verbs"))
-            }
+            (BackendKind::Mock, [name, ..]) => Err(format!(
+                "--device {name} names a real device, and --backend is mock; add --backend verbs"
+            )),
             (_, []) => Err(format!(
                 "--backend {backend} needs to be told which device: --device rxe0, or --device rxe0,rxe1 for the two \
                  sides (`rdma link` lists them)"

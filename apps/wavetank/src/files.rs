@@ -10,7 +10,8 @@ use wavetank_mock::Profile;
 
 /// Opens a file to write to.
 pub(crate) fn create(path: &Path) -> Result<BufWriter<File>, String> {
-    let file = File::create(path).map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
+    let file =
+        File::create(path).map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
     Ok(BufWriter::new(file))
 }
 

@@ -87,12 +87,17 @@ fn read(path: &PathBuf) -> Result<Program, String> {
 
 /// The devices of a machine, node by node.
 #[cfg(feature = "verbs")]
-fn judge_verbs(args: &Args, reference: MockLab, program: Option<&Program>) -> Result<ExitCode, Box<dyn Error>> {
+fn judge_verbs(
+    args: &Args,
+    reference: MockLab,
+    program: Option<&Program>,
+) -> Result<ExitCode, Box<dyn Error>> {
     use wavetank_harness::lab::DeviceLab;
     use wavetank_verbs::{VerbsConfig, VerbsDevice};
 
     let names = args.device.clone();
-    let first = names.first().ok_or("--against verbs needs --device, such as rxe0,rxe1; `rdma link` lists them")?;
+    let first =
+        names.first().ok_or("--against verbs needs --device, such as rxe0,rxe1; `rdma link` lists them")?;
     let lab = format!("verbs/{first}");
     let open = move |node: u16| {
         let name = &names[usize::from(node) % names.len()];

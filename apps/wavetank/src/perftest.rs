@@ -54,7 +54,14 @@ impl Run<'_> {
     fn command(&self, side: usize, port: u16) -> Command {
         let mut command = Command::new(self.program);
         command.args(["-F", "-d", self.devices[side], "-x", &self.gid_index.to_string()]);
-        command.args(["-s", &self.bytes.to_string(), "-n", &self.iterations.to_string(), "-p", &port.to_string()]);
+        command.args([
+            "-s",
+            &self.bytes.to_string(),
+            "-n",
+            &self.iterations.to_string(),
+            "-p",
+            &port.to_string(),
+        ]);
         if let Some(depth) = self.depth {
             command.args(["-t", &depth.to_string(), "-Q", &depth.min(100).to_string()]);
         }
@@ -137,7 +144,11 @@ mod tests {
     fn the_line_of_the_size_is_read() {
         assert_eq!(figures(LATENCY, 8), Some(vec![31.20, 901.05, 42.02]));
         assert_eq!(figures(LATENCY, 16), None);
-        assert_eq!(figures(" 65536 1000 0.00 0.00 0.000000\n", 65536), None, "no figure is not a figure of zero");
+        assert_eq!(
+            figures(" 65536 1000 0.00 0.00 0.000000\n", 65536),
+            None,
+            "no figure is not a figure of zero"
+        );
         assert_eq!(figures("", 8), None);
     }
 

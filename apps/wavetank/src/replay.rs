@@ -9,8 +9,8 @@ use wavetank_engine::{BackendKind, Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
 use wavetank_harness::report::Spent;
 use wavetank_harness::trace::Event;
-use wavetank_harness::workload::{Expect, Source};
 use wavetank_harness::workload::units::Nanos;
+use wavetank_harness::workload::{Expect, Source};
 use wavetank_harness::world::Waiting;
 use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 
@@ -71,7 +71,7 @@ pub(crate) struct Args {
     /// The devices to run on, by name; nodes take them in turn.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
-    /// Do not hold the run to the workload's [expect]: its ceilings may be of another device.
+    /// Do not hold the run to the workload's `[expect]`: its ceilings may be of another device.
     #[arg(long)]
     no_expect: bool,
     /// How long an operation may take, as in 30s or 500ms, instead of what the workload says. On devices the default is

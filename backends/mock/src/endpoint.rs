@@ -225,7 +225,9 @@ impl Qp {
             return Err(PostError::WrongState { ep: self.ep, state: self.state });
         }
         if self.shared.is_some() {
-            return Err(PostError::NotPromised("receives of its own to an endpoint that shares a receive queue"));
+            return Err(PostError::NotPromised(
+                "receives of its own to an endpoint that shares a receive queue",
+            ));
         }
         if self.rq.is_full() {
             return Err(PostError::QueueFull { ep: self.ep, depth: self.rq.depth });

@@ -189,6 +189,10 @@ async fn what_one_side_cannot_bring_is_told_to_the_other() {
     );
     assert!(theirs.to_string().contains("registered for local use only"), "{theirs}");
 
+    let [ours, theirs] = spoilt(|node| node.plan.blob = vec![0; 4097]).await;
+    assert!(matches!(ours, BootstrapError::OwnOffer(_)), "{ours}");
+    assert!(theirs.to_string().contains("cannot offer 4097 bytes of blob"), "{theirs}");
+
     let [ours, theirs] = spoilt(|node| node.plan.shares[0].mr = MrId(77)).await;
     assert!(matches!(ours, BootstrapError::Key { .. }), "{ours}");
     assert!(matches!(theirs, BootstrapError::Refused { code: RefusalCode::Offer, .. }), "{theirs}");

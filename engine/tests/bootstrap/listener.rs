@@ -106,6 +106,25 @@ async fn of_too_many_silent_peers_the_oldest_is_dropped_for_the_newest() {
 }
 
 #[tokio::test]
+async fn peers_that_are_through_or_turned_away_take_no_place_among_the_pending() {
+    let (mut listener, address) = listener(ListenerConfig { limit: PATIENT, pending_max: 2 });
+    for _ in 0..3 {
+        let (dialled, accepted) = tokio::join!(dialled(address), accepted(&mut listener));
+        dialled.map(drop).and(accepted.map(drop)).unwrap();
+        let (_, said) = tokio::join!(send(address, b"garbage"), rejected(&mut listener));
+        assert!(said.contains("garbage"), "{said}");
+    }
+    let _silent = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+    let waited = timeout(Duration::from_millis(100), listener.accept()).await;
+    assert!(waited.is_err());
+    assert_eq!(
+        listener.rejected_total(),
+        3,
+        "neither of the silent two had to go, and nobody is counted twice"
+    );
+}
+
+#[tokio::test]
 async fn silent_peers_are_given_up_one_by_one_at_their_own_deadlines() {
     let config = ListenerConfig { limit: Duration::from_millis(150), ..ListenerConfig::default() };
     let (mut listener, address) = listener(config);

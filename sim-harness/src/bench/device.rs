@@ -13,9 +13,6 @@ use crate::pattern::{self, Tag};
 use crate::trace::Trace;
 use crate::world::{Node, Ran, Waiting, World};
 
-/// How long one operation may take before the benchmark is given up.
-const PATIENCE_NS: u64 = 30_000_000_000;
-
 /// The generation of the peer's own data; writes have later ones.
 const OWN: Tag = Tag { region: 1, generation: 0 };
 
@@ -23,6 +20,8 @@ const OWN: Tag = Tag { region: 1, generation: 0 };
 #[derive(Debug)]
 pub struct DevicePair<C> {
     world: World<C>,
+    /// How long one operation may take before the benchmark is given up.
+    patience_ns: u64,
     ep: EpId,
     peer_ep: EpId,
     mr: MrId,
@@ -42,7 +41,12 @@ impl<C: RdmaOps> DevicePair<C> {
     ///
     /// # Errors
     /// Whatever a device refuses.
-    pub fn open(contexts: [C; 2], len: u32, window: u32, waiting: Waiting) -> Result<DevicePair<C>, PairError> {
+    pub fn open(
+        contexts: [C; 2],
+        len: u32,
+        window: u32,
+        waiting: Waiting,
+    ) -> Result<DevicePair<C>, PairError> {
         let config = DriverConfig { chunk_bytes: len.max(1), window: 1, ..DriverConfig::default() };
         let node = |context| Node { driver: Driver::new(context, config), arena: None, receives: None };
         let mut world = World::real(waiting, contexts.into_iter().map(node).collect(), 1, Trace::default());
@@ -80,7 +84,20 @@ impl<C: RdmaOps> DevicePair<C> {
         world.settle(&[(0, ep), (1, peer_ep)]).map_err(unready)?;
         world.begin();
         let written = vec![0; window as usize];
-        Ok(DevicePair { world, ep, peer_ep, mr, remote, peer_memory, len, leases, written, _arena: arena })
+        let patience_ns = waiting.deadline_ns;
+        Ok(DevicePair {
+            world,
+            patience_ns,
+            ep,
+            peer_ep,
+            mr,
+            remote,
+            peer_memory,
+            len,
+            leases,
+            written,
+            _arena: arena,
+        })
     }
 
     /// How long each of `count` operations takes, one at a time. Every byte of each is checked.
@@ -169,21 +186,22 @@ impl<C: RdmaOps> DevicePair<C> {
         };
         let (ep, mr, session, tag) = (self.ep, self.mr, None, slot as u64);
         let now = self.world.now();
-        let spec = TransferSpec { ep, op, lease, mr, len, deadline: now + PATIENCE_NS, session, tag };
+        let spec =
+            TransferSpec { ep, op, lease, mr, len, deadline: now + 2 * self.patience_ns, session, tag };
         let submitted = self.world.nodes[0].driver.submit(now, spec);
         submitted.map(drop).map_err(|error| PairError(error.to_string()))
     }
 
     /// Waits until an operation has ended. Answers its slot.
     fn wait(&mut self) -> Result<usize, PairError> {
-        let limit = self.world.now() + PATIENCE_NS;
+        let limit = self.world.now() + self.patience_ns;
         loop {
             if let Some(slot) = self.take()? {
                 return Ok(slot);
             }
             if !matches!(self.world.run(limit), Ran::Turned(_)) {
                 let ledger = self.world.ledger();
-                return Err(PairError(format!("nothing has ended for {PATIENCE_NS} ns\n{ledger}")));
+                return Err(PairError(format!("nothing has ended for {} ns\n{ledger}", self.patience_ns)));
             }
         }
     }

@@ -5,13 +5,13 @@ use wavetank_mock::Profile;
 use crate::workload::limits::{MAX_JITTER_SHAPE, MAX_PROFILE_BYTE_PS, MAX_PROFILE_NS};
 
 /// Factors by which numbers are changed, from coarse to fine.
-const FACTORS: [f64; 8] = [4.0, 2.0, 1.5, 1.25, 1.1, 1.04, 1.015, 1.005];
+const FACTORS: [f64; 7] = [4.0, 2.0, 1.4, 1.15, 1.06, 1.025, 1.01];
 
 /// Factors with which every guess is tried; the rest are for the best of them.
-const COARSE: usize = 2;
+const COARSE: usize = 1;
 
 /// Rounds through all moves with one factor, at most.
-const ROUNDS: u32 = 12;
+const ROUNDS: u32 = 6;
 
 /// Bytes of a full packet, more or less.
 const PACKET_BYTES: u64 = 4096;
@@ -187,7 +187,8 @@ mod tests {
     fn a_valley_is_followed_to_its_end() {
         let wanted = Profile { packet_ns: 700, jitter_shape: 5, ..Profile::RXE };
         let log = |a: u64, b: u64| libm::log((a as f64 + 1.0) / (b as f64 + 1.0)).powi(2);
-        let mut search = Search::new(Profile { base_ns: 77, byte_ps: 9, jitter_ns: 99_999, ..Profile::IDEAL });
+        let mut search =
+            Search::new(Profile { base_ns: 77, byte_ps: 9, jitter_ns: 99_999, ..Profile::IDEAL });
         let found = search.descend(
             &mut |p| {
                 log(p.base_ns, wanted.base_ns)

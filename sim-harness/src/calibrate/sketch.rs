@@ -77,7 +77,16 @@ mod tests {
     fn a_sketch_has_the_same_operations_in_flight_and_small_regions() {
         let submit = |at| {
             let (kind, region, offset) = (OpKind::Read, Some(0), 9_999_999);
-            Event::Submit(Submit { at: Instant(at), kind, from: 0, to: 1, region, offset, len: 100, connection: 0 })
+            Event::Submit(Submit {
+                at: Instant(at),
+                kind,
+                from: 0,
+                to: 1,
+                region,
+                offset,
+                len: 100,
+                connection: 0,
+            })
         };
         let finish = |serial| Event::Finish { serial, at: Instant(9), end: End::SUCCESS, len: 100 };
         let run = RecordedRun {

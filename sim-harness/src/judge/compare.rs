@@ -76,7 +76,9 @@ impl Difference {
         match self {
             Difference::Refusal { step, said: [a, b] } => format!("{} refused: {a:?} | {b:?}", verb(*step)),
             Difference::Completion { queue, ended, .. } => {
-                let of = |e: &Option<Ended>| e.map_or("nothing".to_owned(), |e| format!("{} {}", verb(e.step), e.status));
+                let of = |e: &Option<Ended>| {
+                    e.map_or("nothing".to_owned(), |e| format!("{} {}", verb(e.step), e.status))
+                };
                 match ended {
                     [Some(a), Some(b)] if (a.step, a.status) == (b.step, b.status) => {
                         format!("what a completed {} says", verb(a.step))
@@ -228,7 +230,12 @@ impl fmt::Display for Difference {
             }
             Difference::Completion { end, queue, index, ended: [a, b], .. } => {
                 let queue = format!("{queue:?}").to_lowercase();
-                write!(f, "{end}, {queue} queue, {index}: {} | {}", or_nothing(a.as_ref()), or_nothing(b.as_ref()))
+                write!(
+                    f,
+                    "{end}, {queue} queue, {index}: {} | {}",
+                    or_nothing(a.as_ref()),
+                    or_nothing(b.as_ref())
+                )
             }
             Difference::State { end, states: [a, b], .. } => {
                 let say = |s: &Option<QpState>| s.map_or("closed".into(), |s| format!("{s:?}"));

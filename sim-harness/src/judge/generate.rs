@@ -78,8 +78,9 @@ fn stage_set(draw: &mut Draw<'_>) -> Program {
             pd,
             access,
             mtu,
+            // Short for those that wait for nothing, long for a guest that is emulated on a busy machine.
             timeout: 10,
-            retry_cnt: 2,
+            retry_cnt: 4,
             rnr_retry: draw.below(2) as u8,
             rnr_timer: [12, 10, 8][draw.below(3) as usize],
         };

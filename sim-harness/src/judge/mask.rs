@@ -41,9 +41,10 @@ impl Mask {
         let mut undefined: BTreeMap<RegionId, Ranges> = BTreeMap::new();
         let mut from = 0;
         for (round, seen) in reference.rounds.iter().enumerate() {
-            for step in &program.steps[from..seen.before] {
+            for (i, step) in program.steps.iter().enumerate().take(seen.before).skip(from) {
                 if let Step::Deregister(id) | Step::Register(id) = step
                     && let Some(region) = program.regions.get(id)
+                    && !reference.refusals.contains_key(&i)
                 {
                     // Registering fills it: all is defined. Deregistering undefines it.
                     let bytes = undefined.entry(*id).or_default();
@@ -62,12 +63,7 @@ impl Mask {
 }
 
 /// What one round leaves undefined.
-fn play(
-    program: &Program,
-    outcomes: &Outcomes,
-    round: usize,
-    undefined: &mut BTreeMap<RegionId, Ranges>,
-) {
+fn play(program: &Program, outcomes: &Outcomes, round: usize, undefined: &mut BTreeMap<RegionId, Ranges>) {
     let touches = touch::of_round(program, outcomes, round);
     let mut clashes: Vec<(RegionId, u32, u32)> = Vec::new();
     let mut spoilt: Vec<usize> = Vec::new();

@@ -3,7 +3,11 @@
 use super::program::{Key, LocalData, Piece, Post, Program, Step};
 
 /// The smallest program found, trying at most `tries` others: each is kept if `disagree` says that it still shows it.
-pub(crate) fn shrink(program: &Program, mut tries: u32, disagree: &mut dyn FnMut(&Program) -> bool) -> Program {
+pub(crate) fn shrink(
+    program: &Program,
+    mut tries: u32,
+    disagree: &mut dyn FnMut(&Program) -> bool,
+) -> Program {
     let mut best = program.clone();
     let mut attempt = |best: &mut Program, candidate: Program, tries: &mut u32| {
         if *tries == 0 || candidate == *best {
@@ -69,7 +73,8 @@ fn simpler_steps(step: &Step) -> Vec<Step> {
     }
     if let [first, rest @ ..] = pieces.as_slice() {
         for len in [0, 1, 8, first.len / 2, first.len.saturating_sub(1)] {
-            let shorter: Vec<Piece> = [Piece { len: len.min(first.len), ..*first }].iter().chain(rest).copied().collect();
+            let shorter: Vec<Piece> =
+                [Piece { len: len.min(first.len), ..*first }].iter().chain(rest).copied().collect();
             with(&|p| p.data = LocalData::Pieces(shorter.clone()));
         }
         let start: Vec<Piece> = [Piece { offset: 0, ..*first }].iter().chain(rest).copied().collect();

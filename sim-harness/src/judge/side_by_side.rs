@@ -21,10 +21,12 @@ pub(super) fn side_by_side(verdict: &Verdict) -> String {
             round += 1;
         }
         let Some(step) = program.steps.get(i) else { break };
-        let signal = if plan.signal[i] && matches!(step, Step::Post(p) if !p.signalled) { " (signalled)" } else { "" };
+        let signal =
+            if plan.signal[i] && matches!(step, Step::Post(p) if !p.signalled) { " (signalled)" } else { "" };
         // Writing to a string does not fail.
         let _ = writeln!(text, "{i:3}  {step}{signal}");
-        let said = [ours, theirs].map(|log| log.refusals.get(&i).map_or(String::new(), |r| format!("refused: {r:?}")));
+        let said = [ours, theirs]
+            .map(|log| log.refusals.get(&i).map_or(String::new(), |r| format!("refused: {r:?}")));
         if said != [String::new(), String::new()] {
             row(&mut text, said[0] != said[1], &said[0], &said[1]);
         }
@@ -58,7 +60,8 @@ fn settled(text: &mut String, round: usize, logs: [&Log; 2], differences: &[Diff
         let (a, b) = (of(ours), of(theirs));
         for i in 0..a.len().max(b.len()) {
             let (x, y) = (a.get(i), b.get(i));
-            let say = |e: Option<&super::Ended>| e.map_or("nothing".into(), |e| format!("{end} {queue:?}: {e}"));
+            let say =
+                |e: Option<&super::Ended>| e.map_or("nothing".into(), |e| format!("{end} {queue:?}: {e}"));
             let same = matches!((x, y), (Some(x), Some(y)) if x.agrees(y));
             row(text, !same, &say(x), &say(y));
         }

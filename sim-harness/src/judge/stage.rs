@@ -1,7 +1,10 @@
 //! Runs programs on the devices of a lab.
 
 mod actors;
+mod control;
+mod posting;
 mod settle;
+mod setup;
 
 use std::collections::BTreeMap;
 
@@ -80,8 +83,10 @@ impl<L: Lab> Stage<L> {
                     Step::Post(post) => self.post(i, post, plan.signal[i], &mut actors, &mut log),
                     step => self.control(i, program, step, &mut actors, &mut log),
                 }
-                let more = |next: &Step| matches!((step, next), (Step::Post(a), Step::Post(b)) if a.end == b.end
-                    && a.is_recv() == b.is_recv());
+                let more = |next: &Step| {
+                    matches!((step, next), (Step::Post(a), Step::Post(b)) if a.end == b.end
+                    && a.is_recv() == b.is_recv())
+                };
                 let last = plan.settle_before[i + 1] || !program.steps.get(i + 1).is_some_and(more);
                 if let (true, Step::Post(post)) = (last, step) {
                     self.ring(post.end, &mut actors, &mut log);
@@ -94,14 +99,7 @@ impl<L: Lab> Stage<L> {
     }
 
     /// Settles, and looks at everything.
-    fn round(
-        &mut self,
-        before: usize,
-        plan: &Plan,
-        actors: &Actors,
-        expected: Option<&Log>,
-        log: &mut Log,
-    ) {
+    fn round(&mut self, before: usize, plan: &Plan, actors: &Actors, expected: Option<&Log>, log: &mut Log) {
         let mut round = Round { before, ..Round::default() };
         let wanted = expected.map(|expected| expected.rounds.get(log.rounds.len()));
         round.unsettled = match wanted {
@@ -111,7 +109,9 @@ impl<L: Lab> Stage<L> {
         if plan.linger[before] {
             self.linger(settle::LINGER_NS, actors, &mut round, &mut log.strays);
         }
-        round.states = self.states(actors);
+        if expected.is_none() || plan.linger[before] || round.unsettled.is_some() {
+            round.states = self.states(actors);
+        }
         round.memory = actors.memory();
         log.rounds.push(round);
     }
@@ -131,7 +131,9 @@ impl<L: Lab> Stage<L> {
                     for c in self.polled.as_slice() {
                         let (run, step) = (c.id.0 >> 16, (c.id.0 & 0xffff) as usize);
                         let end = actors.end_of(index, c.ep);
-                        let known = end.filter(|end| run == self.run && actors.posted.get(&step) == Some(&(*end, queue)));
+                        let known = end.filter(|end| {
+                            run == self.run && actors.posted.get(&step) == Some(&(*end, queue))
+                        });
                         match known {
                             Some(end) => {
                                 let ended = Ended { step, status: c.status, kind: c.kind, len: c.len, imm: c.imm };

@@ -7,7 +7,9 @@ use std::fmt;
 use thiserror::Error;
 use wavetank_contract::Access;
 
-use super::program::{ConnectionPlan, Key, LocalData, Place, Post, Program, RegionId, RegionPlan, Step, Verb};
+use super::program::{
+    ConnectionPlan, Key, LocalData, Place, Post, Program, RegionId, RegionPlan, Step, Verb,
+};
 
 pub use parse::parse;
 
@@ -34,7 +36,8 @@ impl fmt::Display for Rights {
             [true, true, true, true] => f.write_str("all"),
             [false, false, false, false] => f.write_str("none"),
             _ => {
-                let names: Vec<&str> = RIGHTS.iter().zip(has).filter(|(_, has)| *has).map(|(n, _)| *n).collect();
+                let names: Vec<&str> =
+                    RIGHTS.iter().zip(has).filter(|(_, has)| *has).map(|(n, _)| *n).collect();
                 f.write_str(&names.join("+"))
             }
         }

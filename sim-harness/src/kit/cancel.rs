@@ -41,7 +41,8 @@ fn waits<L: Lab>(e: &mut Engines<'_, L>, why: &str, give_up: impl FnOnce(&mut En
     e.turn()?;
     ensure!(e.leases_out(A) == 1, "a receive was posted without its memory");
     give_up(e)?;
-    e.pass(10 * MS)?;
+    e.pass(5 * MS)?;
+    e.pass(5 * MS)?;
     ensure!(e.leases_out(A) == 1, "{why}, and its memory came back while the device had it");
     let again = e.parties[A].own.lease(0, 4096);
     ensure!(again.is_none(), "memory that the device has was leased again");

@@ -201,7 +201,7 @@ fn a_receive_posted_in_time_saves_the_message<L: Lab>(b: &mut Bench<'_, L>) -> E
     b.go(x, &[send(1, &[b.piece(A, 0, 9000)])])?;
     let soon = b.now() + 3 * MS;
     b.look_until(soon)?;
-    ensure!(!b.is_idle(), "a message without a receive was done");
+    ensure!(!b.is_idle(), "a message that waits for a receive ended at once");
     b.go(y, &[recv(9, &[b.piece(B, 131_072, 9000)])])?;
     b.good(x, [1])?;
     b.meets(y, 9, OpKind::Send, 9000, None)?;

@@ -1,7 +1,6 @@
 //! Groups: what cases are about.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// What a case is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,17 +62,5 @@ impl Group {
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-/// No group has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no group {0:?}: it is one of data, order, errors, states, events, limits, memory, shared, teardown, cancel")]
-pub struct UnknownGroup(pub String);
-
-impl FromStr for Group {
-    type Err = UnknownGroup;
-    fn from_str(name: &str) -> Result<Group, UnknownGroup> {
-        Group::ALL.into_iter().find(|group| group.name() == name).ok_or_else(|| UnknownGroup(name.to_owned()))
     }
 }

@@ -81,7 +81,8 @@ impl<C: RdmaOps> Replay<C> {
             let story = self.story(&planned, serial);
             self.failures.add(Check::Success, now, || format!("{story}: {done} bytes were done"));
         }
-        let floor = self.floor.as_ref().map_or(0, |floor| floor.floor_ns(planned.kind, u64::from(planned.len)));
+        let floor =
+            self.floor.as_ref().map_or(0, |floor| floor.floor_ns(planned.kind, u64::from(planned.len)));
         let service = finished.finished_at.since_ns(finished.submitted_at);
         if service < floor {
             let story = self.story(&planned, serial);

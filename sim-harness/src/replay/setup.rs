@@ -109,8 +109,7 @@ impl<C: RdmaOps> Replay<C> {
         let mut fabric = Fabric::new(workload.settings.profile.clone());
         let port = PortConfig { signal_every: workload.settings.signal_every };
         let contexts = workload.nodes.iter().map(|_| context(fabric.add_node(), port)).collect();
-        let world =
-            World::simulated(fabric, nodes(contexts, &workload), workload.settings.seed, trace);
+        let world = World::simulated(fabric, nodes(contexts, &workload), workload.settings.seed, trace);
         Replay::assemble(workload, volume, world)
     }
 
@@ -142,7 +141,8 @@ impl<C: RdmaOps> Replay<C> {
     ) -> Result<Replay<C>, SetupError> {
         let uses = Uses::of(&workload)?;
         let places = memory::make_places(&workload, &uses, volume.as_ref(), &mut world.nodes)?;
-        let (connections, receives) = connect::connect(&workload, &uses, &places, world.is_simulated(), &mut world.nodes)?;
+        let (connections, receives) =
+            connect::connect(&workload, &uses, &places, world.is_simulated(), &mut world.nodes)?;
         if !world.is_simulated() {
             world.settle(&connections.endpoints()).map_err(|(node, ep, state)| {
                 let why = match state {
@@ -156,9 +156,7 @@ impl<C: RdmaOps> Replay<C> {
         memory::make_arenas(&workload, &uses, &connections, &receives, receive_bytes, &mut world.nodes)?;
         let distinct_sizes = workload.source.distinct_sizes();
         let again = match &workload.source {
-            Source::Run { run, .. } => {
-                Some(Again { run: Arc::clone(run), ended_before: run.ended_before() })
-            }
+            Source::Run { run, .. } => Some(Again { run: Arc::clone(run), ended_before: run.ended_before() }),
             _ => None,
         };
         Ok(Replay {

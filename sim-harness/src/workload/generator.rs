@@ -140,10 +140,11 @@ fn replay(recording: &Recording, paced: bool, next: &mut usize) -> Option<Planne
 
 /// The next operation of a recorded run; `next` counts its events.
 fn again(run: &RecordedRun, next: &mut usize) -> Option<Planned> {
-    let (index, submit) = run.events.iter().enumerate().skip(*next).find_map(|(index, event)| match event {
-        Event::Submit(submit) => Some((index, submit)),
-        _ => None,
-    })?;
+    let (index, submit) =
+        run.events.iter().enumerate().skip(*next).find_map(|(index, event)| match event {
+            Event::Submit(submit) => Some((index, submit)),
+            _ => None,
+        })?;
     *next = index + 1;
     Some(Planned {
         at: None,

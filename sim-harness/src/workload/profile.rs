@@ -78,10 +78,8 @@ pub(super) fn read(value: &Value<'_>, workload: &Path) -> Result<Profile, Worklo
     }
     if !asked.ends_with(".toml") {
         let names = Profile::ALL.map(|profile| &*profile.name).join(", ");
-        return Err(value.error(format!(
-            "found {}; wanted one of {names}, or a file as in \"mine.toml\"",
-            quote(asked)
-        )));
+        return Err(value
+            .error(format!("found {}; wanted one of {names}, or a file as in \"mine.toml\"", quote(asked))));
     }
     load_profile(&workload.parent().unwrap_or(Path::new("")).join(asked))
 }
@@ -110,7 +108,10 @@ mod tests {
         assert!(refused("base_ns = 1\n").contains("p.toml:1: name: missing"));
         assert!(refused(&GOOD.replace("byte_ps", "byte_px")).starts_with("p.toml:3: byte_px: unknown key"));
         assert!(refused(&GOOD.replace("= 3", "= -3")).starts_with("p.toml:4: jitter_ns: -3 is negative"));
-        assert!(refused(&format!("{GOOD}jitter_shape = 65537\n")).contains("p.toml:5: jitter_shape: found 65537; wanted 1 to 65536"));
+        assert!(
+            refused(&format!("{GOOD}jitter_shape = 65537\n"))
+                .contains("p.toml:5: jitter_shape: found 65537; wanted 1 to 65536")
+        );
         assert!(refused(&format!("{GOOD}packet_ns = 99999999999\n")).contains("p.toml:5: packet_ns: found"));
     }
 }

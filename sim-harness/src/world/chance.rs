@@ -38,12 +38,12 @@ fn bend(drawn: u64, bound: u64, shape: u32) -> u64 {
     let (mut power, mut square, mut left) = (1 << 32, share, shape);
     while left > 0 {
         if left & 1 == 1 {
-            power = power * square >> 32;
+            power = (power * square) >> 32;
         }
-        square = square * square >> 32;
+        square = (square * square) >> 32;
         left >>= 1;
     }
-    (u128::from(bound) * power >> 32) as u64
+    ((u128::from(bound) * power) >> 32) as u64
 }
 
 #[cfg(test)]

@@ -128,7 +128,9 @@ impl<C: RdmaOps> World<C> {
             let mut states = endpoints
                 .iter()
                 .map(|(node, ep)| (*node, *ep, self.nodes[*node as usize].driver.context().state(*ep)));
-            let Some(waiting) = states.find(|(.., state)| *state != Some(QpState::Rts)) else { return Ok(()) };
+            let Some(waiting) = states.find(|(.., state)| *state != Some(QpState::Rts)) else {
+                return Ok(());
+            };
             if matches!(waiting.2, None | Some(QpState::Err)) || self.now() >= limit {
                 return Err(waiting);
             }

@@ -22,6 +22,8 @@ pub(crate) enum Lie {
     Honest,
     /// A byte of what arrived.
     FlipFilled,
+    /// The first byte of what a work that failed would have filled: no lie, its memory is undefined.
+    FlipFirstOfFailed,
     /// A byte beside what arrived.
     FlipBeside,
     /// A byte of the peer, though the request was refused.
@@ -45,11 +47,14 @@ pub(crate) enum Lie {
     ForgetFlushes,
     StayUp,
     Refuse(OpKind),
+    /// Atomics at places that are no multiple of 8.
+    RefuseMisaligned,
     ForgetPiece,
     LoseMessages,
 }
 
 pub(crate) struct LyingLab {
+    name: &'static str,
     inner: MockLab,
     lie: Lie,
     regions: Regions,
@@ -59,7 +64,11 @@ type Regions = Rc<RefCell<BTreeMap<(u16, MrId), Region>>>;
 
 impl LyingLab {
     pub(crate) fn new(lie: Lie) -> LyingLab {
-        LyingLab { inner: MockLab::new(Profile::RXE, 7), lie, regions: Regions::default() }
+        LyingLab::named("liar", lie)
+    }
+
+    pub(crate) fn named(name: &'static str, lie: Lie) -> LyingLab {
+        LyingLab { name, inner: MockLab::new(Profile::RXE, 7), lie, regions: Regions::default() }
     }
 }
 
@@ -67,7 +76,7 @@ impl Lab for LyingLab {
     type Device = Liar;
 
     fn name(&self) -> &str {
-        "liar"
+        self.name
     }
 
     fn open(&mut self, node: u16) -> Result<Liar, LabError> {
@@ -108,6 +117,7 @@ impl Liar {
         let piece = self.filled.remove(&c.id).and_then(|pieces| pieces.into_iter().find(|p| p.len > 0));
         match (self.lie, piece) {
             (Lie::FlipFilled, Some(piece)) if ok => self.flip(piece.mr, piece.offset),
+            (Lie::FlipFirstOfFailed, Some(piece)) if !ok => self.flip(piece.mr, piece.offset),
             (Lie::FlipBeside, Some(piece)) if ok => self.flip(piece.mr, piece.offset + u64::from(piece.len)),
             (Lie::WriteThoughRefused, _) if c.status == Status::RemAccessErr => {
                 let regions = self.regions.borrow();
@@ -214,6 +224,11 @@ impl Backend for Liar {
             }
             (Lie::AddOneMore, Op::FetchAdd { add, .. }, _) => *add = add.wrapping_add(1),
             (Lie::Refuse(kind), op, _) if op.kind() == kind => return Err(PostError::NotPromised("it")),
+            (Lie::RefuseMisaligned, op, _)
+                if op.kind().is_atomic() && op.remote().is_some_and(|r| r.addr % 8 != 0) =>
+            {
+                return Err(PostError::NotPromised("it"));
+            }
             (Lie::ForgetPiece, _, Data::Pieces([rest @ .., _])) if rest.len() == 3 => {
                 work.data = Data::Pieces(rest);
             }

@@ -38,7 +38,13 @@ fn an_honest_wrapper_is_agreed_with() {
 
 #[test]
 fn lies_about_bytes_are_found() {
-    all_found([Lie::FlipFilled, Lie::FlipBeside, Lie::WriteThoughRefused, Lie::ForgetPiece, Lie::LoseMessages]);
+    all_found([
+        Lie::FlipFilled,
+        Lie::FlipBeside,
+        Lie::WriteThoughRefused,
+        Lie::ForgetPiece,
+        Lie::LoseMessages,
+    ]);
 }
 
 #[test]
@@ -76,10 +82,32 @@ fn rights_that_are_ignored_are_found() {
 
 #[test]
 fn works_done_otherwise_than_asked_are_found() {
-    all_found([Lie::IgnoreFence, Lie::SwapAlways, Lie::AddOneMore, Lie::Refuse(OpKind::Read), Lie::Refuse(OpKind::Recv)]);
+    all_found([
+        Lie::IgnoreFence,
+        Lie::SwapAlways,
+        Lie::AddOneMore,
+        Lie::Refuse(OpKind::Read),
+        Lie::Refuse(OpKind::Recv),
+    ]);
 }
 
 #[test]
 fn states_that_do_not_come_about_are_found() {
     all_found([Lie::NeverDrain, Lie::StayUp]);
+}
+
+#[test]
+fn a_region_that_is_registered_twice_is_not_filled_again() {
+    // The second registration is refused; what the failed READ left behind stays undefined.
+    let text = "region b node=0 pd=0 len=4096 rights=all
+region e node=1 pd=0 len=4096 rights=all
+connection 0 pd0=0 rights0=all pd1=0 rights1=all mtu=256 timeout=10 retry=2 rnr_retry=0 rnr_timer=10
+read c0.1 e+0:1 e+4196:1 at b+3
+register e
+";
+    let reference = MockLab::new(Profile::IDEAL, 1);
+    let mut judge = Judge::new(reference, LyingLab::new(Lie::FlipFirstOfFailed)).unwrap();
+    let verdict = judge.judge(&parse(text).unwrap()).unwrap();
+    assert!(verdict.differences.is_empty(), "{:?}", verdict.differences);
+    assert_eq!(verdict.compared.masked_bytes, 2);
 }

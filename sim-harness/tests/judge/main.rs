@@ -4,4 +4,5 @@
 mod agreement;
 mod liar;
 mod lies;
+mod rules;
 mod texts;

@@ -19,7 +19,14 @@ fn small() -> String {
         submit(2, OpKind::Send, None, 0, 10),
         submit(2, OpKind::FetchAdd, Some(1), 16, 8),
         first,
-        Event::Receive { connection: 0, at: Instant(9), kind: OpKind::Send, end: End::SUCCESS, len: 10, imm: None },
+        Event::Receive {
+            connection: 0,
+            at: Instant(9),
+            kind: OpKind::Send,
+            end: End::SUCCESS,
+            len: 10,
+            imm: None,
+        },
         Event::Finish { serial: 1, at: Instant(9), end: End::Deadline, len: 0 },
         Event::Async { node: 1, at: Instant(10), what: "PortErr".to_owned() },
     ];
@@ -75,12 +82,28 @@ fn what_is_wrong_is_named_with_its_line() {
     broken("mtu 4096", "mtu 4000", "10: mtu: found 4000; wanted 256, 512, 1024, 2048 or 4096");
     broken("window 2\n", "", "13: window: found \"signal_every\"; wanted \"window\": a number");
     broken("region 1 1024 cells", "region 2 1024 cells", "19: region: found \"2\"; wanted 0 to 1");
-    broken("1024 cells", "99999999999999 cells", "19: region: found \"99999999999999\"; wanted 1 to 17179869184");
+    broken(
+        "1024 cells",
+        "99999999999999 cells",
+        "19: region: found \"99999999999999\"; wanted 1 to 17179869184",
+    );
     broken("submit 1 2", "submit 2 2", "22: submit: found \"2\"; wanted 1 to 1");
     broken("submit 1 2 send 0 1", "submit 1 2 send 1 1", "22: submit: node 1 would work on itself");
-    broken("0 8 100 0", "0 65500 100 0", "21: submit: 100 bytes at 65500 of node 1 are not inside region 0: 65536 bytes of node 1");
-    broken("0 8 100 0", "0 18446744073709551615 100 0", "21: submit: 100 bytes at 18446744073709551615 of node 1 are not inside region 0: 65536 bytes of node 1");
-    broken("1 16 8 0", "0 16 8 0", "23: submit: region 0 has atomics and other operations: neither can be checked");
+    broken(
+        "0 8 100 0",
+        "0 65500 100 0",
+        "21: submit: 100 bytes at 65500 of node 1 are not inside region 0: 65536 bytes of node 1",
+    );
+    broken(
+        "0 8 100 0",
+        "0 18446744073709551615 100 0",
+        "21: submit: 100 bytes at 18446744073709551615 of node 1 are not inside region 0: 65536 bytes of node 1",
+    );
+    broken(
+        "1 16 8 0",
+        "0 16 8 0",
+        "23: submit: region 0 has atomics and other operations: neither can be checked",
+    );
     broken("1 16 8 0", "1 12 8 0", "23: submit: an atomic works on 8 aligned bytes");
     broken("send 0 1 - 0", "send 0 1 0 0", "22: submit: a send has no region: wanted - and offset 0");
     broken("finish 0 9 SUCCESS 7", "finish 0 9 SUCESS 7", "24: finish: \"SUCESS\" is no status");
@@ -103,7 +126,10 @@ fn what_is_wrong_is_named_with_its_line() {
 fn a_run_without_operations_and_an_endless_line_are_refused() {
     let good = small();
     let (head, _) = good.split_once("submit").unwrap();
-    assert_eq!(parse(&format!("{head}end 0\n")).unwrap_err(), "run.sim:21: end: there is no operation in this run");
+    assert_eq!(
+        parse(&format!("{head}end 0\n")).unwrap_err(),
+        "run.sim:21: end: there is no operation in this run"
+    );
     let endless = format!("wavetank-sim {}", "1".repeat(1 << 20));
     assert_eq!(parse(&endless).unwrap_err(), "run.sim:1: line: longer than 8192 bytes");
 }

@@ -4,7 +4,9 @@ mod loopback;
 
 use std::rc::Rc;
 
+use wavetank_contract::OpKind;
 use wavetank_engine::Port;
+use wavetank_harness::bench::DevicePair;
 use wavetank_harness::report::Spent;
 use wavetank_harness::world::Waiting;
 use wavetank_harness::{Check, Replay, Report, Trace, Workload};
@@ -90,7 +92,8 @@ fn waiting_costs_no_polling_and_spinning_does() {
     let polls = |spin_ns| {
         let cable = Cable::new();
         let text = op("read", "pages", "512") + "[load]\narrival = \"open\"\nrate = \"200/s\"\ncount = 10\n";
-        let report = prepare(two_nodes(&text), &cable, Waiting { spin_ns, ..Waiting::default() }).run(&mut |_| ());
+        let report =
+            prepare(two_nodes(&text), &cable, Waiting { spin_ns, ..Waiting::default() }).run(&mut |_| ());
         assert!(report.ok() && report.ops == 10, "{}", tell(&report));
         cable.polls.get()
     };
@@ -124,4 +127,22 @@ fn a_device_that_cannot_be_had_is_an_error_that_names_the_node() {
     let workload = two_nodes(&reads(1, 1));
     let error = Replay::<Port<Loopback>>::prepare_on(workload, Trace::default(), Waiting::default(), context);
     assert_eq!(error.expect_err("refused").to_string(), "node 1 has no device: no device rxe7");
+}
+
+#[test]
+fn a_pair_of_devices_is_measured_and_its_bytes_are_checked() {
+    let cable = Cable::new();
+    let port = || Port::new(cable.device(), wavetank_engine::PortConfig::default());
+    let mut pair = DevicePair::open([port(), port()], 5000, 4, Waiting::default()).unwrap();
+    for kind in [OpKind::Read, OpKind::Write] {
+        let took = pair.latencies(kind, 30).unwrap();
+        assert!(took.len() == 30 && took.iter().all(|ns| *ns > 0));
+        assert!(pair.together(kind, 50).unwrap() > 0);
+    }
+    // The twin: a device that hears no doorbell gives no figure.
+    cable.deaf_after.set(0);
+    let waiting = Waiting { deadline_ns: 20 * MS, ..Waiting::default() };
+    let mut deaf = DevicePair::open([port(), port()], 5000, 4, waiting).unwrap();
+    assert!(deaf.latencies(OpKind::Read, 1).unwrap_err().to_string().contains("nothing has ended"));
+    pair.close();
 }

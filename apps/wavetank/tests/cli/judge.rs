@@ -32,14 +32,16 @@ fn the_simulated_nic_agrees_with_itself_and_the_summary_says_on_what() {
 
 #[test]
 fn one_seed_gives_one_summary_and_another_another() {
-    let summary = |seed| wavetank(["judge", "--programs", "30", "--json", "--seed", seed]).json()["summary"].clone();
+    let summary =
+        |seed| wavetank(["judge", "--programs", "30", "--json", "--seed", seed]).json()["summary"].clone();
     assert_eq!(summary("7"), summary("7"));
     assert_ne!(summary("7"), summary("8"));
 }
 
 #[test]
 fn a_program_is_read_from_a_file() {
-    let (_folder, path) = file(&format!("{STAGE}write c0.0 a+0:64 at b+0\nread c0.1 b+0:8 at a+4090 # too far\n"));
+    let (_folder, path) =
+        file(&format!("{STAGE}write c0.0 a+0:64 at b+0\nread c0.1 b+0:8 at a+4090 # too far\n"));
     let json = wavetank(["judge", "--json", "--program", &path]).json();
     let outcomes = &json["summary"]["outcomes"];
     assert_eq!(outcomes["write SUCCESS"], 1, "{json}");

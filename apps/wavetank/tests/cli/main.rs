@@ -10,6 +10,7 @@ mod judge;
 mod memory;
 mod misses;
 mod program;
+mod recorded;
 mod shipped;
 mod streams;
 mod tomls;

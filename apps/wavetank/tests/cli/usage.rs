@@ -47,9 +47,10 @@ fn an_unknown_command_flag_or_benchmark_is_refused() {
 
 #[test]
 fn the_help_has_examples_and_exit_statuses() {
-    let pages: [(&[&str], &[&str]); 3] = [
+    let pages: [(&[&str], &[&str]); 4] = [
         (&["--help"], &["wavetank replay workloads/pgbench-8k.toml", "stdout", "stderr", "--json"]),
         (&["replay", "--help"], &["--volume", "iolog", "SeaweedFS", "--check-determinism", "TOML"]),
+        (&["calibrate", "--help"], &["--validate", "replay --profile", "--with rxe"]),
         (&["bench", "--help"], &["wavetank bench sim", "post-poll", "sessions", "dispatch"]),
     ];
     for (args, parts) in pages {

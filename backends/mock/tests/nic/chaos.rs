@@ -99,9 +99,17 @@ struct Posted {
     forgotten: bool,
 }
 
-/// Marks bytes of a node's main region that a work may change.
+/// Marks bytes of a node's main region that a work may change, if all of them are in it.
 fn allow(free: &mut [Vec<bool>], node: usize, from: u64, len: u64) {
     if let Some(end) = from.checked_add(len).filter(|end| *end <= MEM as u64) {
+        free[node][from as usize..end as usize].fill(true);
+    }
+}
+
+/// Marks those of a local piece: a short message fills what is in the region, though the piece runs past its end.
+fn allow_piece(free: &mut [Vec<bool>], node: usize, from: u64, len: u64) {
+    let end = from.saturating_add(len).min(MEM as u64);
+    if from < end {
         free[node][from as usize..end as usize].fill(true);
     }
 }
@@ -186,7 +194,7 @@ fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool) -> Result<(), TestC
                     let kind = w.op.kind();
                     if kind.fills_local() {
                         for sge in sges.iter().filter(|s| s.mr == lab.nodes[end.node].mr) {
-                            allow(&mut free, end.node, sge.offset, sge.len.into());
+                            allow_piece(&mut free, end.node, sge.offset, sge.len.into());
                         }
                     } else if named && kind != OpKind::Send {
                         let len = sges.iter().map(|s| u64::from(s.len)).sum();

@@ -22,7 +22,8 @@ fn shared(tune: fn(&mut EndpointSpec)) -> (Lab, SrqId, Vec<(End, End)>) {
 
 fn give(lab: &mut Lab, srq: SrqId, id: u64, offset: u64, len: u32) -> Result<(), PostError> {
     let pieces = [lab.piece(1, offset, len)];
-    let work = Work { id: WorkId(id), op: Op::Recv, data: Data::Pieces(&pieces), signalled: true, fence: false };
+    let work =
+        Work { id: WorkId(id), op: Op::Recv, data: Data::Pieces(&pieces), signalled: true, fence: false };
     lab.nodes[1].nic.post_shared(srq, &work)
 }
 
@@ -132,7 +133,8 @@ fn a_slot_is_free_when_its_completion_was_polled_or_its_endpoint_closed() {
     for i in 0..u64::from(SRQ_DEPTH) {
         give(&mut lab, srq, i, 0, 512).unwrap();
     }
-    let full = |lab: &mut Lab| matches!(give(lab, srq, 99, 0, 512), Err(PostError::System(e)) if e.errno == 12);
+    let full =
+        |lab: &mut Lab| matches!(give(lab, srq, 99, 0, 512), Err(PostError::System(e)) if e.errno == 12);
     assert!(full(&mut lab));
     lab.go(pairs[0].0, &[send(1, &[])]);
     lab.run();

@@ -7,7 +7,9 @@ use wavetank_contract::{Access, OpKind, QpState};
 use super::draw::Draw;
 use super::{Limits, REGION_BYTES};
 use crate::judge::model::Model;
-use crate::judge::program::{End, Key, LocalData, Piece, Place, Post, Program, RegionId, Step, Verb, pattern_word};
+use crate::judge::program::{
+    End, Key, LocalData, Piece, Place, Post, Program, RegionId, Step, Verb, pattern_word,
+};
 
 /// What a work of a program can have wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,14 @@ pub(super) struct Works {
 
 impl Works {
     pub(super) fn new(limits: Limits) -> Works {
-        Works { limits, used: BTreeMap::new(), active: None, latest: None, filled: None, spoilt: BTreeSet::new() }
+        Works {
+            limits,
+            used: BTreeMap::new(),
+            active: None,
+            latest: None,
+            filled: None,
+            spoilt: BTreeSet::new(),
+        }
     }
 
     /// Takes note of a step that is no post: all is settled before it.
@@ -69,7 +78,8 @@ impl Works {
         let Some(any) = (if up.is_empty() || draw.one_in(8) { draw.of(&ends) } else { draw.of(&up) }) else {
             return Vec::new();
         };
-        let end = self.active.filter(|end| !draw.one_in(4) && !self.is_spoilt(end.connection)).unwrap_or(*any);
+        let end =
+            self.active.filter(|end| !draw.one_in(4) && !self.is_spoilt(end.connection)).unwrap_or(*any);
         self.active = Some(end);
         let wrong = match draw.below(100) {
             0..82 => Wrong::Nothing,
@@ -181,7 +191,8 @@ impl Works {
         wrong: Wrong,
         draw: &mut Draw<'_>,
     ) -> LocalData {
-        if len <= self.limits.inline_bytes && matches!(post.verb, Verb::Send | Verb::Write) && draw.one_in(5) {
+        if len <= self.limits.inline_bytes && matches!(post.verb, Verb::Send | Verb::Write) && draw.one_in(5)
+        {
             return LocalData::Inline(len);
         }
         let pd = program.connections.get(&post.end.connection).map_or(0, |c| c.pd[post.end.node]);
@@ -254,7 +265,9 @@ impl Works {
         let end = i64::from(REGION_BYTES) - i64::from(len);
         match wrong {
             Wrong::Nothing if draw.one_in(10) => offset = end.max(0) / i64::from(align) * i64::from(align),
-            Wrong::Place => offset = [end + 1, end + i64::from(align), 1 << 20, -1, -8][draw.below(5) as usize],
+            Wrong::Place => {
+                offset = [end + 1, end + i64::from(align), 1 << 20, -1, -8][draw.below(5) as usize]
+            }
             Wrong::Misaligned if kind.is_atomic() => offset += 1 + draw.below(7) as i64,
             _ => {}
         }

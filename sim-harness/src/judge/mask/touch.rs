@@ -87,7 +87,9 @@ fn add(
         // A receive that ended well is touched by the message it took.
         OpKind::Recv if succeeded => {}
         OpKind::Recv => put_pieces(local(Target), post.pieces(), u32::MAX),
-        OpKind::Read | OpKind::CompareSwap | OpKind::FetchAdd => put_pieces(local(Target), post.pieces(), len),
+        OpKind::Read | OpKind::CompareSwap | OpKind::FetchAdd => {
+            put_pieces(local(Target), post.pieces(), len)
+        }
         OpKind::Send | OpKind::Write | OpKind::WriteImm => put_pieces(local(Source), post.pieces(), len),
     }
     if let (OpKind::Send, Some(receive)) = (post.kind(), outcomes.receives.get(&step))
@@ -101,7 +103,8 @@ fn add(
         }
     }
     let Some(remote) = post.remote else { return };
-    let mut put_remote = |pattern: Touch| put(Touch { at_peer: true, ..pattern }, remote.region, remote.offset, len);
+    let mut put_remote =
+        |pattern: Touch| put(Touch { at_peer: true, ..pattern }, remote.region, remote.offset, len);
     match post.kind() {
         OpKind::Read => put_remote(local(Source)),
         OpKind::CompareSwap | OpKind::FetchAdd => {

@@ -64,9 +64,11 @@ impl<L: Lab> Stage<L> {
                 heard = self.lab.now();
             }
             let missing = missing(wanted, round);
-            let states = self.states(actors);
-            if missing == 0 && states == wanted.states {
-                return None;
+            if missing == 0 {
+                round.states = self.states(actors);
+                if round.states == wanted.states {
+                    return None;
+                }
             }
             let now = self.lab.now();
             if now.since_ns(heard) >= PATIENCE_NS || now.since_ns(begun) >= DEADLINE_NS {
@@ -91,17 +93,17 @@ impl<L: Lab> Stage<L> {
             }
         }
         self.drained.clear();
-        strays.extend(round.ends.values().flatten().map(|ended| format!("a completion though all was settled: {ended}")));
+        strays.extend(
+            round
+                .ends
+                .values()
+                .flatten()
+                .map(|ended| format!("a completion though all was settled: {ended}")),
+        );
     }
 
     /// Lets time pass.
-    pub(super) fn linger(
-        &mut self,
-        ns: u64,
-        actors: &Actors,
-        round: &mut Round,
-        strays: &mut Vec<String>,
-    ) {
+    pub(super) fn linger(&mut self, ns: u64, actors: &Actors, round: &mut Round, strays: &mut Vec<String>) {
         let until = self.lab.now() + ns;
         loop {
             self.poll(actors, round, strays);
@@ -112,7 +114,8 @@ impl<L: Lab> Stage<L> {
     }
 
     fn wait(&mut self, until: Instant) -> Waited {
-        let sleepers: Vec<Sleeper<'_>> = self.nodes.iter().map(|node| Sleeper::device(&node.device)).collect();
+        let sleepers: Vec<Sleeper<'_>> =
+            self.nodes.iter().map(|node| Sleeper::device(&node.device)).collect();
         self.lab.wait(&sleepers, until)
     }
 }

@@ -77,8 +77,9 @@ fn rights(text: &str) -> Parsed<Access> {
     let mut has = [false; 4];
     for word in text.split('+') {
         let known = RIGHTS.iter().position(|right| *right == word);
-        has[known.ok_or_else(|| format!("{word:?} is no right; rights are all, none, or {RIGHTS:?} joined by +"))?] =
-            true;
+        has[known.ok_or_else(|| {
+            format!("{word:?} is no right; rights are all, none, or {RIGHTS:?} joined by +")
+        })?] = true;
     }
     let [local_write, remote_read, remote_write, remote_atomic] = has;
     Ok(Access { local_write, remote_read, remote_write, remote_atomic })
@@ -108,14 +109,17 @@ fn connection(program: &mut Program, words: &[&str]) -> Parsed<()> {
     let plan = ConnectionPlan {
         pd: [keyed(words, "pd0", 63)? as u16, keyed(words, "pd1", 63)? as u16],
         access: [rights(value(words, "rights0")?)?, rights(value(words, "rights1")?)?],
-        mtu: Mtu::from_bytes(mtu).ok_or_else(|| format!("mtu={mtu} is none of 256, 512, 1024, 2048, 4096"))?,
+        mtu: Mtu::from_bytes(mtu)
+            .ok_or_else(|| format!("mtu={mtu} is none of 256, 512, 1024, 2048, 4096"))?,
         timeout: keyed(words, "timeout", 14)? as u8,
         retry_cnt: keyed(words, "retry", 6)? as u8,
         rnr_retry: keyed(words, "rnr_retry", 6)? as u8,
         rnr_timer: keyed(words, "rnr_timer", 20)? as u8,
     };
     if plan.timeout == 0 || RnrTimer::new(plan.rnr_timer).is_none() || plan.rnr_timer == 0 {
-        return Err("timeout=0 waits for ever and rnr_timer=0 for most of a second: programs have to settle".into());
+        return Err(
+            "timeout=0 waits for ever and rnr_timer=0 for most of a second: programs have to settle".into()
+        );
     }
     if program.connections.insert(id, plan).is_some() {
         return Err(format!("there is a connection {id} already"));
@@ -213,7 +217,9 @@ fn post(program: &Program, verb: &str, words: &[&str]) -> Parsed<Post> {
     }
     let one_sided = !matches!(verb, Verb::Recv | Verb::Send);
     if one_sided != post.remote.is_some() {
-        return Err("write, read, swap and add have a place `at b+64` at the peer, recv and send have none".into());
+        return Err(
+            "write, read, swap and add have a place `at b+64` at the peer, recv and send have none".into()
+        );
     }
     if post.imm.is_some() && !matches!(verb, Verb::Send | Verb::Write) {
         return Err("only send and write carry an immediate".into());

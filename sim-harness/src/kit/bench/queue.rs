@@ -6,12 +6,21 @@ use super::{Bench, DEADLINE_NS, End, Posted, side_name};
 use crate::kit::stop::{Ended, Stop, ensure, fail};
 use crate::lab::Lab;
 
-/// Works named as outstanding, at most.
-const NAMED_MAX: usize = 8;
+/// Works that a failure names, at most.
+const NAMED_MAX: usize = 4;
 
-fn list(ends: impl IntoIterator<Item = (u64, Status)>) -> String {
-    let ends: Vec<_> = ends.into_iter().map(|(id, status)| format!("{id} {status}")).collect();
-    if ends.is_empty() { "nothing".to_owned() } else { ends.join(", ") }
+fn list(ends: &[(u64, Status)]) -> String {
+    let named = ends.iter().take(NAMED_MAX).map(|(id, status)| format!("{id} {status}"));
+    more(named.collect(), ends.len())
+}
+
+/// The first few of many.
+fn more(named: Vec<String>, count: usize) -> String {
+    match count - named.len() {
+        0 if named.is_empty() => "nothing".to_owned(),
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 impl<L: Lab> Bench<'_, L> {
@@ -135,15 +144,14 @@ impl<L: Lab> Bench<'_, L> {
         loop {
             let mine = self.sides[end.side].done.iter().filter(|done| is_mine(done)).take(expected.len());
             let got: Vec<(u64, Status)> = mine.map(|(_, c)| (c.id.0, c.status)).collect();
-            if !expected.starts_with(&got) {
-                let expected = list(expected[..got.len()].iter().copied());
-                fail!("{}: expected {expected}; got {}", self.name(end), list(got));
+            if let Some((expected, got)) = expected.iter().zip(&got).find(|(expected, got)| expected != got) {
+                fail!("{}: expected {}; got {}", self.name(end), list(&[*expected]), list(&[*got]));
             }
             if got.len() == expected.len() {
                 break;
             }
             if !self.turn(deadline)? {
-                let (name, missing) = (self.name(end), list(expected[got.len()..].iter().copied()));
+                let (name, missing) = (self.name(end), list(&expected[got.len()..]));
                 fail!("{name}: never got {missing}; outstanding: {}", self.outstanding());
             }
         }
@@ -167,13 +175,9 @@ impl<L: Lab> Bench<'_, L> {
             owed.map(move |posted| format!("{} {} {}", side_name(at), posted.kind.name(), posted.id))
         });
         let mut owed: Vec<_> = owed.collect();
-        let more = owed.len().saturating_sub(NAMED_MAX);
+        let count = owed.len();
         owed.truncate(NAMED_MAX);
-        match (owed.is_empty(), more) {
-            (true, _) => "nothing".to_owned(),
-            (false, 0) => owed.join(", "),
-            (false, more) => format!("{} and {more} more", owed.join(", ")),
-        }
+        more(owed, count)
     }
 
     /// Whether nothing is owed but what is silent.

@@ -86,7 +86,15 @@ impl<'r> Events<'r> {
         Ok(Event::Submit(Submit { at, kind, from, to, region, offset, len, connection }))
     }
 
-    fn region(&mut self, line: &Line, kind: OpKind, to: u16, text: &str, offset: u64, len: u32) -> Result<u32> {
+    fn region(
+        &mut self,
+        line: &Line,
+        kind: OpKind,
+        to: u16,
+        text: &str,
+        offset: u64,
+        len: u32,
+    ) -> Result<u32> {
         let Some(last) = self.regions.len().checked_sub(1) else {
             return Err(line.invalid("this run has no regions"));
         };
@@ -103,7 +111,9 @@ impl<'r> Events<'r> {
             return Err(line.invalid(format!("an atomic works on {ATOMIC_BYTES} aligned bytes")));
         }
         if *self.atomic[id as usize].get_or_insert(kind.is_atomic()) != kind.is_atomic() {
-            return Err(line.invalid(format!("region {id} has atomics and other operations: neither can be checked")));
+            return Err(
+                line.invalid(format!("region {id} has atomics and other operations: neither can be checked"))
+            );
         }
         Ok(id)
     }

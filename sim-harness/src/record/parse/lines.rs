@@ -81,9 +81,10 @@ impl<'p, R: BufRead> Lines<'p, R> {
         match self.take_if(word)? {
             Some(line) => Ok(line),
             None => {
-                let found = self.ahead.as_ref().map_or("the end of the file".to_owned(), |line| {
-                    crate::workload::quoted(&line.word)
-                });
+                let found = self
+                    .ahead
+                    .as_ref()
+                    .map_or("the end of the file".to_owned(), |line| crate::workload::quoted(&line.word));
                 Err(self.here(word, format!("found {found}; wanted {word:?}: {what}")))
             }
         }
@@ -131,7 +132,8 @@ impl Line {
 
     /// A decimal number in `range`, without sign or leading zeros.
     pub(super) fn number(&self, text: &str, range: RangeInclusive<u64>) -> Result<u64> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
+        let digits =
+            text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
         match text.parse() {
             Ok(number) if digits && range.contains(&number) => Ok(number),
             _ => Err(self.invalid(format!(

@@ -36,10 +36,10 @@ impl Uses {
         match (kind, region) {
             (OpKind::Write | OpKind::WriteImm, Some(region)) => {
                 self.written.insert(region);
-            },
+            }
             (kind, Some(region)) if kind.is_atomic() => {
                 self.atomic.insert(region);
-            },
+            }
             _ => {}
         }
     }

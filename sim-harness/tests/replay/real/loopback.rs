@@ -145,7 +145,11 @@ impl Backend for Loopback {
             let _ = (&self.reader).read(&mut bytes);
             return Wake::Now;
         }
-        if self.armed.replace(true) { Wake::Notified { until: wavetank_contract::Instant::FAR } } else { Wake::Now }
+        if self.armed.replace(true) {
+            Wake::Notified { until: wavetank_contract::Instant::FAR }
+        } else {
+            Wake::Now
+        }
     }
 
     fn notifier(&self) -> Option<BorrowedFd<'_>> {

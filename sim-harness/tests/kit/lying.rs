@@ -1,0 +1,11 @@
+//! Devices that lie, and a lab of them.
+
+mod device;
+mod lab;
+mod liar;
+mod lie;
+mod telling;
+
+pub(crate) use device::Lying;
+pub(crate) use lab::LyingLab;
+pub(crate) use lie::Lie;
