@@ -4,6 +4,7 @@
 //! * [`world`]: nodes and fabric, one clock, one source of chance.
 //! * [`replay`]: feeds operations to the drivers and holds each one to what it must do.
 //! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
+//! * [`kit`]: what every backend promises, tried on whatever a lab opens.
 //! * [`lab`]: where devices are had and time passes, simulated or real.
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`record`]: runs as text, to be kept, compared and run again.
@@ -19,6 +20,7 @@ pub mod calibrate;
 pub mod check;
 pub mod determinism;
 pub mod judge;
+pub mod kit;
 pub mod lab;
 pub mod pattern;
 pub mod record;

@@ -99,7 +99,11 @@ fn wrong_types_say_what_was_found() {
     broken("seed = 7", "seed = \"7\"", "1: seed: found \"7\"; wanted an integer");
     broken("seed = 7", "seed = 1.5", "1: seed: found 1.5; wanted an integer");
     broken("\"cx6\"", "6", "2: profile: found 6; wanted a string");
-    broken("\"cx6\"", "\"cx7\"", "2: profile: found \"cx7\"; wanted one of ideal, rxe, cx6, or a file as in \"mine.toml\"");
+    broken(
+        "\"cx6\"",
+        "\"cx7\"",
+        "2: profile: found \"cx7\"; wanted one of ideal, rxe, cx6, or a file as in \"mine.toml\"",
+    );
     broken("count = 1000", "count = [1000]", "19: load.count: found a list; wanted an integer");
     broken("size = \"8KiB\"", "size = true", "15: op[0].size: found true; wanted an integer");
     broken(

@@ -9,6 +9,7 @@ mod doctor;
 mod figures;
 mod files;
 mod judge;
+mod kit;
 mod memory;
 mod perftest;
 mod progress;
@@ -46,6 +47,7 @@ enum Command {
     Calibrate(calibrate::Args),
     Doctor(doctor::Args),
     Judge(judge::Args),
+    Kit(kit::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Judge(args) => judge::run(&args),
+        Command::Kit(args) => kit::run(&args),
     };
     result.unwrap_or_else(|error| {
         say(&format!("wavetank: {}", told(&*error)));

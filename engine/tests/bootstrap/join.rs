@@ -201,11 +201,12 @@ async fn what_one_side_cannot_bring_is_told_to_the_other() {
     assert!(matches!(ours, BootstrapError::NoEndpoint(EpId(99))), "{ours}");
     assert!(matches!(theirs, BootstrapError::Refused { code: RefusalCode::NotConnected, .. }), "{theirs}");
 
-    let dead = spoilt(|node| {
-        let ep = node.plan.endpoints[1];
-        node.driver.context().modify(ep, QpState::Err).unwrap();
+    let taken = spoilt(|node| {
+        let (ep, context) = (node.plan.endpoints[1], node.driver.context());
+        let somebody = context.address(node.plan.endpoints[0]).unwrap();
+        context.connect(ep, &somebody).unwrap();
     });
-    let [ours, theirs] = dead.await;
+    let [ours, theirs] = taken.await;
     assert!(matches!(ours, BootstrapError::Connect { ep: EpId(1), .. }), "{ours}");
     assert!(matches!(theirs, BootstrapError::Refused { code: RefusalCode::NotConnected, .. }), "{theirs}");
 

@@ -8,7 +8,7 @@ use crate::workload::limits::{MAX_JITTER_SHAPE, MAX_PROFILE_BYTE_PS, MAX_PROFILE
 const FACTORS: [f64; 7] = [4.0, 2.0, 1.4, 1.15, 1.06, 1.025, 1.01];
 
 /// Factors with which every guess is tried; the rest are for the best of them.
-const COARSE: usize = 1;
+const COARSE: usize = 3;
 
 /// Rounds through all moves with one factor, at most.
 const ROUNDS: u32 = 6;

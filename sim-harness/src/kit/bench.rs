@@ -116,7 +116,8 @@ pub(super) const fn side_name(side: usize) -> &'static str {
 fn set_up<D: Backend>(side: usize, mut device: D) -> Result<Side<D>, Stop> {
     let name = side_name(side);
     let caps = device.caps().clone();
-    let cq = device.open_cq(CQ_DEPTH.min(caps.cq_depth_max)).or_fail(format!("{name}: a completion queue"))?;
+    let cq =
+        device.open_cq(CQ_DEPTH.min(caps.cq_depth_max)).or_fail(format!("{name}: a completion queue"))?;
     let mem = device.allocate(&RegionSpec::new(MEM as u64)).or_fail(format!("{name}: memory"))?;
     pattern::fill(&mem, 0, MEM, Tag { region: side as u32, generation: 0 }, 0);
     let shadow = bytes(&mem, 0, MEM);

@@ -37,7 +37,11 @@ fn a_transfer_of_many_works_brings_every_byte<L: Lab>(e: &mut Engines<'_, L>) ->
 }
 
 /// A receive that is still waiting, given up by `give_up`; then a message comes after all.
-fn waits<L: Lab>(e: &mut Engines<'_, L>, why: &str, give_up: impl FnOnce(&mut Engines<'_, L>) -> Ended) -> Ended {
+fn waits<L: Lab>(
+    e: &mut Engines<'_, L>,
+    why: &str,
+    give_up: impl FnOnce(&mut Engines<'_, L>) -> Ended,
+) -> Ended {
     e.turn()?;
     ensure!(e.leases_out(A) == 1, "a receive was posted without its memory");
     give_up(e)?;
@@ -158,9 +162,8 @@ fn closing_an_endpoint_returns_everything_at_once<L: Lab>(e: &mut Engines<'_, L>
 fn a_session_that_ends_returns_what_it_held<L: Lab>(e: &mut Engines<'_, L>) -> Ended {
     let now = e.now();
     let ttl_ns = 20 * MS;
-    let session = e.on(A, |driver, ep| {
-        driver.create_session(now, SessionSpec { peer: 0, ep: Some(ep), ttl_ns })
-    });
+    let session =
+        e.on(A, |driver, ep| driver.create_session(now, SessionSpec { peer: 0, ep: Some(ep), ttl_ns }));
     let session = session.or_fail("a session")?;
     let lease = e.lease(A, 0, 4096)?;
     let mut spec = e.spec(A, Op::Recv, lease);

@@ -57,7 +57,8 @@ fn set_up<D: Backend>(side: usize, device: D) -> Result<Party<D>, Stop> {
     let caps = RdmaOps::caps(&port).clone();
     let region = |port: &mut Port<D>| -> Result<(Region, MrId), Stop> {
         let region = port.allocate(&RegionSpec::new(BYTES)).or_fail(format!("{name}: memory"))?;
-        let mr = port.register(&region, PdId(0), everything(&caps)).or_fail(format!("{name}: a registration"))?;
+        let mr =
+            port.register(&region, PdId(0), everything(&caps)).or_fail(format!("{name}: a registration"))?;
         Ok((region, mr))
     };
     let (own, own_mr) = region(&mut port)?;
@@ -109,8 +110,7 @@ impl<'l, L: Lab> Engines<'l, L> {
     }
 
     fn connect(&mut self) -> Ended {
-        let addresses =
-            [A, B].map(|side| self.on(side, |driver, ep| driver.context().address(ep)));
+        let addresses = [A, B].map(|side| self.on(side, |driver, ep| driver.context().address(ep)));
         let [Some(to_a), Some(to_b)] = addresses else { fail!("an open endpoint has no address") };
         for (side, peer) in [(A, &to_b), (B, &to_a)] {
             self.on(side, |driver, ep| driver.context().connect(ep, peer)).or_fail("connecting")?;
@@ -128,11 +128,7 @@ impl<'l, L: Lab> Engines<'l, L> {
     }
 
     /// Calls a side's driver, about its endpoint.
-    pub(super) fn on<R>(
-        &self,
-        side: usize,
-        call: impl FnOnce(&mut Driver<Port<L::Device>>, EpId) -> R,
-    ) -> R {
+    pub(super) fn on<R>(&self, side: usize, call: impl FnOnce(&mut Driver<Port<L::Device>>, EpId) -> R) -> R {
         let party = &self.parties[side];
         party.engine.with(|driver| call(driver, party.ep))
     }
@@ -170,7 +166,8 @@ impl<'l, L: Lab> Engines<'l, L> {
 
     pub(super) fn submit(&mut self, side: usize, spec: TransferSpec) -> Result<TransferId, Stop> {
         let now = self.now();
-        self.on(side, |driver, _| driver.submit(now, spec)).or_fail(format!("{}: a transfer", side_name(side)))
+        self.on(side, |driver, _| driver.submit(now, spec))
+            .or_fail(format!("{}: a transfer", side_name(side)))
     }
 
     /// Turns both drivers until they have nothing to do at once.
@@ -212,7 +209,8 @@ impl<'l, L: Lab> Engines<'l, L> {
                 return Ok(());
             }
             if self.now() >= deadline {
-                let outstanding = [A, B].map(|side| self.on(side, |driver, _| driver.context().outstanding()));
+                let outstanding =
+                    [A, B].map(|side| self.on(side, |driver, _| driver.context().outstanding()));
                 fail!("{what}: never; works outstanding: {} of a, {} of b", outstanding[A], outstanding[B]);
             }
             self.sleep(deadline);

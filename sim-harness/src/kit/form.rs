@@ -39,10 +39,13 @@ fn a_send_carries_its_immediate<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     for (id, imm) in (0u64..).zip([Some(0), None, Some(u32::MAX), Some(0x0102_0304)]) {
         b.go(y, &[recv(id, &[b.piece(B, 65_536 + 64 * id, 64)])])?;
         let plain = send(id, &[b.piece(A, 64 * id, 40)]);
-        b.go(x, &[match imm {
-            Some(value) => plain.imm(value),
-            None => plain,
-        }])?;
+        b.go(
+            x,
+            &[match imm {
+                Some(value) => plain.imm(value),
+                None => plain,
+            }],
+        )?;
         b.good(x, [id])?;
         b.meets(y, id, OpKind::Send, 40, imm)?;
         b.copied((A, 64 * id as usize), (B, 65_536 + 64 * id as usize), 40);

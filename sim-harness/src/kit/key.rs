@@ -119,7 +119,8 @@ fn bytes_that_are_no_key_are_refused<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     ] {
         let key = RemoteKey::from_bytes(wrong).or_fail("a short key")?;
         let refused = b.device(A).import(x.ep, &key);
-        let rightly = matches!(refused, Err(KeyError::Malformed { len_bytes, .. }) if len_bytes == wrong.len());
+        let rightly =
+            matches!(refused, Err(KeyError::Malformed { len_bytes, .. }) if len_bytes == wrong.len());
         ensure!(rightly, "importing {what}: {refused:?}; expected Malformed");
     }
     b.check()

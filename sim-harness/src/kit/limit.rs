@@ -89,11 +89,8 @@ fn as_many_pieces_as_promised_are_taken<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     let (out, into) = (b.caps(A).sge_max, b.caps(B).sge_max);
     let (sources, targets) = (scattered(b, A, out), scattered(b, B, into));
     b.go(y, &[recv(1, &[b.piece(B, 131_072, out)]), recv(2, &targets)])?;
-    let works = [
-        send(1, &sources),
-        send(2, &[b.piece(A, 131_072, into)]),
-        write(3, &sources, b.at(x, 200_000)),
-    ];
+    let works =
+        [send(1, &sources), send(2, &[b.piece(A, 131_072, into)]), write(3, &sources, b.at(x, 200_000))];
     b.go(x, &works)?;
     b.good(x, 1..4)?;
     b.meets(y, 1, OpKind::Send, out, None)?;
@@ -184,7 +181,8 @@ fn a_refused_work_leaves_the_works_before_it<L: Lab>(b: &mut Bench<'_, L>) -> En
     let pieces = scattered(b, A, b.caps(A).sge_max + 1);
     for id in [0, 10, 20] {
         let at = 4096 + 64 * id;
-        let work = |b: &Bench<'_, L>, id: u64| write(id, &[b.piece(A, at + id, 8)], b.at(x, at + 8 * (id % 10)));
+        let work =
+            |b: &Bench<'_, L>, id: u64| write(id, &[b.piece(A, at + id, 8)], b.at(x, at + 8 * (id % 10)));
         let first = [work(b, id), work(b, id + 1)];
         for work in &first {
             b.post(x, work).or_fail("a good work")?;

@@ -112,8 +112,8 @@ fn as_many_endpoints_as_promised_are_open<L: Lab>(b: &mut Bench<'_, L>) -> Ended
     (spec.send_depth, spec.recv_depth) = (1, 0);
     let promised = b.caps(A).endpoint_max;
     let mut opened = Vec::new();
-    for _ in 0..promised.min(MANY) {
-        let ep = b.device(A).open(&spec).or_fail("one of as many endpoints as promised")?;
+    for n in 1..=promised.min(MANY) {
+        let ep = b.device(A).open(&spec).or_fail(format!("endpoint {n} of as many as promised"))?;
         ensure!(!opened.contains(&ep), "two open endpoints have one name");
         opened.push(ep);
     }
@@ -132,8 +132,8 @@ fn as_many_completion_queues_as_promised_are_open<L: Lab>(b: &mut Bench<'_, L>) 
     // The bench has one already.
     let promised = b.caps(A).cq_max.saturating_sub(1);
     let mut opened = vec![b.cq(A)];
-    for _ in 0..promised.min(MANY) {
-        let cq = b.device(A).open_cq(4).or_fail("one of as many completion queues as promised")?;
+    for n in 1..=promised.min(MANY) {
+        let cq = b.device(A).open_cq(4).or_fail(format!("completion queue {n} of as many as promised"))?;
         ensure!(!opened.contains(&cq), "two open completion queues have one name");
         opened.push(cq);
     }
@@ -150,9 +150,9 @@ fn as_many_registrations_as_promised_are_alive<L: Lab>(b: &mut Bench<'_, L>) -> 
     let promised = b.caps(A).region_max.saturating_sub(1);
     let (region, mr) = b.main(A);
     let mut alive = vec![mr];
-    for _ in 0..promised.min(MANY) {
+    for n in 1..=promised.min(MANY) {
         let mr = b.device(A).register(&region, PdId(0), Access::LOCAL);
-        let mr = mr.or_fail("one of as many registrations as promised")?;
+        let mr = mr.or_fail(format!("registration {n} of as many as promised"))?;
         ensure!(!alive.contains(&mr), "two registrations have one name");
         alive.push(mr);
     }

@@ -199,7 +199,10 @@ fn endpoints_share_a_completion_queue_and_keep_their_own_order<L: Lab>(b: &mut B
 
 fn sends_and_receives_complete_where_they_were_told<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     let other = b.device(B).open_cq(16).or_fail("b: a completion queue")?;
+    // Where devices shake hands, what they say of it comes there, too.
+    b.poll_too(B, other);
     let (x, y) = b.pair_with(PLAIN, &|spec| spec.recv_cq = other)?;
+    b.poll_no_more(B, other);
     b.go(y, &[recv(1, &[b.piece(B, 0, 8)]), write(2, &[b.piece(B, 64, 8)], b.at(y, 64))])?;
     b.good(y, [2])?;
     // Nobody polls at B until both are surely there.

@@ -180,7 +180,8 @@ fn read(source: &Source<'_>, entry: &Spanned<Entry>, known: &[&str]) -> Result<Q
         return Err(source.error(device.span().start, problem));
     }
     let expires_on = source.said("expires", expires)?;
-    let expires = expires_on.parse().map_err(|error| source.error(expires.span().start, format!("{error}")))?;
+    let expires =
+        expires_on.parse().map_err(|error| source.error(expires.span().start, format!("{error}")))?;
     Ok(Quirk {
         case: name.to_owned(),
         device: labs.to_owned(),

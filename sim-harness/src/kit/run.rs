@@ -35,10 +35,12 @@ pub fn run<L: Lab>(
     let lab = report.lab.clone();
     for quirk in plan.quirks.expired(&lab, plan.today) {
         let Quirk { place, case, expires, .. } = quirk;
-        let line = format!("{place}: the quirk of {case} expired on {expires}: look again, then renew or remove it");
+        let line =
+            format!("{place}: the quirk of {case} expired on {expires}: look again, then renew or remove it");
         report.complaints.push(line);
     }
-    let meant = |case: &Case<L>| plan.only.is_empty() || plan.only.iter().any(|filter| case.is_meant_by(filter));
+    let meant =
+        |case: &Case<L>| plan.only.is_empty() || plan.only.iter().any(|filter| case.is_meant_by(filter));
     for case in super::cases::<L>().into_iter().filter(meant) {
         let quirk = plan.quirks.of(&lab, case.name);
         let case = try_case(make, &case, quirk)?;
@@ -101,9 +103,7 @@ fn try_body<L: Lab>(lab: &mut L, devices: [L::Device; 2], case: &Case<L>, seen: 
 fn judge(ended: Ended, quirk: Option<&Quirk>) -> Outcome {
     match (ended, quirk) {
         (Ok(()), None) => Outcome::Passed,
-        (Ok(()), Some(quirk)) => {
-            Outcome::Failed(format!("the quirk at {} passes: remove it", quirk.place))
-        }
+        (Ok(()), Some(quirk)) => Outcome::Failed(format!("the quirk at {} passes: remove it", quirk.place)),
         (Err(Stop::Skipped(why)), _) => Outcome::Skipped(why),
         (Err(Stop::Failed(text)), None) => Outcome::Failed(text),
         (Err(Stop::Failed(text)), Some(quirk)) if quirk.explains(&text) => {

@@ -175,7 +175,10 @@ fn shared_queues_that_are_not_promised_are_refused<L: Lab>(b: &mut Bench<'_, L>)
     let rightly = matches!(opened, Err(OpenError::NotPromised(_)));
     ensure!(rightly, "a shared receive queue: {opened:?}; expected NotPromised");
     let posted = b.give(B, SrqId(0), &recv(1, &[]));
-    ensure!(matches!(posted, Err(PostError::NotPromised(_))), "a shared receive: {posted:?}; expected NotPromised");
+    ensure!(
+        matches!(posted, Err(PostError::NotPromised(_))),
+        "a shared receive: {posted:?}; expected NotPromised"
+    );
     let armed = b.device(B).arm_srq(SrqId(0), 1);
     ensure!(armed == Err(ModifyError::Unsupported), "arming: {armed:?}; expected Unsupported");
     b.open(B, PLAIN).map(drop)

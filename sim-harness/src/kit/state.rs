@@ -43,6 +43,12 @@ fn works_are_taken_only_in_states_that_take_them<L: Lab>(b: &mut Bench<'_, L>) -
     b.check()
 }
 
+/// Lets an idle send queue drain: until then, devices may refuse to go on (rxe_qp.c, rxe_qp_chk_attr).
+fn drained<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
+    let soon = b.now() + 20 * MS;
+    b.look_until(soon)
+}
+
 /// None of these moves is made.
 fn stays<L: Lab>(b: &mut Bench<'_, L>, end: End, illegal: &[QpState]) -> Ended {
     let from = b.state(end);
@@ -69,6 +75,7 @@ fn only_the_moves_of_the_table_are_made<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     b.modify(x, Rts)?;
     b.modify(x, Sqd)?;
     stays(b, x, &[Init, Rtr])?;
+    drained(b)?;
     b.modify(x, Rts)?;
     b.modify(x, Err)?;
     stays(b, x, &[Init, Rtr, Rts, Sqd])?;
@@ -118,8 +125,7 @@ fn sqd_holds_what_is_posted_until_rts<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     b.copied((A, 0), (B, 4096), 64);
     b.modify(x, QpState::Sqd)?;
     b.go(x, &[write(2, &[b.piece(A, 64, 64)], b.at(x, 8192))])?;
-    let soon = b.now() + 20 * MS;
-    b.look_until(soon)?;
+    drained(b)?;
     ensure!(!b.is_idle(), "a work posted in SQD was done before RTS");
     b.check()?;
     b.modify(x, QpState::Rts)?;

@@ -37,7 +37,8 @@ fn bytes_that_are_no_address_are_refused<L: Lab>(b: &mut Bench<'_, L>) -> Ended 
     ] {
         let address = EndpointAddress::from_bytes(wrong).or_fail("a short address")?;
         let refused = b.device(A).connect(x.ep, &address);
-        let rightly = matches!(refused, Err(ConnectError::Malformed { len_bytes, .. }) if len_bytes == wrong.len());
+        let rightly =
+            matches!(refused, Err(ConnectError::Malformed { len_bytes, .. }) if len_bytes == wrong.len());
         ensure!(rightly, "connecting to {what}: {refused:?}; expected Malformed");
     }
     // A refused call changes nothing.
@@ -106,9 +107,8 @@ fn a_closed_endpoint_takes_its_completions_along<L: Lab>(b: &mut Bench<'_, L>) -
 fn memory_is_free_once_its_endpoint_is_closed<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     let (x, _) = b.pair()?;
     let target = b.extra(A, 1 << 20, 0, Access::LOCAL)?;
-    let works: Vec<W> = (0..8u64)
-        .map(|id| read(id, &[target.piece(100_000 * id, 100_000)], b.at(x, 1000 * id)))
-        .collect();
+    let works: Vec<W> =
+        (0..8u64).map(|id| read(id, &[target.piece(100_000 * id, 100_000)], b.at(x, 1000 * id))).collect();
     b.go(x, &works)?;
     b.close(x);
     // Ours again: nothing of the READs comes any more.
@@ -184,9 +184,10 @@ fn what_is_promised_makes_sense<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
         ] {
             ensure!(number > 0, "a device with a {what} of 0 can do nothing");
         }
-        let named = caps.name.split_once('/').is_some_and(|(backend, device)| {
-            !backend.is_empty() && !device.is_empty()
-        });
+        let named = caps
+            .name
+            .split_once('/')
+            .is_some_and(|(backend, device)| !backend.is_empty() && !device.is_empty());
         ensure!(named, "a device's name is its backend and device, like mock/cx6");
         ensure!(!caps.atomics || caps.rd_atomic_max > 0, "atomics without room for one");
         ensure!(b.device(side).caps() == &caps, "promises changed on the way");

@@ -54,7 +54,8 @@ fn a_wire_that_is_cut_on_the_way_back_uses_up_the_retries<L: Lab>(b: &mut Bench<
 }
 
 fn a_short_outage_costs_time_and_nothing_else<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
-    let (x, y) = b.pair()?;
+    // Mending a wire takes a while on a real machine: patience for two seconds.
+    let (x, y) = b.pair_with(&|spec| spec.timeout = 16, PLAIN)?;
     b.go(y, &[recv(9, &[b.piece(B, 131_072, 9000)])])?;
     b.inject(Cause::Cut { from: AT_A, to: AT_B })?;
     b.inject(Cause::Cut { from: AT_B, to: AT_A })?;

@@ -94,7 +94,8 @@ impl Wire {
         if self.down[at].is_none() {
             // A link that goes down takes its routes along, and only the kernel's own come back with it.
             let routes = (self.run)("ip", &["-4", "route", "show", "table", "all", "dev", &netdev])?;
-            self.down[at] = Some(routes.lines().filter(|route| lost_with_link(route)).map(str::to_owned).collect());
+            self.down[at] =
+                Some(routes.lines().filter(|route| lost_with_link(route)).map(str::to_owned).collect());
         }
         (self.run)("ip", &["link", "set", "dev", &netdev, "down"]).map(drop)
     }
@@ -108,7 +109,8 @@ impl Wire {
         for route in routes {
             // `show` appends what `replace` does not take: the state of the link at that moment.
             let words = route.split_whitespace().filter(|word| !matches!(*word, "linkdown" | "dead"));
-            let words: Vec<&str> = ["-4", "route", "replace"].into_iter().chain(words).chain(["dev", &netdev]).collect();
+            let words: Vec<&str> =
+                ["-4", "route", "replace"].into_iter().chain(words).chain(["dev", &netdev]).collect();
             (self.run)("ip", &words)?;
         }
         Ok(())

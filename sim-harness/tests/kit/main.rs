@@ -1,6 +1,8 @@
-//! The kit on the simulated NIC: every promise kept, and every case able to fail.
+//! The kit on the simulated NIC: every promise is kept, and every case can fail.
 
+mod differences;
+mod honest;
 mod lying;
+mod quirks;
 mod support;
 mod twins;
-mod honest;

@@ -7,6 +7,7 @@ mod endings;
 mod files;
 mod iologs;
 mod judge;
+mod kit;
 mod memory;
 mod misses;
 mod program;

@@ -166,6 +166,8 @@ impl VerbsDevice {
         let moved = match to {
             QpState::Rtr => return Err(ModifyError::NoPeer(ep)),
             QpState::Init => qp.to_init(&init),
+            // Asked again, the kernel refuses to announce the end of the same draining twice.
+            QpState::Sqd if from == QpState::Sqd => Ok(()),
             QpState::Sqd => qp.to_sqd(),
             QpState::Reset | QpState::Rts | QpState::Err => qp.move_to(status::qp_state_number(to)),
         };

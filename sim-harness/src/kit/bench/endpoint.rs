@@ -47,7 +47,8 @@ impl<L: Lab> Bench<'_, L> {
         self.becomes_ready(a)?;
         self.becomes_ready(b)?;
         for (end, peer) in [(a, b), (b, a)] {
-            let key = self.sides[peer.side].device.export(self.sides[peer.side].mr).or_fail("exporting a key")?;
+            let key =
+                self.sides[peer.side].device.export(self.sides[peer.side].mr).or_fail("exporting a key")?;
             let side = &mut self.sides[end.side];
             let remote = side.device.import(end.ep, &key).or_fail("importing a key")?;
             if let Some(opened) = side.opened.iter_mut().find(|opened| opened.ep == end.ep) {
@@ -106,7 +107,10 @@ impl<L: Lab> Bench<'_, L> {
     }
 
     pub(in crate::kit) fn modify(&mut self, end: End, to: QpState) -> Ended {
-        self.sides[end.side].device.modify(end.ep, to).or_fail(format!("{}: moving to {to:?}", self.name(end)))
+        self.sides[end.side]
+            .device
+            .modify(end.ep, to)
+            .or_fail(format!("{}: moving to {to:?}", self.name(end)))
     }
 
     /// Forgets what is owed to an endpoint: it was closed or reset.

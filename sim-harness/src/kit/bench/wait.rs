@@ -1,6 +1,6 @@
 //! Waiting on the bench: by wake-ups, and never without an end.
 
-use wavetank_contract::{AsyncEvent, Instant};
+use wavetank_contract::{AsyncEvent, CqId, Instant};
 
 use super::post::variant;
 use super::{Bench, DEADLINE_NS, side_name};
@@ -84,6 +84,16 @@ impl<L: Lab> Bench<'_, L> {
     /// Somebody polls it again.
     pub(in crate::kit) fn attend(&mut self, side: usize) {
         self.sides[side].polled = true;
+    }
+
+    /// The queue is polled like the main one.
+    pub(in crate::kit) fn poll_too(&mut self, side: usize, cq: CqId) {
+        self.sides[side].cqs.push(cq);
+    }
+
+    /// The queue is polled by hand again.
+    pub(in crate::kit) fn poll_no_more(&mut self, side: usize, cq: CqId) {
+        self.sides[side].cqs.retain(|other| *other != cq);
     }
 
     /// Waits for an event.

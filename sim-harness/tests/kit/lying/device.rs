@@ -339,7 +339,9 @@ impl<D: Backend> Backend for Lying<D> {
         }
         let mut bent = spec.clone();
         match self.lie {
-            Lie::Modest if spec.shared_receive.is_some() => return Err(OpenError::NotPromised("shared receives")),
+            Lie::Modest if spec.shared_receive.is_some() => {
+                return Err(OpenError::NotPromised("shared receives"));
+            }
             Lie::GrantsEndpoints => bent.access = Access::ALL,
             Lie::KnowsOneDomain => bent.pd = PdId(0),
             Lie::UsesOneQueue => bent.recv_cq = spec.send_cq,
@@ -550,7 +552,8 @@ impl<D: Backend> Backend for Lying<D> {
         let other = self.liars.borrow().polls.get(&(1 - self.node.min(1))).copied().unwrap_or(0);
         self.late.drain(..).for_each(|(region, offset, bytes)| region.write(offset, &bytes));
         self.early.iter_mut().for_each(|(polls, ..)| *polls = polls.saturating_sub(1));
-        let due = self.early.extract_if(.., |(polls, ..)| *polls == 0).map(|(_, cq, completion)| (cq, completion));
+        let due =
+            self.early.extract_if(.., |(polls, ..)| *polls == 0).map(|(_, cq, completion)| (cq, completion));
         self.ready.extend(due);
         let mut polled = Completions::with_capacity(out.room());
         self.inner.poll(cq, &mut polled);

@@ -117,7 +117,8 @@ impl<D: Backend> Lying<D> {
         let (kind, len) = (posted.op.kind(), posted.len());
         let first = posted.pieces.first();
         let local = |offset: u64| {
-            if let Some((piece, region)) = first.and_then(|piece| Some((piece, self.regions.get(&piece.mr)?))) {
+            if let Some((piece, region)) = first.and_then(|piece| Some((piece, self.regions.get(&piece.mr)?)))
+            {
                 flip(region, piece.offset + offset);
             }
         };

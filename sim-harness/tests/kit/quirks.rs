@@ -1,0 +1,126 @@
+//! Quirks: read strictly, an excuse for just one failure, and none for ever.
+
+use std::path::Path;
+
+use wavetank_harness::kit::{Expect, Outcome, Plan, Quirks, RXE, Report, SIW, cases};
+use wavetank_harness::lab::MockLab;
+use wavetank_mock::Profile;
+
+use crate::lying::{Lie, LyingLab};
+use crate::support::{on, only};
+
+const CASE: &str = "a_write_with_a_key_that_nobody_gave_out_is_refused";
+
+fn names() -> Vec<&'static str> {
+    cases::<MockLab>().iter().map(|case| case.name()).collect()
+}
+
+fn parse(text: &str) -> Result<Quirks, String> {
+    Quirks::parse(Path::new("q.toml"), text, &names()).map_err(|error| error.to_string())
+}
+
+fn quirk(device: &str, expect: &str, expires: &str) -> String {
+    format!(
+        "[[quirk]]\ndevice = \"{device}\"\ncase = \"{CASE}\"\nexpect = \"{expect}\"\nwhy = \"keys are ignored\"\n\
+         upstream = \"some.c, some_function\"\nexpires = \"{expires}\"\n"
+    )
+}
+
+/// Runs the case on a device that takes any key, or on an honest one.
+fn run(text: &str, lie: Lie, today: &str) -> Report {
+    let quirks = parse(text).expect("a good file");
+    let plan = Plan { quirks, today: today.parse().expect("a day"), ..only(&[CASE]) };
+    on(&mut || LyingLab::new(MockLab::new(Profile::IDEAL, 1), lie), &plan)
+}
+
+#[test]
+fn a_failure_that_a_quirk_speaks_of_is_excused() {
+    for (device, expect) in [
+        ("mock/ideal", "fail"),
+        ("mock/*", "expected 2 REM_ACCESS_ERR; got 2 SUCCESS"),
+        ("*", "got 2 SUCCESS"),
+    ] {
+        let report = run(&quirk(device, expect, "2026-12-31"), Lie::TakesAnyKey, "2026-06-01");
+        assert!(report.ok(), "{report:#?}");
+        let Outcome::Quirk(text) = &report.cases[0].result else { panic!("{report:#?}") };
+        assert!(text.contains("got 2 SUCCESS") && text.contains("keys are ignored"), "{text}");
+        assert_eq!(report.counts().quirks, 1);
+    }
+}
+
+#[test]
+fn another_failure_or_another_device_is_not() {
+    let report = run(&quirk("mock/*", "RETRY_EXC_ERR", "2026-12-31"), Lie::TakesAnyKey, "2026-06-01");
+    let Outcome::Failed(text) = &report.cases[0].result else { panic!("{report:#?}") };
+    assert!(text.contains("q.toml:1 speaks of another failure"), "{text}");
+    let report = run(&quirk("verbs/rxe*", "fail", "2026-12-31"), Lie::TakesAnyKey, "2026-06-01");
+    assert!(!report.ok());
+    assert_eq!(
+        report.cases[0].result,
+        Outcome::Failed("a: expected 2 REM_ACCESS_ERR; got 2 SUCCESS".to_owned())
+    );
+}
+
+#[test]
+fn a_quirk_whose_case_passes_fails_the_run() {
+    let report = run(&quirk("mock/*", "fail", "2026-12-31"), Lie::Honest, "2026-06-01");
+    assert!(!report.ok());
+    let expected = "the quirk at q.toml:1 passes: remove it".to_owned();
+    assert_eq!(report.cases[0].result, Outcome::Failed(expected));
+}
+
+#[test]
+fn a_quirk_that_has_expired_fails_the_run() {
+    let text = quirk("mock/*", "fail", "2026-06-01");
+    assert!(run(&text, Lie::TakesAnyKey, "2026-05-31").ok());
+    let report = run(&text, Lie::TakesAnyKey, "2026-06-01");
+    assert!(!report.ok());
+    assert_eq!(report.complaints.len(), 1);
+    let said = &report.complaints[0];
+    assert!(said.contains("q.toml:1") && said.contains(CASE) && said.contains("2026-06-01"), "{said}");
+    let elsewhere = quirk("verbs/*", "fail", "2020-01-01");
+    assert!(run(&elsewhere, Lie::Honest, "2026-06-01").ok(), "of another device");
+}
+
+#[test]
+fn a_case_that_would_hang_a_device_is_not_tried() {
+    let report = run(&quirk("mock/*", "skip", "2026-12-31"), Lie::Honest, "2026-06-01");
+    assert!(report.ok());
+    assert_eq!(report.cases[0].result, Outcome::Quirk("not tried: keys are ignored".to_owned()));
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_line() {
+    let good = quirk("mock/*", "fail", "2026-12-31");
+    assert!(parse(&good).is_ok() && parse("").is_ok());
+    let bad = |from: &str, to: &str| good.replacen(from, to, 1);
+    for (text, wanted) in [
+        (bad(CASE, "no_such_case"), "q.toml:3: there is no case \"no_such_case\""),
+        (bad("2026-12-31", "2026-02-30"), "q.toml:7: \"2026-02-30\" is not a day"),
+        (bad("mock/*", "*/rxe"), "q.toml:2: a * may only end"),
+        (bad("mock/*", " "), "q.toml:2: device is empty"),
+        (bad("keys are ignored", ""), "q.toml:5: why is empty"),
+        (bad("upstream", "source"), "q.toml:6: unknown field `source`"),
+        (bad("upstream = \"some.c, some_function\"\n", ""), "q.toml:1: missing field `upstream`"),
+        (bad("\"fail\"", "7"), "q.toml:4: invalid type"),
+        (bad("[[quirk]]", "[[quirks]]"), "q.toml:1: unknown field `quirks`"),
+        (bad("device = ", "device "), "q.toml:2:"),
+        (good.clone() + &good, "q.toml:8: a second quirk of"),
+    ] {
+        let said = parse(&text).expect_err("refused");
+        assert!(said.starts_with(wanted), "{said:?} should start with {wanted:?}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn the_quirks_that_come_along_are_good() {
+    for (path, text) in [RXE, SIW] {
+        let quirks = Quirks::parse(Path::new(path), text, &names()).expect("a good file");
+        assert!(quirks.iter().count() > 0, "{path}");
+        for quirk in quirks.iter() {
+            assert!(quirk.device.starts_with("verbs/"), "{}", quirk.place);
+            assert_ne!(quirk.expect, Expect::Skip, "{}: nothing hangs", quirk.place);
+        }
+    }
+}
