@@ -6,6 +6,7 @@
 //! * [`pattern`], [`version`], [`atomic`]: what must be found where, and whose wrong bytes are.
 //! * [`kit`]: what every backend promises, tried on whatever a lab opens.
 //! * [`lab`]: where devices are had and time passes, simulated or real.
+//! * [`judge`]: programs run on two labs, and everything in which they differ.
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`record`]: runs as text, to be kept, compared and run again.
 //! * [`calibrate`]: profiles fitted to recorded runs.

@@ -67,7 +67,7 @@ fn built(
     // Programs are measured, so they are built as users build them. Tests are not, and what `verbs` built serves them.
     let head = match test {
         Some(test) => vec!["test", "--no-run", "--test", test],
-        None => vec!["build", "--bins", "--release"],
+        None => vec!["build", "--bins", "--examples", "--release"],
     };
     let features: Vec<&str> = package.feature.into_iter().flat_map(|f| ["--features", f]).collect();
     let tail = ["--message-format", "json-render-diagnostics", "--package", package.name];

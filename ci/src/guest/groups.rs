@@ -24,7 +24,7 @@ pub(crate) struct Package {
 pub(crate) enum Run {
     /// A script of `ci/guest/checks`.
     Check(&'static str),
-    /// A script of `ci/guest/checks` that runs a binary of a package, built in release: `$1` is the binary, `$2` the
+    /// A script of `ci/guest/checks` that runs a binary or an example of a package, built in release: `$1` is the binary, `$2` the
     /// workspace's root.
     Session { package: Package, name: &'static str, script: &'static str },
     /// A binary of a package, built in release, in the workspace's root.
@@ -58,6 +58,9 @@ const VERBS: Package = Package { name: "wavetank-verbs", feature: None };
 
 /// The harness: kit, judge and wire are its.
 const HARNESS: Package = Package { name: "wavetank-harness", feature: Some("verbs") };
+
+/// The engine, for its examples.
+const ENGINE: Package = Package { name: "wavetank-engine", feature: Some("verbs") };
 
 /// The program.
 const WAVETANK: Package = Package { name: "wavetank", feature: Some("verbs") };
@@ -128,6 +131,15 @@ pub(crate) const GROUPS: &[Group] = &[
         &["replay", "workloads/guest/pgbench-8k.toml", "--backend", "verbs", "--device", "rxe0"],
         240,
     ),
+    Group {
+        step: RXE,
+        name: "bootstrap",
+        about: "Two processes find each other over TCP, connect, and one READs the other's memory",
+        net: Net::TwoRxe,
+        run: Run::Session { package: ENGINE, name: "two_processes", script: "bootstrap.sh" },
+        env: &[],
+        seconds: 60,
+    },
     Group {
         step: RXE,
         name: "record",
