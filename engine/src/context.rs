@@ -50,7 +50,9 @@ pub trait RdmaOps {
     fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError>;
     /// Moves it to another state.
     fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError>;
-    /// Its state.
+    /// Whether it was opened and not closed: known without asking the device.
+    fn is_open(&self, ep: EpId) -> bool;
+    /// Its state, as the device says.
     fn state(&self, ep: EpId) -> Option<QpState>;
     /// Ends it. What was outstanding comes out of the next poll as flushed.
     fn close(&mut self, ep: EpId);
@@ -78,6 +80,7 @@ pub trait RdmaOps {
 }
 
 /// A device of whichever backend it is. Never crosses threads.
+#[cfg_attr(feature = "verbs", expect(clippy::large_enum_variant, reason = "one a thread, never moved or copied"))]
 #[enum_dispatch(RdmaOps)]
 #[derive(Debug)]
 #[non_exhaustive]

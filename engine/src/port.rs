@@ -331,6 +331,10 @@ impl<B: Backend> RdmaOps for Port<B> {
         Ok(())
     }
 
+    fn is_open(&self, ep: EpId) -> bool {
+        matches!(self.endpoints.get(ep.0 as usize), Some(Some(_)))
+    }
+
     fn state(&self, ep: EpId) -> Option<QpState> {
         self.backend.state(ep)
     }
@@ -347,7 +351,7 @@ impl<B: Backend> RdmaOps for Port<B> {
         let mut posted = 0;
         let mut run = Run { receives: false, works: 0 };
         let mut refused = None;
-        if !matches!(self.endpoints.get(ep.0 as usize), Some(Some(_))) {
+        if !self.is_open(ep) {
             return match batch.pop_front() {
                 Some(order) => Err(Box::new(Refused { index: 0, order, error: PostError::Unknown(ep) })),
                 None => Ok(0),

@@ -80,7 +80,7 @@ impl<C: RdmaOps> Driver<C> {
         {
             return Err(SubmitReason::RemoteWraps { addr: remote.addr, len });
         }
-        if self.context.state(spec.ep).is_none() {
+        if !self.context.is_open(spec.ep) {
             return Err(SubmitReason::UnknownEndpoint(spec.ep));
         }
         if self.transfers.len() >= self.config.transfers_max {

@@ -13,6 +13,9 @@ use crate::sys::RawCompletion;
 /// `IBV_WC_RECV_RDMA_WITH_IMM`.
 const RECV_RDMA_WITH_IMM: u32 = 129;
 
+/// Turns after which events are asked for even of a device that nobody sleeps on.
+const EVENT_TURNS: u32 = 64;
+
 impl VerbsDevice {
     #[inline]
     pub(crate) fn poll_queue(&mut self, cq: CqId, out: &mut Completions) -> usize {
@@ -42,6 +45,7 @@ impl VerbsDevice {
         let polled = before - out.room();
         if polled > 0 {
             self.busy.set(true);
+            self.notified.set(true);
         }
         polled
     }
@@ -106,6 +110,14 @@ impl VerbsDevice {
 
     pub(crate) fn next_event(&mut self) -> Option<AsyncEvent> {
         self.shake_hands();
+        // Asking costs a system call, and nearly always there is nothing. What woke a sleeper and is no completion is an
+        // event; one that came beside a completion keeps the notifier readable, so the next sleep ends at once.
+        self.quiet_turns += 1;
+        let unexplained = self.slept.replace(false) && !self.take_notifications();
+        if !unexplained && self.quiet_turns < EVENT_TURNS {
+            return None;
+        }
+        self.quiet_turns = EVENT_TURNS;
         while let Some(raw) = self.context.next_event() {
             match event::meaning(raw) {
                 Meaning::Told(event) if self.concerns_somebody(&event) => return Some(event),
@@ -113,7 +125,26 @@ impl VerbsDevice {
                 Meaning::Unknown => self.unknown_events += 1,
             }
         }
+        self.quiet_turns = 0;
         None
+    }
+
+    /// Empties the completion channel; whether there was anything in it. A notification is good for one queue, once, so no
+    /// more are there than queues are armed: that spares the call that would only say so.
+    fn take_notifications(&self) -> bool {
+        let mut armed = self.queues.iter().filter(|queue| queue.armed.get()).count();
+        let mut any = false;
+        while armed > 0
+            && let Some(number) = self.channel.next()
+        {
+            any = true;
+            armed -= 1;
+            if let Some(queue) = self.queues.get(number) {
+                queue.armed.set(false);
+            }
+        }
+        self.notified.set(false);
+        any
     }
 
     /// Whether what an event is about still exists. Learns from it.
@@ -150,11 +181,10 @@ impl VerbsDevice {
         if self.busy.replace(false) {
             return Wake::Now;
         }
-        // A notification is good for one queue, once.
-        while let Some(number) = self.channel.next() {
-            if let Some(queue) = self.queues.get(number) {
-                queue.armed.set(false);
-            }
+        // Only what was polled, or slept on, can have been notified of. A notification that is still on its way ends the
+        // next sleep.
+        if self.notified.get() {
+            self.take_notifications();
         }
         let mut come_again = false;
         for queue in &self.queues {
@@ -167,7 +197,12 @@ impl VerbsDevice {
             }
             come_again |= queue.has_more.get();
         }
-        if come_again { Wake::Now } else { Wake::Notified { until: Instant::FAR } }
+        if come_again {
+            return Wake::Now;
+        }
+        self.slept.set(true);
+        self.notified.set(true);
+        Wake::Notified { until: Instant::FAR }
     }
 }
 
