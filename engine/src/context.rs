@@ -80,7 +80,10 @@ pub trait RdmaOps {
 }
 
 /// A device of whichever backend it is. Never crosses threads.
-#[cfg_attr(feature = "verbs", expect(clippy::large_enum_variant, reason = "one a thread, never moved or copied"))]
+#[cfg_attr(
+    feature = "verbs",
+    expect(clippy::large_enum_variant, reason = "one a thread, never moved or copied")
+)]
 #[enum_dispatch(RdmaOps)]
 #[derive(Debug)]
 #[non_exhaustive]

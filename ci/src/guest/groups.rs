@@ -154,8 +154,20 @@ pub(crate) const GROUPS: &[Group] = &[
         "perftest",
         "READ and WRITE beside ib_read_lat, ib_write_lat, ib_read_bw and ib_write_bw",
         Net::TwoRxe,
-        &["bench", "device", "--backend", "verbs", "--device", "rxe0,rxe1", "--against-perftest"],
-        300,
+        &[
+            "bench",
+            "device",
+            "--backend",
+            "verbs",
+            "--device",
+            "rxe0,rxe1",
+            "--against-perftest",
+            "--rounds",
+            "3",
+            "--ops",
+            "300",
+        ],
+        400,
     ),
     wire(
         "calm",
@@ -235,6 +247,23 @@ pub(crate) const GROUPS: &[Group] = &[
         env: &[],
         seconds: 60,
     },
+    Group {
+        step: SIW,
+        name: "device",
+        about: "The verbs backend keeps what it promises of iWARP, one promise at a time",
+        net: Net::TwoSiw,
+        run: Run::Tests { package: VERBS, target: "device", filter: &["--ignored", "--test-threads=1"] },
+        env: &[("WAVETANK_DEVICES", "siw0,siw1")],
+        seconds: 180,
+    },
+    program(
+        SIW,
+        "kit",
+        "The conformance kit holds over soft-iWARP, but for its quirks",
+        Net::TwoSiw,
+        &["kit", "--backend", "verbs", "--device", "siw0,siw1", "--wire", "va,vb"],
+        300,
+    ),
 ];
 
 /// The groups of a step.
