@@ -120,7 +120,7 @@ pub(crate) const GROUPS: &[Group] = &[
         "judge",
         "2,000 programs have the same outcome on soft-RoCE and on the simulated NIC",
         Net::TwoRxe,
-        &["judge", "--against", "verbs", "--device", "rxe0,rxe1", "--programs", "2000"],
+        &["judge", "--against", "verbs", "--device", "rxe0,rxe1", "--programs", "2100"],
         420,
     ),
     program(
