@@ -1,4 +1,4 @@
-//! The conformance kit: what every backend promises, tried on whatever a [`Lab`](crate::lab::Lab) opens.
+//! The conformance kit: what every backend promises, tried on whatever a [`Lab`] opens.
 //!
 //! The bodies are the same for every lab: simulated, soft-RoCE, iWARP, hardware. Each case opens fresh devices, waits by
 //! wake-ups and never without a deadline, and writes down what it saw: two labs can be compared beyond pass and fail.

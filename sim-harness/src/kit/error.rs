@@ -58,7 +58,9 @@ fn refused<L: Lab>(
         b.copied((A, 5000), (B, 7777), 100);
     }
     let bad = bad(b, x)?;
-    b.go(x, &[bad, write(3, &[here], b.at(x, 9999)), send(4, &[here]).silent()])?;
+    // A SEND behind it would be refused for a reason of its own: it has no receive.
+    let behind = [bad, write(3, &[here], b.at(x, 9999)), write(4, &[here], b.at(x, 9999)).silent()];
+    b.go(x, &behind)?;
     b.sends(x, &[(2, status), (3, FLUSHED), (4, FLUSHED)])?;
     b.becomes_dead(x)?;
     b.becomes_dead(y)?;

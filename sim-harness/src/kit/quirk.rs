@@ -21,8 +21,8 @@ pub const SIW: (&str, &str) = ("quirks/siw.toml", include_str!("../../../quirks/
 pub enum Expect {
     /// Any failure.
     Fail,
-    /// A failure whose text contains this.
-    Text(String),
+    /// A failure whose text contains one of these.
+    Texts(Vec<String>),
     /// Nothing: trying it would hang the device.
     Skip,
 }
@@ -58,7 +58,7 @@ impl Quirk {
     pub(super) fn explains(&self, failure: &str) -> bool {
         match &self.expect {
             Expect::Fail => true,
-            Expect::Text(text) => failure.contains(text.as_str()),
+            Expect::Texts(texts) => texts.iter().any(|text| failure.contains(text.as_str())),
             Expect::Skip => false,
         }
     }
@@ -92,10 +92,18 @@ struct File {
 struct Entry {
     device: Spanned<String>,
     case: Spanned<String>,
-    expect: Spanned<String>,
+    expect: Spanned<Expected>,
     why: Spanned<String>,
     upstream: Spanned<String>,
     expires: Spanned<String>,
+}
+
+/// One text, or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "wanted a text, or a list of them")]
+enum Expected {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// A file while it is read.
@@ -185,14 +193,24 @@ fn read(source: &Source<'_>, entry: &Spanned<Entry>, known: &[&str]) -> Result<Q
     Ok(Quirk {
         case: name.to_owned(),
         device: labs.to_owned(),
-        expect: match source.said("expect", expect)? {
-            "fail" => Expect::Fail,
-            "skip" => Expect::Skip,
-            text => Expect::Text(text.to_owned()),
-        },
+        expect: expected(source, expect)?,
         why: source.said("why", why)?.to_owned(),
         upstream: source.said("upstream", upstream)?.to_owned(),
         expires,
         place: format!("{}:{}", source.path.display(), source.line(entry.span().start)),
     })
+}
+
+fn expected(source: &Source<'_>, expect: &Spanned<Expected>) -> Result<Expect, QuirkError> {
+    let texts = match expect.get_ref() {
+        Expected::One(text) if text == "fail" => return Ok(Expect::Fail),
+        Expected::One(text) if text == "skip" => return Ok(Expect::Skip),
+        Expected::One(text) => std::slice::from_ref(text),
+        Expected::Several(texts) => texts,
+    };
+    // An empty text is in every failure, and no text at all in none.
+    if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) {
+        return Err(source.error(expect.span().start, "expect is empty"));
+    }
+    Ok(Expect::Texts(texts.to_vec()))
 }

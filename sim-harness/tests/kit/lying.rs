@@ -4,6 +4,7 @@ mod device;
 mod lab;
 mod liar;
 mod lie;
+mod posting;
 mod telling;
 
 pub(crate) use device::Lying;

@@ -39,8 +39,17 @@ fn a_failure_that_a_quirk_speaks_of_is_excused() {
         ("mock/ideal", "fail"),
         ("mock/*", "expected 2 REM_ACCESS_ERR; got 2 SUCCESS"),
         ("*", "got 2 SUCCESS"),
+        ("mock/ideal", "something else\", \"got 2 SUCCESS"),
     ] {
-        let report = run(&quirk(device, expect, "2026-12-31"), Lie::TakesAnyKey, "2026-06-01");
+        // Several texts are a list.
+        let text = quirk(device, expect, "2026-12-31");
+        let text = if expect.contains('"') {
+            text.replace("\"something else", "[\"something else")
+                .replace("got 2 SUCCESS\"", "got 2 SUCCESS\"]")
+        } else {
+            text
+        };
+        let report = run(&text, Lie::TakesAnyKey, "2026-06-01");
         assert!(report.ok(), "{report:#?}");
         let Outcome::Quirk(text) = &report.cases[0].result else { panic!("{report:#?}") };
         assert!(text.contains("got 2 SUCCESS") && text.contains("keys are ignored"), "{text}");
@@ -102,7 +111,9 @@ fn a_bad_file_is_refused_with_its_line() {
         (bad("keys are ignored", ""), "q.toml:5: why is empty"),
         (bad("upstream", "source"), "q.toml:6: unknown field `source`"),
         (bad("upstream = \"some.c, some_function\"\n", ""), "q.toml:1: missing field `upstream`"),
-        (bad("\"fail\"", "7"), "q.toml:4: invalid type"),
+        (bad("\"fail\"", "7"), "q.toml:4: wanted a text, or a list of them"),
+        (bad("\"fail\"", "[]"), "q.toml:4: expect is empty"),
+        (bad("\"fail\"", "[\"x\", \"\"]"), "q.toml:4: expect is empty"),
         (bad("[[quirk]]", "[[quirks]]"), "q.toml:1: unknown field `quirks`"),
         (bad("device = ", "device "), "q.toml:2:"),
         (good.clone() + &good, "q.toml:8: a second quirk of"),

@@ -81,7 +81,11 @@ impl<L: Lab> Bench<'_, L> {
             let same_queue = |other: &Posted| other.ep == Some(ep) && other.is_recv() == posted.is_recv();
             let passed = side.posted[..index].iter().find(|other| same_queue(other) && other.signalled);
             if let Some(passed) = passed {
-                fail!("{name}: {kind} {id} completed before {} {}", passed.kind.name(), passed.id);
+                fail!(
+                    "{name}: {kind} {id} completed before {} {}, with {status}",
+                    passed.kind.name(),
+                    passed.id
+                );
             }
             // Silent ones before it are done; those that failed would have spoken.
             let mut place = 0;
