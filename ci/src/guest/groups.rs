@@ -74,6 +74,20 @@ const fn wire(name: &'static str, about: &'static str, filter: &'static [&'stati
     Group { step: RXE, name, about, net: Net::TwoRxe, run, env: TWO_RXE, seconds: 150 }
 }
 
+/// The devices of [`Net::TwoSiw`] and the ends of their cable.
+const TWO_SIW: &[(&str, &str)] = &[("WAVETANK_DEVICES", "siw0,siw1"), ("WAVETANK_WIRE", "va,vb")];
+
+/// The conformance kit, with a report of the differences to the simulated NIC.
+const fn kit(
+    step: &'static str,
+    about: &'static str,
+    net: Net,
+    env: &'static [(&'static str, &'static str)],
+) -> Group {
+    let run = Run::Session { package: WAVETANK, name: "wavetank", script: "kit.sh" };
+    Group { step, name: "kit", about, net, run, env, seconds: 300 }
+}
+
 /// The program, on the devices of a net.
 const fn program(
     step: &'static str,
@@ -107,14 +121,7 @@ pub(crate) const GROUPS: &[Group] = &[
         env: &[("WAVETANK_DEVICES", "rxe0,rxe1")],
         seconds: 120,
     },
-    program(
-        RXE,
-        "kit",
-        "The conformance kit holds over soft-RoCE, but for its quirks",
-        Net::TwoRxe,
-        &["kit", "--backend", "verbs", "--device", "rxe0,rxe1", "--wire", "va,vb"],
-        300,
-    ),
+    kit(RXE, "The conformance kit holds over soft-RoCE, but for its quirks", Net::TwoRxe, TWO_RXE),
     program(
         RXE,
         "judge",
@@ -256,14 +263,7 @@ pub(crate) const GROUPS: &[Group] = &[
         env: &[("WAVETANK_DEVICES", "siw0,siw1")],
         seconds: 180,
     },
-    program(
-        SIW,
-        "kit",
-        "The conformance kit holds over soft-iWARP, but for its quirks",
-        Net::TwoSiw,
-        &["kit", "--backend", "verbs", "--device", "siw0,siw1", "--wire", "va,vb"],
-        300,
-    ),
+    kit(SIW, "The conformance kit holds over soft-iWARP, but for its quirks", Net::TwoSiw, TWO_SIW),
 ];
 
 /// The groups of a step.

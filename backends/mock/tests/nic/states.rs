@@ -265,7 +265,8 @@ impl Model {
     fn allows(&self, to: QpState) -> bool {
         use QpState::{Err, Init, Reset, Rtr, Rts, Sqd};
         match to {
-            Reset | Err => true,
+            Reset => true,
+            Err => self.state != Reset,
             Init => matches!(self.state, Reset | Init),
             // Connecting goes through it: nobody is ever in INIT with a peer.
             Rtr => false,
