@@ -112,7 +112,9 @@ impl Machine {
         let mut qemu = self.qemu(accel, &run, size);
         qemu.stdin(Stdio::null()).stderr(log.try_clone().map_err(|e| at(run.path(), &e))?).stdout(log);
         let child = qemu.spawn().map_err(|e| Failure(format!("QEMU did not start: {e}")))?;
-        Ok(Running::new(child, run, size.timeout))
+        let mut running = Running::new(child, run, size.timeout);
+        running.boots_again_by(qemu);
+        Ok(running)
     }
 
     fn write(&self, run: &TempDir, name: &str, bytes: &[u8]) -> Result<(), Failure> {

@@ -29,7 +29,7 @@ enum Place {
 /// A group that runs.
 #[derive(Debug)]
 enum Job {
-    Guest(Running),
+    Guest(Box<Running>),
     Here(NativeRun),
 }
 
@@ -153,7 +153,9 @@ fn start(place: &Place, group: &'static Group, script: &Script) -> Result<Active
     println!("\n    -> {}: {}", group.name, group.about);
     let timeout = Duration::from_secs(group.seconds);
     let job = match place {
-        Place::Guests(machine) => Job::Guest(machine.start(script, Size { timeout, ..Size::default() })?),
+        Place::Guests(machine) => {
+            Job::Guest(Box::new(machine.start(script, Size { timeout, ..Size::default() })?))
+        }
         Place::Here(native) => Job::Here(native.start(script, timeout)?),
     };
     Ok(Active { group, job, watch: Stopwatch::start(), lines: Lines::of(group.name), output: Vec::new() })
