@@ -72,7 +72,20 @@ fn duplicated_packets_are_recovered_from() {
 #[test]
 #[ignore = "needs two devices and their cable"]
 fn reordered_packets_are_recovered_from() {
-    disturbed("delay 1ms reorder 90% 50%", 100, &REPEATS).assert_recovered(100);
+    let cable = Cable::grasp();
+    let mut lab = lab();
+    let mut took = |how: &str| {
+        let begun = lab.now();
+        cable.disturb(how);
+        let outcome = run(&mut lab, QUICK, 100, |_, _, _| {});
+        outcome.assert_recovered(100);
+        lab.now().since_ns(begun)
+    };
+    let calm = took("loss 0%");
+    // Mildly: rxe drops a response that is ahead of its turn without counting it (rxe_comp.c, check_psn). When most packets are
+    // out of order, Linux 6.12 was seen to tell success of READs whose bytes were wrong; docs/soft-roce.md has the recipe.
+    let reordered = took("delay 1ms reorder 90% 50%");
+    assert!(reordered > calm + 1_000_000, "nothing was delayed: {calm} ns calm, {reordered} ns reordered");
 }
 
 #[test]
