@@ -67,10 +67,6 @@ pub struct VerbsDevice {
     pub(crate) busy: Cell<bool>,
     /// The completion channel may hold something.
     pub(crate) notified: Cell<bool>,
-    /// The caller was told that it may sleep.
-    pub(crate) slept: Cell<bool>,
-    /// Turns since events were last asked for.
-    pub(crate) quiet_turns: u32,
     /// Completions of works that nobody waits for: their endpoint was closed or reset.
     pub(crate) strays: u64,
     pub(crate) unknown_events: u64,
@@ -115,8 +111,6 @@ impl VerbsDevice {
             is_rxe,
             busy: Cell::new(false),
             notified: Cell::new(false),
-            slept: Cell::new(true),
-            quiet_turns: 0,
             strays: 0,
             unknown_events: 0,
         })

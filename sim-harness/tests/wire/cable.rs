@@ -39,6 +39,23 @@ impl Cable {
         }
     }
 
+    /// Packets that passed a cable on which `netem` delays some, as its own statistics say.
+    pub(crate) fn delayed_packets(&self) -> u64 {
+        let sent = |end: &String| {
+            let output = Command::new("tc").args(["-s", "qdisc", "show", "dev", end, "root"]).output();
+            let text = String::from_utf8(output.expect("tc starts").stdout).expect("text");
+            assert!(
+                text.contains("netem") && text.contains("reorder"),
+                "nothing is reordered at {end}: {text}"
+            );
+            // " Sent 5678 bytes 12 pkt (dropped ..."
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let at = words.iter().position(|word| *word == "pkt").expect("a count of packets");
+            words[at - 1].parse::<u64>().expect("a number")
+        };
+        self.ends.iter().map(sent).sum()
+    }
+
     /// Nothing arrives at either end.
     pub(crate) fn cut(&self) {
         for end in &self.ends {

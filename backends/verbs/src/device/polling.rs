@@ -13,9 +13,6 @@ use crate::sys::RawCompletion;
 /// `IBV_WC_RECV_RDMA_WITH_IMM`.
 const RECV_RDMA_WITH_IMM: u32 = 129;
 
-/// Turns after which events are asked for even of a device that nobody sleeps on.
-const EVENT_TURNS: u32 = 16;
-
 impl VerbsDevice {
     #[inline]
     pub(crate) fn poll_queue(&mut self, cq: CqId, out: &mut Completions) -> usize {
@@ -110,13 +107,6 @@ impl VerbsDevice {
 
     pub(crate) fn next_event(&mut self) -> Option<AsyncEvent> {
         self.shake_hands();
-        // Asking costs a system call, and nearly always there is nothing. An event keeps the notifier readable, so asking after
-        // each sleep misses none.
-        self.quiet_turns += 1;
-        if !self.slept.replace(false) && self.quiet_turns < EVENT_TURNS {
-            return None;
-        }
-        self.quiet_turns = EVENT_TURNS;
         while let Some(raw) = self.context.next_event() {
             match event::meaning(raw) {
                 Meaning::Told(event) if self.concerns_somebody(&event) => return Some(event),
@@ -124,7 +114,6 @@ impl VerbsDevice {
                 Meaning::Unknown => self.unknown_events += 1,
             }
         }
-        self.quiet_turns = 0;
         None
     }
 
@@ -196,7 +185,6 @@ impl VerbsDevice {
         if come_again {
             return Wake::Now;
         }
-        self.slept.set(true);
         self.notified.set(true);
         Wake::Notified { until: Instant::FAR }
     }
