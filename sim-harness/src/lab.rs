@@ -15,7 +15,7 @@ use thiserror::Error;
 use wavetank_contract::{Backend, Instant, Wake};
 use wavetank_engine::{Driver, RdmaOps};
 
-pub use cause::{Cause, Skip};
+pub use cause::{Cause, DeviceFault, HostFault, LinkFault, MemoryFault, Skip};
 pub use device::{DeviceLab, Opener};
 pub use mock::MockLab;
 pub use real_time::RealTime;

@@ -7,6 +7,7 @@
 //! * [`kit`]: what every backend promises, tried on whatever a lab opens.
 //! * [`lab`]: where devices are had and time passes, simulated or real.
 //! * [`judge`]: programs run on two labs, and everything in which they differ.
+//! * [`fault`]: what is done to a run and when; [`swarm`]: runs that a seed draws, faults and all.
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`record`]: runs as text, to be kept, compared and run again.
 //! * [`calibrate`]: profiles fitted to recorded runs.
@@ -20,6 +21,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod check;
 pub mod determinism;
+pub mod fault;
 pub mod judge;
 pub mod kit;
 pub mod lab;
@@ -27,6 +29,7 @@ pub mod pattern;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod swarm;
 pub mod trace;
 pub mod version;
 pub mod workload;

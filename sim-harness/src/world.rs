@@ -46,11 +46,11 @@ pub enum Ran {
 
 /// Nodes, one clock, one source of chance.
 #[derive(Debug)]
-pub struct World<C = RdmaContext> {
+pub struct World<C = RdmaContext, X = Shaped> {
     /// The hosts, in the fabric's order.
     pub nodes: Vec<Node<C>>,
     /// Every choice of the run comes from here.
-    pub choices: Shaped,
+    pub choices: X,
     /// What happened.
     pub trace: Trace,
     motion: Motion,
@@ -90,15 +90,22 @@ impl<C: RdmaOps> World<C> {
     /// A simulated world, whose nodes have been added to the fabric already.
     pub fn simulated(fabric: Fabric, nodes: Vec<Node<C>>, seed: u64, trace: Trace) -> World<C> {
         let choices = Shaped::new(seed, fabric.profile().jitter_shape);
-        World::moving(Motion::Simulated(Box::new(fabric)), nodes, choices, trace)
+        World::choosing(fabric, nodes, choices, trace)
     }
 
     /// A world over devices, in real time. Its seed still draws the workload.
     pub fn real(waiting: Waiting, nodes: Vec<Node<C>>, seed: u64, trace: Trace) -> World<C> {
         World::moving(Motion::Real(Real::new(waiting)), nodes, Shaped::new(seed, 1), trace)
     }
+}
 
-    fn moving(motion: Motion, nodes: Vec<Node<C>>, choices: Shaped, trace: Trace) -> World<C> {
+impl<C: RdmaOps, X: Choices> World<C, X> {
+    /// A simulated world with choices of any kind.
+    pub fn choosing(fabric: Fabric, nodes: Vec<Node<C>>, choices: X, trace: Trace) -> World<C, X> {
+        World::moving(Motion::Simulated(Box::new(fabric)), nodes, choices, trace)
+    }
+
+    fn moving(motion: Motion, nodes: Vec<Node<C>>, choices: X, trace: Trace) -> World<C, X> {
         let ready = Ready { nodes: Vec::with_capacity(nodes.len()), is_ready: vec![false; nodes.len()] };
         World { nodes, choices, trace, motion, ready, fresh: Vec::new(), wakes: Deadlines::new() }
     }

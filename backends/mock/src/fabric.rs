@@ -8,16 +8,20 @@ mod agenda;
 mod link;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use wavetank_contract::{Choices, EpId, Instant, Site};
+use wavetank_contract::{Buggify, Choices, EpId, Instant, Site};
 
 use crate::caps::caps;
 use crate::device::MockNic;
+use crate::marks::Mark;
 use crate::nic::{Nic, QPN_BASE, Shared, TimerOutcome};
 use crate::packet::{Opcode, PacketPool};
 use crate::profile::Profile;
+use crate::tap::Tap;
 use agenda::{Agenda, Event};
+pub use link::LinkFaults;
 use link::{Link, Port};
 
 /// How far ahead of the wire a NIC fetches and frames packets: payload is read this long before it leaves, at most.
@@ -123,28 +127,72 @@ impl Fabric {
         self.steps
     }
 
-    /// Cuts the link from one node to another: every packet on it is lost until [`mend`](Self::mend).
+    /// What is wrong with the link from one node to another; to be changed.
     ///
     /// # Panics
-    /// When a node does not exist, as for the other link faults.
-    pub fn cut(&mut self, from: u16, to: u16) {
-        self.links[from as usize][to as usize].loss_one_in = 1;
-    }
-
-    /// Loses one packet in `n` from one node to another, by choice.
-    pub fn lose_one_in(&mut self, from: u16, to: u16, n: u64) {
-        self.links[from as usize][to as usize].loss_one_in = n;
-    }
-
-    /// Loses exactly the `nth` packet sent from now on (0 is the next).
-    pub fn lose_nth(&mut self, from: u16, to: u16, nth: u64) {
-        self.links[from as usize][to as usize].lose_after = Some(nth);
+    /// When a node does not exist, as for all other faults.
+    pub fn link(&mut self, from: u16, to: u16) -> &mut LinkFaults {
+        &mut self.links[from as usize][to as usize].faults
     }
 
     /// Makes a link whole again.
     pub fn mend(&mut self, from: u16, to: u16) {
-        let link = &mut self.links[from as usize][to as usize];
-        (link.loss_one_in, link.lose_after) = (0, None);
+        *self.link(from, to) = LinkFaults::default();
+    }
+
+    /// Takes a node's port down, or up.
+    pub fn set_port(&mut self, _node: u16, _up: bool) {}
+
+    /// Removes a node's device. Its host opens another one with [`restart`](Self::restart).
+    pub fn remove_device(&mut self, _node: u16) {}
+
+    /// Gives a node's port another address.
+    pub fn change_gid(&mut self, _node: u16) {}
+
+    /// Keeps a node's next notification from its host.
+    pub fn lose_notification(&mut self, _node: u16) {}
+
+    /// Lets the `nth` registration of a node from now on fail for want of memory.
+    pub fn fail_registration(&mut self, _node: u16, _nth: u32) {}
+
+    /// Lets a node's device place the pieces of a message in any order, and be seen half way.
+    pub fn place_out_of_order(&mut self, _node: u16, _on: bool) {}
+
+    /// Lets completions of different queue pairs change places in a queue they share.
+    pub fn shuffle_completions(&mut self, _node: u16, _on: bool) {}
+
+    /// Pauses a node's port: nothing leaves it for `ns`. Modelled, not validated.
+    pub fn pause_port(&mut self, _node: u16, _ns: u64) {}
+
+    /// Puts a buffer of so many bytes before a node's port: what does not fit is dropped. Modelled, not validated.
+    pub fn shallow_buffer(&mut self, _node: u16, _bytes: Option<u32>) {}
+
+    /// Marks packets that queue before a node's port, so that their senders slow down. Modelled, not validated.
+    pub fn mark_congestion(&mut self, _node: u16, _on: bool) {}
+
+    /// A node dies: its device forgets everything and answers nobody.
+    pub fn crash(&mut self, _node: u16) {}
+
+    /// A crashed node, or one whose device was removed, gets a device again. `same`: queue pair numbers and keys of the
+    /// earlier life are given out again.
+    pub fn restart(&mut self, node: u16, _same: bool) -> MockNic {
+        MockNic::new(Rc::clone(&self.nics[node as usize]))
+    }
+
+    /// Undoes whatever can be undone: links are mended, ports come up, switches are deep again.
+    pub fn heal(&mut self) {
+        self.links.iter_mut().flatten().for_each(|link| link.faults = LinkFaults::default());
+    }
+
+    /// Lets somebody see everything from now on, or nobody.
+    pub fn set_tap(&mut self, _tap: Option<Box<dyn Tap>>) {}
+
+    /// Lets engines over these NICs do what is legal but rare, at these sites, by these choices.
+    pub fn set_buggify(&mut self, _sites: BTreeSet<Buggify>, _choices: Box<dyn Choices>) {}
+
+    /// How often a mark was passed.
+    pub fn passed(&self, mark: Mark) -> u64 {
+        self.shared.marks.get(mark)
     }
 
     /// Hands out the nodes whose hosts have something to poll, in the order in which it came up.

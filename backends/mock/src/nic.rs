@@ -8,6 +8,7 @@ use wavetank_contract::error::OpenError;
 use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, PdId, QpState, SrqId};
 
 use crate::endpoint::Qp;
+use crate::marks::Marks;
 use crate::memory::MrTable;
 use crate::packet::Packet;
 use crate::queue::Reports;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) kicked: RefCell<Vec<u16>>,
     /// Nodes whose host should poll.
     pub(crate) ready: RefCell<Vec<u16>>,
+    pub(crate) marks: Marks,
 }
 
 impl Shared {

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::caps::Caps;
+use crate::chance::Buggify;
 use crate::completion::Completions;
 use crate::endpoint::{Access, CqId, EndpointSpec, EpId, PdId, QpState, SrqId};
 use crate::error::{
@@ -161,5 +162,12 @@ pub trait Backend: 'static {
     /// device that never answers [`Wake::Notified`]. For waiting only (`poll(2)`): the backend itself empties it.
     fn notifier(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Whether whoever uses this device does something legal but rare now. Only a simulated device in a simulation that
+    /// looks for bugs ever says so; for all others this is a constant that compiles to nothing.
+    #[inline(always)]
+    fn buggify(&self, _site: Buggify) -> bool {
+        false
     }
 }

@@ -10,6 +10,26 @@ pub enum Site {
     LinkJitter,
     /// Whether a link loses this packet: the last of `bound` choices loses it.
     LinkLoss,
+    /// Whether a link delivers this packet twice: the last of `bound` choices does.
+    LinkDuplicate,
+    /// Whether this packet is overtaken by later ones: the last of `bound` choices is.
+    LinkReorder,
+    /// Whether a bit of this packet flips on the way: the last of `bound` choices does.
+    LinkCorrupt,
+    /// Which bit.
+    LinkCorruptAt,
+    /// Whether this packet loses its tail: the last of `bound` choices does.
+    LinkTruncate,
+    /// In which order the pieces of a message are placed, where the device does not promise one.
+    Placement,
+    /// Between which of its bytes a placement is seen half done.
+    Tear,
+    /// Which of the queue pairs that share a completion queue reports first.
+    CompletionOrder,
+    /// Whether a fault that comes by chance comes now: the last of `bound` choices brings it.
+    Fault,
+    /// Whether the engine does something legal but rare.
+    Buggify(Buggify),
     /// How far an ACK timeout runs past its nominal value (IBA lets it reach four times that).
     TimeoutSlack,
     /// Which of the ready nodes is turned first.
@@ -22,6 +42,116 @@ pub enum Site {
     WorkloadPlace,
     /// The gap before the next arrival of an open loop.
     WorkloadArrival,
+    /// What a generated run consists of.
+    Swarm,
+}
+
+/// Places in the engine that may do something legal but rare, so that whoever builds on it meets it before hardware does
+/// it to them. Off everywhere but in simulations that ask for them. The word is FoundationDB's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Buggify {
+    /// A batch is rung for in two parts.
+    SplitBatch,
+    /// A queue with works in it takes no more, though it has room.
+    EarlyFull,
+    /// A turn does not poll.
+    DelayPoll,
+    /// A poll takes a single completion.
+    ShortPoll,
+    /// A transfer has one work outstanding at a time.
+    ShrinkWindow,
+    /// Another endpoint than the first in line is served first.
+    ReorderEndpoints,
+    /// Free memory is given out anew instead of memory used a moment ago, or the other way round.
+    ReorderLeases,
+    /// Every send is signalled, or as few as may be.
+    OtherSignals,
+}
+
+impl Buggify {
+    /// All of them.
+    pub const ALL: [Buggify; 8] = [
+        Buggify::SplitBatch,
+        Buggify::EarlyFull,
+        Buggify::DelayPoll,
+        Buggify::ShortPoll,
+        Buggify::ShrinkWindow,
+        Buggify::ReorderEndpoints,
+        Buggify::ReorderLeases,
+        Buggify::OtherSignals,
+    ];
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Buggify::SplitBatch => "split-batch",
+            Buggify::EarlyFull => "early-full",
+            Buggify::DelayPoll => "delay-poll",
+            Buggify::ShortPoll => "short-poll",
+            Buggify::ShrinkWindow => "shrink-window",
+            Buggify::ReorderEndpoints => "reorder-endpoints",
+            Buggify::ReorderLeases => "reorder-leases",
+            Buggify::OtherSignals => "other-signals",
+        }
+    }
+}
+
+impl Site {
+    /// Every site.
+    pub fn all() -> impl Iterator<Item = Site> {
+        let plain = [
+            Site::LinkJitter,
+            Site::LinkLoss,
+            Site::LinkDuplicate,
+            Site::LinkReorder,
+            Site::LinkCorrupt,
+            Site::LinkCorruptAt,
+            Site::LinkTruncate,
+            Site::Placement,
+            Site::Tear,
+            Site::CompletionOrder,
+            Site::Fault,
+            Site::TimeoutSlack,
+            Site::NodeOrder,
+            Site::WorkloadOp,
+            Site::WorkloadSize,
+            Site::WorkloadPlace,
+            Site::WorkloadArrival,
+            Site::Swarm,
+        ];
+        plain.into_iter().chain(Buggify::ALL.into_iter().map(Site::Buggify))
+    }
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Site::LinkJitter => "link-jitter",
+            Site::LinkLoss => "link-loss",
+            Site::LinkDuplicate => "link-duplicate",
+            Site::LinkReorder => "link-reorder",
+            Site::LinkCorrupt => "link-corrupt",
+            Site::LinkCorruptAt => "link-corrupt-at",
+            Site::LinkTruncate => "link-truncate",
+            Site::Placement => "placement",
+            Site::Tear => "tear",
+            Site::CompletionOrder => "completion-order",
+            Site::Fault => "fault",
+            Site::Buggify(buggify) => buggify.name(),
+            Site::TimeoutSlack => "timeout-slack",
+            Site::NodeOrder => "node-order",
+            Site::WorkloadOp => "workload-op",
+            Site::WorkloadSize => "workload-size",
+            Site::WorkloadPlace => "workload-place",
+            Site::WorkloadArrival => "workload-arrival",
+            Site::Swarm => "swarm",
+        }
+    }
+
+    /// The site of this name.
+    pub fn from_name(name: &str) -> Option<Site> {
+        Site::all().find(|site| site.name() == name)
+    }
 }
 
 /// The one source of chance. No other entropy exists in simulated code.
@@ -89,6 +219,12 @@ pub const fn mix64(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_site_is_found_by_its_name_and_no_two_share_one() {
+        assert!(Site::all().all(|site| Site::from_name(site.name()) == Some(site)));
+        assert_eq!(Site::from_name("weather"), None);
+    }
 
     #[test]
     fn a_seed_gives_the_published_splitmix64_sequence() {

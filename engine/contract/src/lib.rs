@@ -24,7 +24,7 @@ pub mod work;
 
 pub use backend::{Backend, Wake};
 pub use caps::Caps;
-pub use chance::{Choices, Quiet, Seeded, Site};
+pub use chance::{Buggify, Choices, Quiet, Seeded, Site};
 pub use completion::{Completion, Completions};
 pub use endpoint::{Access, CqId, EndpointSpec, EpId, Mtu, PdId, QpState, RnrTimer, SrqId};
 pub use event::AsyncEvent;

@@ -108,9 +108,9 @@ impl Program {
                     let _ = lab.on(node, |d| d.close_session(key, now));
                 }
             }
-            Act::Cut { from } => lab.fabric.cut(from, 1 - from),
+            Act::Cut { from } => lab.fabric.link(from, 1 - from).loss_one_in = 1,
             Act::Mend { from } => lab.fabric.mend(from, 1 - from),
-            Act::LoseNth { from, nth } => lab.fabric.lose_nth(from, 1 - from, nth),
+            Act::LoseNth { from, nth } => lab.fabric.link(from, 1 - from).lose_after = Some(nth),
             Act::Close { node } => {
                 let ep = lab.nodes[node].ep;
                 lab.on(node, |d| d.context().close(ep));

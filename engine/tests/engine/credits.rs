@@ -139,7 +139,7 @@ fn holds_are_released_by_completions_one_by_one() {
 #[test]
 fn a_close_flushes_sends_and_then_receives_in_order_and_releases_their_memory() {
     let mut bench = lying(depths(16, 16), 64, 1);
-    bench.fabric.cut(0, 1);
+    bench.fabric.link(0, 1).loss_one_in = 1;
     let mut orders: Vec<Order> = (0..3).map(|tag| bench.a.held_write(tag, tag)).collect();
     orders.insert(1, bench.a.recv(10));
     orders.insert(3, bench.a.recv(11));
@@ -164,7 +164,7 @@ fn a_close_flushes_sends_and_then_receives_in_order_and_releases_their_memory() 
 #[test]
 fn a_reset_flushes_what_the_device_forgot_and_the_endpoint_lives_again() {
     let mut bench = lying(depths(4, 4), 64, 4);
-    bench.fabric.cut(0, 1);
+    bench.fabric.link(0, 1).loss_one_in = 1;
     let orders = (0..4).map(|tag| bench.a.held_write(tag, tag)).collect();
     bench.a.post(orders);
     let (ep, peer) = (bench.a.ep, bench.b.ep);

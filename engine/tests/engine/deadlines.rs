@@ -9,7 +9,7 @@ use crate::lying::Lie;
 #[test]
 fn a_deadline_passes_at_its_instant_and_the_memory_stays_out_until_the_device_is_done() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let (deadline, len) = (Instant(50_000), 10 * CHUNK);
     let spec = lab.read(0, 0, len);
     let (ep, id) = (spec.ep, lab.submit(0, TransferSpec { deadline, tag: 77, ..spec }));
@@ -73,7 +73,7 @@ fn a_transfer_of_which_the_device_has_nothing_gives_its_memory_back_at_its_deadl
         },
         ..Plan::default()
     });
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let first = lab.read(0, 0, 4 * CHUNK);
     lab.submit(0, first);
     let second = lab.write(0, 0, 4 * CHUNK, None);
@@ -97,7 +97,7 @@ fn the_deadline_of_a_finished_transfer_hits_nobody_else() {
     assert_eq!(lab.the_finished(0).result, Ok(100));
     assert_eq!(lab.nodes[0].wake, Wake::Idle, "its deadline went with it");
     // The next one takes the same place, and has no deadline.
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let spec = lab.read(0, 0, 100);
     lab.submit(0, spec);
     lab.run_until(Instant(100_000));
@@ -111,7 +111,7 @@ fn the_deadline_of_a_finished_transfer_hits_nobody_else() {
 #[test]
 fn deadlines_pass_in_their_own_order_not_in_that_of_submission() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     for (tag, at) in [(0, 30_000), (1, 10_000), (2, 20_000)] {
         let spec = lab.read(0, 0, 10);
         lab.submit(0, TransferSpec { deadline: Instant(at), tag, ..spec });

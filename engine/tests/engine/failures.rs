@@ -99,7 +99,7 @@ fn a_reconnected_endpoint_does_not_blame_its_former_life() {
 #[test]
 fn a_silent_peer_is_a_peer_that_is_gone() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(1, 0);
+    lab.fabric.link(1, 0).loss_one_in = 1;
     for _ in 0..2 {
         let spec = lab.read(0, 0, 20 * CHUNK);
         lab.submit(0, spec);

@@ -138,7 +138,7 @@ fn never(lab: &mut Lab) -> Transferring {
 #[test]
 fn a_future_whose_session_is_closed_learns_of_it_and_its_memory_follows() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let key = lab.on(0, |d| d.create_session(Instant(0), SessionSpec::new(1, 5000))).unwrap();
     let spec = lab.read(0, 0, 10 * CHUNK);
     let mut task = spawn(begin(&lab, TransferSpec { session: Some(key), ..spec }));
@@ -157,7 +157,7 @@ fn a_future_whose_session_is_closed_learns_of_it_and_its_memory_follows() {
 #[test]
 fn a_future_that_is_asked_only_after_the_device_let_go_still_learns_how_it_ended() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let spec = lab.read(0, 0, 10 * CHUNK);
     let mut task = spawn(begin(&lab, TransferSpec { deadline: Instant(5000), ..spec }));
     lab.run();
@@ -170,7 +170,7 @@ fn a_future_that_is_asked_only_after_the_device_let_go_still_learns_how_it_ended
 #[test]
 fn a_future_dropped_between_its_end_and_that_of_the_device_leaves_nothing() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let spec = lab.read(0, 0, 10 * CHUNK);
     let task = spawn(begin(&lab, TransferSpec { deadline: Instant(5000), ..spec }));
     lab.run_until(Instant(5000));

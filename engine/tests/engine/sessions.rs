@@ -115,7 +115,7 @@ fn closing_a_session_returns_everything_it_held() {
 #[test]
 fn a_session_that_expires_with_works_in_flight_and_an_endpoint_is_done_in_that_turn() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     let key = open(&lab, Some(lab.nodes[0].ep), MS);
     let spec = lab.read(0, 0, 100 * CHUNK);
     lab.submit(0, TransferSpec { session: Some(key), ..spec });
@@ -139,7 +139,7 @@ fn a_session_that_expires_with_works_in_flight_and_an_endpoint_is_done_in_that_t
 #[test]
 fn memory_of_a_session_comes_back_only_when_the_device_lets_go() {
     let mut lab = lab(Plan::default());
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     // The session has no endpoint of its own, so nothing is flushed when it ends.
     let key = open(&lab, None, MS);
     let spec = lab.read(0, 0, 10 * CHUNK);

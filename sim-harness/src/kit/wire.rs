@@ -6,7 +6,7 @@ use super::bench::{A, B, Bench, MS, PLAIN};
 use super::case::{Case, raw};
 use super::stop::{Ended, ensure};
 use super::work::{add, read, recv, send, write};
-use crate::lab::{Cause, Lab};
+use crate::lab::{Cause, DeviceFault, Lab, LinkFault};
 
 /// The nodes of the two sides.
 const AT_A: u16 = A as u16;
@@ -34,7 +34,7 @@ fn cut<L: Lab>(b: &mut Bench<'_, L>, from: u16, to: u16) -> Ended {
     b.go(x, &[write(1, &[b.piece(A, 0, 64)], b.at(x, 4096))])?;
     b.good(x, [1])?;
     b.copied((A, 0), (B, 4096), 64);
-    b.inject(Cause::Cut { from, to })?;
+    b.inject(Cause::Link { from, to, fault: LinkFault::Cut })?;
     let here = b.piece(A, 64, 64);
     b.go(x, &[write(2, &[here], b.at(x, 8192)), write(3, &[here], b.at(x, 8192))])?;
     b.sends(x, &[(2, Status::RetryExcErr), (3, Status::WrFlushErr)])?;
@@ -57,8 +57,8 @@ fn a_short_outage_costs_time_and_nothing_else<L: Lab>(b: &mut Bench<'_, L>) -> E
     // Mending a wire takes a while on a real machine: patience for two seconds.
     let (x, y) = b.pair_with(&|spec| spec.timeout = 16, PLAIN)?;
     b.go(y, &[recv(9, &[b.piece(B, 131_072, 9000)])])?;
-    b.inject(Cause::Cut { from: AT_A, to: AT_B })?;
-    b.inject(Cause::Cut { from: AT_B, to: AT_A })?;
+    b.inject(Cause::Link { from: AT_A, to: AT_B, fault: LinkFault::Cut })?;
+    b.inject(Cause::Link { from: AT_B, to: AT_A, fault: LinkFault::Cut })?;
     b.go(x, &[send(1, &[b.piece(A, 0, 9000)]), write(2, &[b.piece(A, 9000, 9000)], b.at(x, 200_000))])?;
     let soon = b.now() + 100 * MS;
     b.look_until(soon)?;
@@ -76,8 +76,8 @@ fn a_short_outage_costs_time_and_nothing_else<L: Lab>(b: &mut Bench<'_, L>) -> E
 fn lost_packets_are_sent_again<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     let tune = |spec: &mut EndpointSpec| spec.timeout = 8;
     let (x, y) = b.pair_with(&tune, &tune)?;
-    b.inject(Cause::LoseOneIn { from: AT_A, to: AT_B, n: 20 })?;
-    b.inject(Cause::LoseOneIn { from: AT_B, to: AT_A, n: 20 })?;
+    b.inject(Cause::Link { from: AT_A, to: AT_B, fault: LinkFault::LoseOneIn { n: 20, burst: 1 } })?;
+    b.inject(Cause::Link { from: AT_B, to: AT_A, fault: LinkFault::LoseOneIn { n: 20, burst: 1 } })?;
     for id in 0..30u64 {
         let (at, len) = (2048 * id, 1500 + id as u32);
         b.go(y, &[recv(id, &[b.piece(B, 4096 * id, 4096)])])?;
@@ -103,7 +103,7 @@ fn a_lost_request_is_sent_again<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     for nth in 0..4u64 {
         let at = 20_000 * nth;
         b.go(y, &[recv(nth, &[b.piece(B, at, 20_000)])])?;
-        b.inject(Cause::LoseNth { from: AT_A, to: AT_B, nth })?;
+        b.inject(Cause::Link { from: AT_A, to: AT_B, fault: LinkFault::LoseNth { nth } })?;
         b.go(x, &[send(nth, &[b.piece(A, at + 11, 20_000)])])?;
         b.good(x, [nth])?;
         b.meets(y, nth, OpKind::Send, 20_000, None)?;
@@ -117,7 +117,7 @@ fn a_lost_answer_does_nothing_twice<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
     let (x, _) = b.pair_with(&|spec| spec.timeout = 8, PLAIN)?;
     b.put(B, 1024, &7u64.to_le_bytes());
     for nth in 0..3u64 {
-        b.inject(Cause::LoseNth { from: AT_B, to: AT_A, nth: 0 })?;
+        b.inject(Cause::Link { from: AT_B, to: AT_A, fault: LinkFault::LoseNth { nth: 0 } })?;
         b.go(x, &[add(nth, b.piece(A, 512, 8), b.at(x, 1024), 100)])?;
         b.good(x, [nth])?;
         b.announce(A, 512, &(7 + 100 * nth).to_le_bytes());
@@ -128,8 +128,8 @@ fn a_lost_answer_does_nothing_twice<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
 }
 
 fn a_link_that_goes_down_and_up_is_told<L: Lab>(b: &mut Bench<'_, L>) -> Ended {
-    b.inject(Cause::LinkDown { node: AT_A })?;
+    b.inject(Cause::Device { node: AT_A, fault: DeviceFault::PortDown })?;
     b.event(A, AsyncEvent::PortErr)?;
-    b.inject(Cause::LinkUp { node: AT_A })?;
+    b.inject(Cause::Device { node: AT_A, fault: DeviceFault::PortUp })?;
     b.event(A, AsyncEvent::PortActive)
 }

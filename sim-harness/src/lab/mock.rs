@@ -6,6 +6,7 @@ use wavetank_contract::{Instant, Seeded};
 use wavetank_mock::{Fabric, MockNic, NODES_MAX, Profile};
 
 use super::{Cause, Lab, LabError, Skip, Sleeper, Waited};
+use crate::fault::inject;
 
 /// Simulated NICs on one fabric.
 #[derive(Debug)]
@@ -18,8 +19,6 @@ pub struct MockLab {
     places: BTreeMap<u16, u16>,
     /// Devices opened so far.
     opened: usize,
-    /// Directions of the fabric that are not whole.
-    disturbed: Vec<(u16, u16)>,
 }
 
 impl MockLab {
@@ -32,7 +31,6 @@ impl MockLab {
             ready: Vec::new(),
             places: BTreeMap::new(),
             opened: 0,
-            disturbed: Vec::new(),
         }
     }
 
@@ -43,10 +41,12 @@ impl MockLab {
 
     /// The direction of the fabric that is meant.
     fn direction(&self, from: u16, to: u16) -> Result<(u16, u16), Skip> {
-        match (self.places.get(&from), self.places.get(&to)) {
-            (Some(from), Some(to)) => Ok((*from, *to)),
-            _ => Err(Skip(format!("no device was opened at node {from} or {to}"))),
-        }
+        Ok((self.place(from)?, self.place(to)?))
+    }
+
+    /// The node of the fabric that is meant.
+    fn place(&self, node: u16) -> Result<u16, Skip> {
+        self.places.get(&node).copied().ok_or_else(|| Skip(format!("no device was opened at node {node}")))
     }
 }
 
@@ -97,28 +97,22 @@ impl Lab for MockLab {
     }
 
     fn inject(&mut self, cause: Cause) -> Result<(), Skip> {
-        let (from, to) = match cause {
-            Cause::Cut { from, to }
-            | Cause::Mend { from, to }
-            | Cause::LoseNth { from, to, .. }
-            | Cause::LoseOneIn { from, to, .. } => self.direction(from, to)?,
-            Cause::LinkDown { .. } | Cause::LinkUp { .. } => {
-                return Err(Skip("the simulated NIC has no link that goes down; cut the wire".to_owned()));
+        let there = match cause {
+            Cause::Link { from, to, fault } => {
+                let (from, to) = self.direction(from, to)?;
+                Cause::Link { from, to, fault }
             }
+            Cause::Mend { from, to } => {
+                let (from, to) = self.direction(from, to)?;
+                Cause::Mend { from, to }
+            }
+            Cause::Device { node, fault } => Cause::Device { node: self.place(node)?, fault },
+            other => other,
         };
-        match cause {
-            Cause::Cut { .. } => self.fabric.cut(from, to),
-            Cause::LoseNth { nth, .. } => self.fabric.lose_nth(from, to, nth),
-            Cause::LoseOneIn { n, .. } => self.fabric.lose_one_in(from, to, n.into()),
-            _ => self.fabric.mend(from, to),
-        }
-        self.disturbed.push((from, to));
-        Ok(())
+        inject(&mut self.fabric, there)
     }
 
     fn undo(&mut self) {
-        for (from, to) in self.disturbed.drain(..) {
-            self.fabric.mend(from, to);
-        }
+        self.fabric.heal();
     }
 }

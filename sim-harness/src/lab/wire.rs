@@ -6,7 +6,7 @@
 use std::fmt;
 use std::process::Command;
 
-use super::{Cause, Skip};
+use super::{Cause, DeviceFault, LinkFault, Skip};
 
 /// Runs a program and answers with what it printed, or with why it failed.
 pub type Runner = Box<dyn FnMut(&str, &[&str]) -> Result<String, String>>;
@@ -58,14 +58,17 @@ impl Wire {
 
     fn apply(&mut self, cause: Cause) -> Result<(), String> {
         match cause {
-            Cause::Cut { to, .. } => self.filter(to, CUT, &["drop"]),
-            Cause::LoseOneIn { to, n, .. } => {
+            Cause::Link { to, fault: LinkFault::Cut, .. } => self.filter(to, CUT, &["drop"]),
+            Cause::Link { to, fault: LinkFault::LoseOneIn { n, burst: 1 }, .. } => {
                 self.filter(to, LOSS, &["pass", "random", "netrand", "drop", &n.to_string()])
             }
             Cause::Mend { to, .. } => self.detach(side(to)?),
-            Cause::LoseNth { .. } => Err("tc(8) cannot lose one chosen packet".to_owned()),
-            Cause::LinkDown { node } => self.link_down(side(node)?),
-            Cause::LinkUp { node } => self.link_up(side(node)?),
+            Cause::Link { fault: LinkFault::LoseNth { .. }, .. } => {
+                Err("tc(8) cannot lose one chosen packet".to_owned())
+            }
+            Cause::Device { node, fault: DeviceFault::PortDown } => self.link_down(side(node)?),
+            Cause::Device { node, fault: DeviceFault::PortUp } => self.link_up(side(node)?),
+            _ => Err("there is no command for that".to_owned()),
         }
     }
 
@@ -196,8 +199,9 @@ mod tests {
     fn packets_are_dropped_where_they_arrive_and_everything_is_undone() {
         let ran = Ran::default();
         let mut wire = wire(&ran, "");
-        wire.inject(Cause::Cut { from: 0, to: 1 }).expect("it runs");
-        wire.inject(Cause::LoseOneIn { from: 1, to: 0, n: 20 }).expect("it runs");
+        wire.inject(Cause::Link { from: 0, to: 1, fault: LinkFault::Cut }).expect("it runs");
+        wire.inject(Cause::Link { from: 1, to: 0, fault: LinkFault::LoseOneIn { n: 20, burst: 1 } })
+            .expect("it runs");
         wire.inject(Cause::Mend { from: 0, to: 1 }).expect("it runs");
         drop(wire);
         let expected = [
@@ -217,8 +221,8 @@ mod tests {
         let shown = "default table 7 scope link linkdown\nlocal 10.0.0.1 table local proto kernel\n\
                      10.0.0.0/24 proto kernel scope link src 10.0.0.1\n";
         let mut wire = wire(&ran, shown);
-        wire.inject(Cause::LinkDown { node: 0 }).expect("it runs");
-        wire.inject(Cause::LinkUp { node: 0 }).expect("it runs");
+        wire.inject(Cause::Device { node: 0, fault: DeviceFault::PortDown }).expect("it runs");
+        wire.inject(Cause::Device { node: 0, fault: DeviceFault::PortUp }).expect("it runs");
         drop(wire);
         let expected = [
             "ip -4 route show table all dev va",
@@ -232,9 +236,11 @@ mod tests {
     #[test]
     fn what_tc_cannot_do_is_skipped() {
         let ran = Ran::default();
-        let skip = wire(&ran, "").inject(Cause::LoseNth { from: 0, to: 1, nth: 3 }).expect_err("skipped");
+        let skip = wire(&ran, "")
+            .inject(Cause::Link { from: 0, to: 1, fault: LinkFault::LoseNth { nth: 3 } })
+            .expect_err("skipped");
         assert!(skip.0.contains("one chosen packet"), "{skip}");
-        assert!(wire(&ran, "").inject(Cause::Cut { from: 0, to: 2 }).is_err());
+        assert!(wire(&ran, "").inject(Cause::Link { from: 0, to: 2, fault: LinkFault::Cut }).is_err());
         assert_eq!(ran.borrow().len(), 0);
     }
 

@@ -1,7 +1,7 @@
 //! Real time: the world sleeps until a device has something to say, and no wait is without an end.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use wavetank_contract::{EpId, Instant, QpState};
+use wavetank_contract::{Choices, EpId, Instant, QpState};
 use wavetank_engine::RdmaOps;
 
 use super::{Motion, Node, Ran, Ready, World};
@@ -51,7 +51,7 @@ impl Real {
     }
 }
 
-impl<C: RdmaOps> World<C> {
+impl<C: RdmaOps, X: Choices> World<C, X> {
     /// The run begins: real time counts from here. What was posted so far is on its way before anything else is, so that no
     /// message of a peer comes before the receive that is meant for it.
     pub fn begin(&mut self) {

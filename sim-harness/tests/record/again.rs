@@ -90,8 +90,8 @@ fn lengths_and_immediates_are_compared_too() {
 fn a_run_that_failed_is_recorded_to_its_end_and_differs_where_the_cause_is_missing() {
     let mut replay = Replay::prepare(everything(1)).unwrap();
     replay.record();
-    replay.world().fabric().unwrap().lose_one_in(1, 0, 2);
-    replay.world().fabric().unwrap().cut(0, 1);
+    replay.world().fabric().unwrap().link(1, 0).loss_one_in = 2;
+    replay.world().fabric().unwrap().link(0, 1).loss_one_in = 1;
     let report = replay.run(&mut |_| ());
     assert!(!report.ok());
     let first = report.recorded.unwrap();
@@ -117,7 +117,7 @@ fn a_failure_that_comes_again_is_no_difference() {
     let cut = |workload: Workload| {
         let mut replay = Replay::prepare(workload).unwrap();
         replay.record();
-        replay.world().fabric().unwrap().cut(0, 1);
+        replay.world().fabric().unwrap().link(0, 1).loss_one_in = 1;
         replay.run(&mut |_| ())
     };
     let first = cut(everything(1)).recorded.unwrap();
@@ -129,7 +129,7 @@ fn a_failure_that_comes_again_is_no_difference() {
 fn what_the_network_mends_is_no_difference_and_bytes_are_checked_as_ever() {
     let first = recorded(everything(1));
     let mut replay = Replay::prepare(Workload::of_run("run.sim".as_ref(), first).unwrap()).unwrap();
-    replay.world().fabric().unwrap().lose_nth(1, 0, 3);
+    replay.world().fabric().unwrap().link(1, 0).lose_after = Some(3);
     let report = replay.run(&mut |_| ());
     assert!(report.ok(), "a lost packet is sent again: {:?}", report.failures.told());
     assert_eq!(report.bytes_swept, 65 << 10);

@@ -64,7 +64,7 @@ fn a_silent_peer_fails_by_the_deadline_and_never_hangs() {
     let workload = two_nodes_with("deadline = \"80us\"", &reads(4, 1000));
     for (from, to) in [(0, 1), (1, 0)] {
         let mut replay = Replay::prepare(workload.clone()).unwrap();
-        replay.world().fabric().unwrap().cut(from, to);
+        replay.world().fabric().unwrap().link(from, to).loss_one_in = 1;
         let report = replay.run(&mut |_| ());
         let failure = failed(&report, Check::Success, &["operation 0 ", "by its deadline 80000 ns"]);
         assert_eq!(failure.at.0, 80_000);
@@ -76,7 +76,7 @@ fn a_silent_peer_fails_by_the_deadline_and_never_hangs() {
 #[test]
 fn a_silent_peer_fails_by_retries_where_there_is_no_deadline() {
     let mut replay = Replay::prepare(two_nodes(&reads(4, 1000))).unwrap();
-    replay.world().fabric().unwrap().cut(0, 1);
+    replay.world().fabric().unwrap().link(0, 1).loss_one_in = 1;
     let report = replay.run(&mut |_| ());
     failed(&report, Check::Success, &["operation 0 ", "RETRY_EXC_ERR", "the peer never acknowledged"]);
     assert!(report.elapsed_ns > 7_000_000_000, "seven timeouts of 1.07 s: {}", report.elapsed_ns);
@@ -85,7 +85,7 @@ fn a_silent_peer_fails_by_retries_where_there_is_no_deadline() {
 #[test]
 fn a_peer_that_comes_back_in_time_is_no_failure() {
     let mut replay = Replay::prepare(two_nodes(&reads(1, 100))).unwrap();
-    replay.world().fabric().unwrap().lose_nth(1, 0, 17);
+    replay.world().fabric().unwrap().link(1, 0).lose_after = Some(17);
     let report = replay.run(&mut |_| ());
     assert!(report.ok(), "{}", tell(&report));
     assert_eq!(report.ops, 100);

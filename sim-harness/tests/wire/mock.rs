@@ -46,8 +46,8 @@ fn lost_packets_are_recovered_from() {
     let outcome = run(&mut lab(), QUICK, 400, |lab, _, _| {
         if !disturbed {
             disturbed = true;
-            lab.fabric().lose_one_in(STORAGE, CLIENT, 20);
-            lab.fabric().lose_one_in(CLIENT, STORAGE, 20);
+            lab.fabric().link(STORAGE, CLIENT).loss_one_in = 20;
+            lab.fabric().link(CLIENT, STORAGE).loss_one_in = 20;
         }
     });
     outcome.assert_recovered(400);
@@ -61,8 +61,8 @@ fn a_blackout_of_200_ms_is_ridden_out() {
     let outcome = run(&mut lab(), PATIENT, 200, |lab, _, ended| match mend_at {
         None if ended >= 50 => {
             mend_at = Some(lab.now() + 200_000_000);
-            lab.fabric().cut(CLIENT, STORAGE);
-            lab.fabric().cut(STORAGE, CLIENT);
+            lab.fabric().link(CLIENT, STORAGE).loss_one_in = 1;
+            lab.fabric().link(STORAGE, CLIENT).loss_one_in = 1;
         }
         Some(at) if lab.now() >= at => {
             mend_at = Some(Instant::FAR);
@@ -79,7 +79,7 @@ fn a_blackout_of_200_ms_is_ridden_out() {
 fn a_blackhole_ends_in_retries_exceeded() {
     let outcome = run(&mut lab(), PATIENT, 200, |lab, _, ended| {
         if ended == 50 {
-            lab.fabric().cut(CLIENT, STORAGE);
+            lab.fabric().link(CLIENT, STORAGE).loss_one_in = 1;
         }
     });
     outcome.assert_ended_in(&[Status::RetryExcErr]);

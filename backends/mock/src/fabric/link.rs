@@ -17,15 +17,37 @@ pub(crate) struct Port {
     pub(crate) waiting: bool,
 }
 
+/// What is wrong with one direction between two nodes. All zero: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkFaults {
+    /// One packet in this many is lost: 0 none, 1 all.
+    pub loss_one_in: u64,
+    /// How many packets are lost at a time; 0 counts as 1.
+    pub loss_burst: u32,
+    /// Lose one packet after this many more.
+    pub lose_after: Option<u64>,
+    /// One packet in this many arrives twice: 0 none.
+    pub duplicate_one_in: u64,
+    /// One packet in this many is overtaken: 0 none.
+    pub reorder_one_in: u64,
+    /// How much later those arrive, in ns.
+    pub reorder_ns: u64,
+    /// How much later every packet arrives, in ns.
+    pub delay_ns: u64,
+    /// A bit flips in one packet in this many: 0 none.
+    pub corrupt_one_in: u64,
+    /// One packet in this many loses its tail: 0 none.
+    pub truncate_one_in: u64,
+    /// What is left of the bandwidth, in a hundred: 0 and 100 are all of it.
+    pub bandwidth_percent: u8,
+}
+
 /// One direction between two nodes. Keeps packets in order.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     packets: VecDeque<InFlight>,
     pub(crate) last_arrival: Instant,
-    /// One packet in this many is lost: 0 none, 1 all.
-    pub(crate) loss_one_in: u64,
-    /// Lose one packet after this many more.
-    pub(crate) lose_after: Option<u64>,
+    pub(crate) faults: LinkFaults,
 }
 
 /// A packet under way.
@@ -42,14 +64,14 @@ impl Link {
     /// Whether the next packet is lost. A whole link draws nothing.
     #[inline]
     pub(crate) fn loses<C: Choices + ?Sized>(&mut self, choices: &mut C) -> bool {
-        if let Some(left) = &mut self.lose_after {
+        if let Some(left) = &mut self.faults.lose_after {
             if *left == 0 {
-                self.lose_after = None;
+                self.faults.lose_after = None;
                 return true;
             }
             *left -= 1;
         }
-        match self.loss_one_in {
+        match self.faults.loss_one_in {
             0 => false,
             1 => true,
             // Zero is quiet: the packet is lost on the last of the n choices.

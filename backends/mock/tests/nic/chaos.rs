@@ -143,7 +143,7 @@ fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool) -> Result<(), TestC
     let end_of = |pair: usize, side: bool| if side { pairs[pair].0 } else { pairs[pair].1 };
     if loss > 0 {
         for (a, b) in [(0, 1), (1, 0), (1, 2), (2, 1), (2, 2)] {
-            lab.fabric.lose_one_in(a, b, loss);
+            lab.fabric.link(a, b).loss_one_in = loss;
         }
     }
     let mut posted: Vec<Posted> = Vec::new();
@@ -217,7 +217,7 @@ fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool) -> Result<(), TestC
                 let until = lab.fabric.now() + ns;
                 lab.run_until(until);
             }
-            Act::Cut(a, b) => lab.fabric.cut(a, b),
+            Act::Cut(a, b) => lab.fabric.link(a, b).loss_one_in = 1,
             Act::Mend => (0..3).for_each(|a| (0..3).for_each(|b| lab.fabric.mend(a, b))),
             Act::Retire(node) => {
                 if let Some(gone) = retiring[node].take() {

@@ -53,7 +53,7 @@ fn refused(scene: &Scene, expected: &Refusal, bad: impl FnOnce(&mut Lab) -> W) -
     let receive = (scene.receive)(&mut lab);
 
     // The responder has a READ outstanding whose request is lost.
-    lab.fabric.lose_nth(1, 0, 0);
+    lab.fabric.link(1, 0).lose_after = Some(0);
     lab.go(b, &[read(20, &[lab.piece(1, 0, 8)], lab.at(0, 0)), recv(21, &receive), recv(22, &[])]);
     let local = [lab.piece(0, 5000, 100)];
     lab.go(a, &[recv(5, &local), recv(6, &[])]);
@@ -426,7 +426,7 @@ fn endpoints_whose_mtus_differ_fail_and_do_not_corrupt() {
 fn a_lost_refusal_leaves_the_requester_in_the_dark() {
     let mut lab = Lab::new(2);
     let (a, b) = lab.pair(0, 1);
-    lab.fabric.lose_nth(1, 0, 0);
+    lab.fabric.link(1, 0).lose_after = Some(0);
     lab.go(a, &[write(1, &[lab.piece(0, 0, 8)], lab.at(1, MEM as u64))]);
     lab.run();
     assert_eq!(lab.ends(0), [(1, Status::RetryExcErr)]);

@@ -162,8 +162,8 @@ fn steps(seed: u64) -> Vec<Step> {
     let mut lab = Lab::of(3, Profile::CX6, Seeded::new(seed));
     let (a, b) = lab.pair_with(0, 1, |s| s.timeout = 5, |_| {});
     let (c, _) = lab.pair_with(2, 1, |s| s.timeout = 5, |_| {});
-    lab.fabric.lose_one_in(0, 1, 20);
-    lab.fabric.lose_one_in(1, 2, 20);
+    lab.fabric.link(0, 1).loss_one_in = 20;
+    lab.fabric.link(1, 2).loss_one_in = 20;
     for i in 0..20 {
         lab.go(b, &[recv(i, &[lab.piece(1, 0, 5000)])]);
         lab.go(

@@ -105,7 +105,7 @@ fn a_repeated_read_of_a_retired_region_is_refused() {
     let mut lab = Lab::new(2);
     let (a, _) = lab.pair(0, 1);
     let source = lab.extra(1, 4096, 0, Access::ALL);
-    lab.fabric.lose_nth(1, 0, 0);
+    lab.fabric.link(1, 0).lose_after = Some(0);
     lab.go(a, &[read(1, &[lab.piece(0, 0, 100)], source.to())]);
     lab.run_to(StepKind::Lost(Opcode::ReadResponseOnly));
     lab.nodes[1].nic.deregister(source.mr).unwrap();

@@ -15,7 +15,7 @@ fn losing(from: u16, nth: u64) -> (Lab, End, End) {
     let mut lab = Lab::new(2);
     let tune = |s: &mut EndpointSpec| (s.mtu, s.timeout) = (Mtu::B256, 8);
     let (a, b) = lab.pair_with(0, 1, tune, tune);
-    lab.fabric.lose_nth(from, 1 - from, nth);
+    lab.fabric.link(from, 1 - from).lose_after = Some(nth);
     (lab, a, b)
 }
 
@@ -32,7 +32,7 @@ fn a_lost_request_is_repeated_after_the_timeout() {
     for code in [1, 8, 14, 20] {
         let mut lab = Lab::new(2);
         let (a, _) = lab.pair_with(0, 1, |s| s.timeout = code, |_| {});
-        lab.fabric.lose_nth(0, 1, 0);
+        lab.fabric.link(0, 1).lose_after = Some(0);
         lab.go(a, &[write(1, &[lab.piece(0, 0, 100)], lab.at(1, 0))]);
         lab.run();
         assert_good(&lab.ends(0), [1]);
@@ -121,7 +121,7 @@ fn a_hole_costs_one_retry_however_many_answers_follow_it() {
     let mut lab = Lab::new(2);
     let tune = |s: &mut EndpointSpec| (s.mtu, s.retry_cnt) = (Mtu::B256, 1);
     let (a, _) = lab.pair_with(0, 1, tune, tune);
-    lab.fabric.lose_nth(1, 0, 2);
+    lab.fabric.link(1, 0).lose_after = Some(2);
     let works: Vec<W> =
         (0..16).map(|i| read(i, &[lab.piece(0, i * 2000, 2000)], lab.at(1, i * 2000))).collect();
     lab.go(a, &works);
@@ -162,7 +162,7 @@ fn sixteen_atomics_with_all_their_answers_lost_are_each_done_once() {
     let (mut lab, a, _) = losing(1, 0);
     lab.put(1, 0, &0u64.to_le_bytes());
     let works: Vec<W> = (0..16).map(|i| add(i, lab.piece(0, 8 * i, 8), lab.at(1, 0), 1)).collect();
-    lab.fabric.cut(1, 0);
+    lab.fabric.link(1, 0).loss_one_in = 1;
     lab.go(a, &works);
     lab.run_until(Instant(500_000));
     lab.fabric.mend(1, 0);
@@ -237,7 +237,7 @@ fn a_dead_peer_is_given_up_after_every_retry_and_exactly_on_time() {
 fn a_cut_link_is_given_up_in_the_same_way() {
     let mut lab = Lab::new(2);
     let (a, _) = lab.pair_with(0, 1, |s| (s.timeout, s.retry_cnt) = (5, 2), |_| {});
-    lab.fabric.cut(0, 1);
+    lab.fabric.link(0, 1).loss_one_in = 1;
     lab.go(a, &[read(1, &[lab.piece(0, 0, 8)], lab.at(1, 0))]);
     lab.run();
     assert_eq!(lab.ends(0), [(1, Status::RetryExcErr)]);
@@ -248,7 +248,7 @@ fn a_cut_link_is_given_up_in_the_same_way() {
 fn a_timeout_of_zero_waits_for_ever() {
     let mut lab = Lab::new(2);
     let (a, b) = lab.pair_with(0, 1, |s| s.timeout = 0, |_| {});
-    lab.fabric.lose_nth(0, 1, 0);
+    lab.fabric.link(0, 1).lose_after = Some(0);
     lab.go(a, &[write(1, &[lab.piece(0, 0, 8)], lab.at(1, 0))]);
     lab.run();
     assert!(lab.fabric.next_at(&mut Quiet).is_none(), "nothing is scheduled");
@@ -268,7 +268,7 @@ fn the_budget_is_whole_again_after_progress() {
     let tune = |s: &mut EndpointSpec| (s.timeout, s.retry_cnt, s.mtu) = (8, 1, Mtu::B256);
     let (a, _) = lab.pair_with(0, 1, tune, tune);
     for i in 0..10 {
-        lab.fabric.lose_nth(1, 0, i % 3);
+        lab.fabric.link(1, 0).lose_after = Some(i % 3);
         lab.go(a, &[read(i, &[lab.piece(0, 0, 600)], lab.at(1, 0))]);
         lab.run();
     }
@@ -291,7 +291,7 @@ fn timers_of_peers_run_up_to_four_times_their_nominal_value() {
     for slack in [0, 1, 777, u64::MAX] {
         let mut lab = Lab::of(2, Profile::IDEAL, Slack(slack));
         let (a, _) = lab.pair_with(0, 1, |s| (s.timeout, s.retry_cnt) = (8, 2), |_| {});
-        lab.fabric.cut(0, 1);
+        lab.fabric.link(0, 1).loss_one_in = 1;
         lab.go(a, &[write(1, &[lab.piece(0, 0, 8)], lab.at(1, 0))]);
         lab.run();
         let each = timeout_ns(8) + slack.min(3 * timeout_ns(8));
@@ -347,7 +347,7 @@ fn a_message_that_fills_the_sequence_space_is_repeated_all_the_same() {
     let mr = nic.register(&mem, PdId(0), Access::ALL).unwrap();
     let remote = nic.import(EpId(0), &nic.export(mr).unwrap()).unwrap();
     let huge = [Sge { mr: lab.nodes[0].mr, len: 1 << 30, offset: 0 }];
-    lab.fabric.lose_nth(0, 1, 0);
+    lab.fabric.link(0, 1).lose_after = Some(0);
     lab.go(a, &[read(1, &huge, remote.at(0, 1 << 30).unwrap())]);
     lab.run_to(StepKind::TimedOut);
     lab.run_to(StepKind::Delivered(Opcode::ReadRequest));
@@ -363,8 +363,8 @@ fn mixed_works_survive(one_in: u64, seed: u64) {
         s.min_rnr_timer = RnrTimer::new(1).unwrap();
     };
     let (a, b) = lab.pair_with(0, 1, tune, tune);
-    lab.fabric.lose_one_in(0, 1, one_in);
-    lab.fabric.lose_one_in(1, 0, one_in);
+    lab.fabric.link(0, 1).loss_one_in = one_in;
+    lab.fabric.link(1, 0).loss_one_in = one_in;
     lab.put(1, 0, &0u64.to_le_bytes());
     let mut dice = Seeded::new(seed ^ 0xd1ce);
     let mut roll = |n| dice.choose(Site::WorkloadSize, n);

@@ -146,7 +146,7 @@ fn the_endpoint_stays_silent_while_it_waits() {
 fn a_lost_not_ready_is_found_out_by_the_timeout() {
     let mut lab = Lab::new(2);
     let (a, b) = lab.pair(0, 1);
-    lab.fabric.lose_nth(1, 0, 0);
+    lab.fabric.link(1, 0).lose_after = Some(0);
     lab.go(a, &[send(1, &[]), send(2, &[])]);
     lab.run_until(Instant(1_000_000));
     lab.go(b, &[recv(8, &[]), recv(9, &[])]);

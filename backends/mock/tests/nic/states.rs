@@ -88,7 +88,7 @@ fn sqd_drains_through_loss() {
     let mut lab = Lab::new(2);
     let tune = |s: &mut EndpointSpec| (s.mtu, s.timeout) = (Mtu::B256, 8);
     let (a, _) = lab.pair_with(0, 1, tune, tune);
-    lab.fabric.lose_nth(0, 1, 5);
+    lab.fabric.link(0, 1).lose_after = Some(5);
     lab.go(a, &[write(0, &[lab.piece(0, 0, 10_000)], lab.at(1, 0)), write(1, &[], lab.at(1, 0))]);
     lab.run_to(StepKind::Delivered(Opcode::WriteFirst));
     lab.nic(a).modify(a.ep, QpState::Sqd).unwrap();

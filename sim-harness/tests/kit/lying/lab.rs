@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use wavetank_contract::{Instant, Wake};
-use wavetank_harness::lab::{Cause, Lab, LabError, Skip, Sleeper, Waited};
+use wavetank_harness::lab::{Cause, DeviceFault, Lab, LabError, Skip, Sleeper, Waited};
 
 use super::liar::Liars;
 use super::{Lie, Lying};
@@ -57,8 +57,12 @@ impl<L: Lab> Lab for LyingLab<L> {
 
     fn inject(&mut self, cause: Cause) -> Result<(), Skip> {
         match cause {
-            Cause::LinkDown { node } => self.liars.borrow_mut().links.push((node, false)),
-            Cause::LinkUp { node } => self.liars.borrow_mut().links.push((node, true)),
+            Cause::Device { node, fault: DeviceFault::PortDown } => {
+                self.liars.borrow_mut().links.push((node, false))
+            }
+            Cause::Device { node, fault: DeviceFault::PortUp } => {
+                self.liars.borrow_mut().links.push((node, true))
+            }
             _ => self.inner.inject(cause)?,
         }
         Ok(())

@@ -1,0 +1,4 @@
+//! Swarm runs: what a seed draws is run, disturbed, healed and held to everything that must be true whatever happens.
+
+pub mod plan;
+pub mod verdict;
