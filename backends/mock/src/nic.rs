@@ -192,17 +192,22 @@ impl Nic {
         false
     }
 
-    /// A packet arrived. Answers whether an endpoint took notice.
+    /// The state of the queue pair that a packet is for.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) -> bool {
+    pub(crate) fn claims(&self, packet: &Packet) -> Option<QpState> {
+        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
+        self.qp(EpId(packet.to_qpn.wrapping_sub(QPN_BASE)))
+            .filter(|qp| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
+            .map(|qp| qp.state)
+    }
+
+    /// A packet that an endpoint [`claims`](Self::claims) arrived.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) {
         let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
         let Some((qp, mrs, reports, _)) = self.parts(ep) else {
-            return false;
+            return;
         };
-        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
-        if qp.peer.is_none_or(|peer| peer.node != packet.from_node) {
-            return false;
-        }
         if packet.opcode.is_request() {
             responder::handle(qp, mrs, reports, packet);
             if !qp.resp.answers.is_empty() {
@@ -215,7 +220,6 @@ impl Nic {
             self.set_timer(ep);
         }
         self.settle();
-        true
     }
 
     /// A timer fired. `slack` draws how much longer than its nominal value an ACK timeout lasts.

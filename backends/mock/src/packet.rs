@@ -1,5 +1,7 @@
 //! Packets: what the simulated wire carries. Fields are those of RoCE v2's transport headers (IBA chapter 9).
 
+mod icrc;
+
 use std::fmt;
 
 /// Largest payload of a packet, in bytes: the largest MTU.
@@ -77,6 +79,21 @@ impl Opcode {
         matches!(self, SendLastImm | SendOnlyImm | WriteLastImm | WriteOnlyImm)
     }
 
+    /// Names remote memory (RETH or AtomicETH).
+    pub(crate) fn has_remote(self) -> bool {
+        use Opcode::{ReadRequest, WriteFirst, WriteOnly, WriteOnlyImm};
+        matches!(self, WriteFirst | WriteOnly | WriteOnlyImm | ReadRequest) || self.is_atomic()
+    }
+
+    /// Carries an AETH (IBA 9.2.1).
+    pub(crate) fn has_aeth(self) -> bool {
+        use Opcode::{Acknowledge, AtomicAcknowledge, ReadResponseFirst, ReadResponseLast, ReadResponseOnly};
+        matches!(
+            self,
+            Acknowledge | AtomicAcknowledge | ReadResponseFirst | ReadResponseLast | ReadResponseOnly
+        )
+    }
+
     fn extension_bytes(self) -> u32 {
         const RETH: u32 = 16;
         const AETH: u32 = 4;
@@ -125,6 +142,7 @@ impl Syndrome {
 }
 
 /// A packet with room for the largest payload. Recycled through a [`PacketPool`]: sending allocates nothing.
+#[derive(Clone)]
 pub(crate) struct Packet {
     pub(crate) from_node: u16,
     pub(crate) to_node: u16,
@@ -142,8 +160,12 @@ pub(crate) struct Packet {
     pub(crate) compare: u64,
     /// AtomicETH: what to store or add.
     pub(crate) operand: u64,
-    /// Digest of the payload when it left; stands where the ICRC stands.
+    /// Digest of the payload when it left.
     pub(crate) digest: u64,
+    /// The ICRC, where the link is disturbed: see [`seal`](Packet::seal).
+    icrc: Option<u64>,
+    /// Bytes of its tail that were lost on the way.
+    missing_bytes: u32,
     pub(crate) len: u32,
     payload: [u8; PAYLOAD_BYTES_MAX],
 }
@@ -165,6 +187,8 @@ impl Packet {
             compare: 0,
             operand: 0,
             digest: 0,
+            icrc: None,
+            missing_bytes: 0,
             len: 0,
             payload: [0; PAYLOAD_BYTES_MAX],
         })
@@ -212,7 +236,16 @@ pub(crate) struct PacketPool {
 impl PacketPool {
     #[inline]
     pub(crate) fn take(&mut self) -> Box<Packet> {
-        self.free.pop().unwrap_or_else(Packet::new)
+        let mut packet = self.free.pop().unwrap_or_else(Packet::new);
+        packet.icrc = None;
+        packet
+    }
+
+    /// A copy of a packet.
+    pub(crate) fn copy(&mut self, packet: &Packet) -> Box<Packet> {
+        let mut copy = self.take();
+        copy.as_mut().clone_from(packet);
+        copy
     }
 
     #[inline]
