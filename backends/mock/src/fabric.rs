@@ -21,7 +21,7 @@ use crate::marks::Mark;
 use crate::nic::{Nic, QPN_BASE, Shared, TimerOutcome};
 use crate::packet::{Opcode, Packet, PacketPool};
 use crate::profile::Profile;
-use crate::tap::Tap;
+use crate::tap::{Fate, Happening, Tap};
 use agenda::{Agenda, Event};
 pub use link::LinkFaults;
 use link::{InFlight, Link};
@@ -153,7 +153,9 @@ impl Fabric {
     }
 
     /// Lets somebody see everything from now on, or nobody.
-    pub fn set_tap(&mut self, _tap: Option<Box<dyn Tap>>) {}
+    pub fn set_tap(&mut self, tap: Option<Box<dyn Tap>>) {
+        self.shared.tap.set(tap);
+    }
 
     /// Lets engines over these NICs do what is legal but rare, at these sites, by these choices.
     pub fn set_buggify(&mut self, _sites: BTreeSet<Buggify>, _choices: Box<dyn Choices>) {}
@@ -263,6 +265,9 @@ impl Fabric {
             }
             let sent = port.sends_free.max(now) + serialise_ns;
             port.sends_free = sent;
+            if self.shared.tap.is_on() {
+                self.shared.tap.tell(sent, &Happening::Sent(packet.view()));
+            }
             let jitter = choices.choose(Site::LinkJitter, self.profile.jitter_ns + 1);
             let arrives = sent + self.profile.base_ns + jitter;
             let to = packet.to_node;
@@ -317,7 +322,11 @@ impl Fabric {
     fn take_in(&mut self, at: Instant, to: u16, in_flight: InFlight) -> Step {
         let packet = in_flight.packet;
         let opcode = packet.opcode;
-        let (kind, state) = match in_flight.lost.map_or_else(|| self.admits(to, &packet), Err) {
+        let met = in_flight.lost.map_or_else(|| self.admits(to, &packet), Err);
+        if self.shared.tap.is_on() {
+            self.shared.tap.tell(at, &Happening::Arrived(packet.view(), fate(met, opcode)));
+        }
+        let (kind, state) = match met {
             Ok(state) => {
                 if in_flight.overtaken {
                     self.shared.marks.pass(Mark::PacketReordered);
@@ -375,5 +384,15 @@ impl Fabric {
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
         };
         Some(Step { at, node, kind, qpn: ep + QPN_BASE, state, psn: 0, len: 0, digest: 0, syndrome: 0 })
+    }
+}
+
+/// What became of a packet that met a queue pair in this state, or none.
+fn fate(met: Result<QpState, Mark>, opcode: Opcode) -> Fate {
+    match met {
+        Err(why) => Fate::Dropped(why),
+        Ok(state) if state.responds() || !opcode.is_request() && state == QpState::Sqd => Fate::Taken,
+        // rxe: rxe_recv.c check_type_state
+        Ok(_) => Fate::Dropped(Mark::SilentDrop),
     }
 }

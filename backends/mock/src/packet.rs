@@ -146,6 +146,8 @@ impl Syndrome {
 pub(crate) struct Packet {
     pub(crate) from_node: u16,
     pub(crate) to_node: u16,
+    /// Not in the header; for people.
+    pub(crate) from_qpn: u32,
     pub(crate) to_qpn: u32,
     pub(crate) opcode: Opcode,
     pub(crate) ack_requested: bool,
@@ -156,6 +158,8 @@ pub(crate) struct Packet {
     pub(crate) message_len: u32,
     pub(crate) imm: u32,
     pub(crate) syndrome: Syndrome,
+    /// AETH: how many requests the responder has done (IBA 9.7.7.1).
+    pub(crate) msn: u32,
     /// AtomicETH: what to compare with; in an atomic acknowledgement, the former value.
     pub(crate) compare: u64,
     /// AtomicETH: what to store or add.
@@ -175,6 +179,7 @@ impl Packet {
         Box::new(Packet {
             from_node: 0,
             to_node: 0,
+            from_qpn: 0,
             to_qpn: 0,
             opcode: Opcode::Acknowledge,
             ack_requested: false,
@@ -184,6 +189,7 @@ impl Packet {
             message_len: 0,
             imm: 0,
             syndrome: Syndrome::Ack,
+            msn: 0,
             compare: 0,
             operand: 0,
             digest: 0,
