@@ -30,6 +30,8 @@ pub enum EventKind {
     TimedOut,
     /// A wait that a receiver asked for is over.
     ReceiverWaited,
+    /// The last pieces of a message were placed, which had been kept back.
+    Placed,
 }
 
 impl EventKind {
@@ -39,6 +41,7 @@ impl EventKind {
             EventKind::Finished => 2,
             EventKind::TimedOut => 3,
             EventKind::ReceiverWaited => 4,
+            EventKind::Placed => 5,
             EventKind::Delivered(opcode) => 0x100 | opcode as u16,
             EventKind::Unclaimed(opcode) => 0x200 | opcode as u16,
             EventKind::Lost(opcode) => 0x300 | opcode as u16,
@@ -78,6 +81,7 @@ impl From<&Step> for Event {
                 StepKind::Lost(opcode) => EventKind::Lost(opcode),
                 StepKind::TimedOut => EventKind::TimedOut,
                 StepKind::ReceiverWaited => EventKind::ReceiverWaited,
+                StepKind::Placed => EventKind::Placed,
             },
             len: step.len,
             digest: step.digest,

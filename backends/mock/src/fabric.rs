@@ -64,6 +64,8 @@ pub enum StepKind {
     TimedOut,
     /// A wait that a receiver asked for is over.
     ReceiverWaited,
+    /// The last pieces of a message were placed, which had been kept back.
+    Placed,
 }
 
 /// The simulated network: owns time, NICs, links and the agenda of what happens next.
@@ -162,10 +164,14 @@ impl Fabric {
     }
 
     /// Lets a node's device place the pieces of a message in any order, and be seen half way.
-    pub fn place_out_of_order(&mut self, _node: u16, _on: bool) {}
+    pub fn place_out_of_order(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().place_out_of_order(on);
+    }
 
     /// Lets completions of different queue pairs change places in a queue they share.
-    pub fn shuffle_completions(&mut self, _node: u16, _on: bool) {}
+    pub fn shuffle_completions(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().shuffle_completions(on);
+    }
 
     /// Pauses a node's port: nothing leaves it for `ns`. Modelled, not validated.
     pub fn pause_port(&mut self, _node: u16, _ns: u64) {}
@@ -383,6 +389,7 @@ impl Fabric {
             TimerOutcome::Stale => return None,
             TimerOutcome::TimedOut => StepKind::TimedOut,
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
+            TimerOutcome::Placed => StepKind::Placed,
         };
         Some(Step { at, node, kind, qpn: ep + QPN_BASE, psn: 0, len: 0, digest: 0, syndrome: 0 })
     }

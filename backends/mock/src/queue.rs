@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::{AsyncEvent, Completion, CqId};
+use wavetank_contract::{AsyncEvent, Choices, Completion, CqId, Site};
 
 use crate::endpoint::Qp;
 use crate::marks::Mark;
@@ -43,6 +43,8 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
+    /// The queue that last got a completion.
+    latest: CqId,
     shared: Rc<Shared>,
 }
 
@@ -54,6 +56,7 @@ impl Reports {
             fresh: false,
             overrun: Vec::new(),
             queued: 0,
+            latest: CqId(0),
             shared,
         }
     }
@@ -93,6 +96,23 @@ impl Reports {
         }
         queue.entries.push_back(entry);
         self.queued += 1;
+        self.latest = cq;
+    }
+
+    /// Lets the latest completion overtake some of other endpoints, never one of its own.
+    #[cold]
+    pub(crate) fn shuffle(&mut self, choices: &mut dyn Choices) {
+        let Some(queue) = self.cqs.get_mut(self.latest.0 as usize) else { return };
+        let Some(last) = queue.entries.len().checked_sub(1) else { return };
+        let ep = queue.entries[last].completion.ep;
+        let others = queue.entries.iter().rev().skip(1).take_while(|entry| entry.completion.ep != ep).count();
+        let places = choices.choose(Site::CompletionOrder, others as u64 + 1) as usize;
+        if places > 0
+            && let Some(entry) = queue.entries.pop_back()
+        {
+            queue.entries.insert(last - places, entry);
+            self.shared.marks.pass(Mark::CompletionsShuffled);
+        }
     }
 
     #[inline]
