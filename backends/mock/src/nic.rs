@@ -1,20 +1,24 @@
 //! One NIC: its tables, and what it does with packets, doorbells and timers. Knows no wire.
 
+mod control;
+mod faults;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::error::OpenError;
-use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, PdId, QpState, SrqId};
+use wavetank_contract::{AsyncEvent, Caps, Choices, EpId, Instant, QpState};
 
+use crate::buggify::Oracle;
 use crate::endpoint::Qp;
-use crate::marks::Marks;
+use crate::marks::{Mark, Marks};
 use crate::memory::MrTable;
 use crate::packet::Packet;
 use crate::queue::Reports;
 use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
 use crate::tap::{Happening, TapSlot};
+use faults::Faults;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
@@ -29,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
     pub(crate) tap: TapSlot,
+    pub(crate) buggify: Oracle,
 }
 
 impl Shared {
@@ -54,6 +59,7 @@ pub(crate) struct Nic {
     pub(crate) timers: Vec<(u32, Instant)>,
     kicked: bool,
     announced: bool,
+    faults: Faults,
     shared: Rc<Shared>,
 }
 
@@ -71,55 +77,19 @@ impl Nic {
             timers: Vec::new(),
             kicked: false,
             announced: false,
+            faults: Faults::default(),
             shared,
         }
-    }
-
-    pub(crate) fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
-        let caps = &self.caps;
-        let within = |field, asked: u64, min: u64, max: u64| {
-            if (min..=max).contains(&asked) {
-                Ok(())
-            } else {
-                Err(OpenError::OutOfRange { field, asked, min, max })
-            }
-        };
-        let depth = u64::from(caps.queue_depth_max);
-        within("send_depth", spec.send_depth.into(), 1, depth)?;
-        let own = if spec.shared_receive.is_some() { 0 } else { depth };
-        within("recv_depth", spec.recv_depth.into(), 0, own)?;
-        within("timeout", spec.timeout.into(), 0, 31)?;
-        within("retry_cnt", spec.retry_cnt.into(), 0, 7)?;
-        within("rnr_retry", spec.rnr_retry.into(), 0, 7)?;
-        within("max_rd_atomic", spec.max_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
-        within("max_dest_rd_atomic", spec.max_dest_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
-        for cq in [spec.send_cq, spec.recv_cq] {
-            if !self.reports.is_open(cq) {
-                return Err(OpenError::UnknownCq(cq));
-            }
-        }
-        let shared = match spec.shared_receive {
-            Some(srq) => Some(self.srq(srq, spec.pd).ok_or(OpenError::UnknownSrq(srq))?),
-            None => None,
-        };
-        // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
-        if self.open >= caps.endpoint_max || self.qps.len() >= (1 << 24) - QPN_BASE as usize {
-            return Err(OpenError::TooMany { what: "endpoints", limit: caps.endpoint_max });
-        }
-        let ep = EpId(self.qps.len() as u32);
-        self.qps.push(Some(Box::new(Qp::new(ep, spec, shared, caps))));
-        self.open += 1;
-        Ok(ep)
-    }
-
-    /// A shared receive queue, if endpoints of this protection domain may use it.
-    fn srq(&self, srq: SrqId, pd: PdId) -> Option<Rc<RefCell<SharedQueue>>> {
-        self.srqs.get(srq.0 as usize).filter(|shared| shared.borrow().pd == pd).cloned()
     }
 
     #[inline]
     pub(crate) fn qp(&self, ep: EpId) -> Option<&Qp> {
         self.qps.get(ep.0 as usize)?.as_deref()
+    }
+
+    /// What it shares with the fabric.
+    pub(crate) fn shared(&self) -> Rc<Shared> {
+        Rc::clone(&self.shared)
     }
 
     /// The endpoint beside what it needs of the NIC.
@@ -204,9 +174,9 @@ impl Nic {
             .map(|qp| qp.state)
     }
 
-    /// A packet that an endpoint [`claims`](Self::claims) arrived.
+    /// A packet that an endpoint [`claims`](Self::claims) arrived. `choices` are for what the device may do in any order.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) {
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) {
         let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
         let Some((qp, mrs, reports, _)) = self.parts(ep) else {
             return;
@@ -253,6 +223,7 @@ impl Nic {
                 qp.req.ack_deadline = now + extra;
             } else {
                 reports.tell(|node| Happening::TimedOut { node, ep });
+                reports.pass(Mark::AckTimeout);
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }
@@ -296,8 +267,13 @@ impl Nic {
             }
         }
         if !self.announced {
+            // A notification is one-shot: a lost one counts as given, until the host looks by itself.
             self.announced = true;
-            self.shared.ready.borrow_mut().push(self.node);
+            if std::mem::take(&mut self.faults.lose_notification) {
+                self.shared.marks.pass(Mark::NotificationLost);
+            } else {
+                self.shared.ready.borrow_mut().push(self.node);
+            }
         }
         self.reports.fresh = false;
     }

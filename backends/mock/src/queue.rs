@@ -6,6 +6,7 @@ use std::rc::Rc;
 use wavetank_contract::{AsyncEvent, Completion, CqId};
 
 use crate::endpoint::Qp;
+use crate::marks::Mark;
 use crate::nic::Shared;
 use crate::tap::Happening;
 
@@ -36,7 +37,6 @@ pub(crate) struct Cq {
 #[derive(Debug)]
 pub(crate) struct Reports {
     node: u16,
-    shared: Rc<Shared>,
     pub(crate) cqs: Vec<Cq>,
     pub(crate) events: VecDeque<AsyncEvent>,
     /// Something was reported since the host was last told to look.
@@ -45,6 +45,7 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
+    shared: Rc<Shared>,
 }
 
 impl Reports {
@@ -59,6 +60,12 @@ impl Reports {
         if self.shared.tap.is_on() {
             self.shared.tap.tell(self.shared.now.get(), &happening(self.node));
         }
+    }
+
+    /// Something happened that only a fault brings about.
+    #[cold]
+    pub(crate) fn pass(&self, mark: Mark) {
+        self.shared.marks.pass(mark);
     }
 
     pub(crate) fn open_cq(&mut self, depth: u32) -> CqId {
@@ -83,6 +90,7 @@ impl Reports {
         }
         if queue.entries.len() as u32 == queue.depth {
             queue.overrun = true;
+            self.shared.marks.pass(Mark::CqOverrun);
             self.overrun.push(cq);
             self.event(AsyncEvent::CqErr(cq));
             return;
