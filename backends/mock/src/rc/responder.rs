@@ -227,6 +227,7 @@ fn carry_out(
         }
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
+        qp.resp.msn = psn::add(qp.resp.msn, 1);
         qp.resp.rd_pending += 1;
         let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
         let what = Grant::Read { rkey, addr, len };
@@ -261,6 +262,7 @@ fn carry_out(
 fn end(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, ending: Ending) -> Result<(), Refusal> {
     place_kept(qp, mrs)?;
     let Ending { psn, imm, ack_requested } = ending;
+    qp.resp.msn = psn::add(qp.resp.msn, 1);
     let message = qp.resp.message.take();
     let done = message.map_or(0, |message| message.done);
     if message.is_some_and(|message| message.is_send) {
@@ -387,6 +389,7 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     let granted = Granted { psn: packet.psn, psns: 1, what: Grant::Atomic { former } };
     qp.resp.grant(granted, qp.spec.max_dest_rd_atomic);
     qp.resp.psn = psn::add(packet.psn, 1);
+    qp.resp.msn = psn::add(qp.resp.msn, 1);
     qp.resp.rd_pending += 1;
     answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
     Ok(())
@@ -423,6 +426,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
     out.imm = 0;
     out.ack_requested = false;
     out.syndrome = Syndrome::Ack;
+    out.msn = qp.resp.msn;
     match answer {
         Answer::Ack { psn, syndrome } => {
             qp.resp.answers.pop_front();

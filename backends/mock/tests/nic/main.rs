@@ -5,6 +5,7 @@ mod catalogue;
 mod chaos;
 mod data;
 mod errors;
+mod faults;
 mod lab;
 mod latency;
 mod limits;
