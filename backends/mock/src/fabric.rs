@@ -304,7 +304,7 @@ impl Fabric {
         at: Instant,
         from: u16,
         to: u16,
-        choices: &mut C,
+        mut choices: &mut C,
     ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         if link.planned != at {
@@ -328,18 +328,12 @@ impl Fabric {
         if let Some(next) = next {
             self.agenda.push(next, Event::Arrival { from, to });
         }
-        Some(self.take_in(at, to, in_flight?, choices))
+        Some(self.take_in(at, to, in_flight?, &mut choices))
     }
 
     /// A packet is there, or would be.
     #[inline]
-    fn take_in<C: Choices + ?Sized>(
-        &mut self,
-        at: Instant,
-        to: u16,
-        in_flight: InFlight,
-        mut choices: &mut C,
-    ) -> Step {
+    fn take_in(&mut self, at: Instant, to: u16, in_flight: InFlight, choices: &mut dyn Choices) -> Step {
         let packet = in_flight.packet;
         let opcode = packet.opcode;
         let met = in_flight.lost.map_or_else(|| self.admits(to, &packet), Err);
@@ -354,7 +348,7 @@ impl Fabric {
                 if in_flight.copy {
                     self.shared.marks.pass(Mark::PacketDuplicated);
                 }
-                self.nics[to as usize].borrow_mut().receive(at, &packet, &mut choices);
+                self.nics[to as usize].borrow_mut().receive(at, &packet, choices);
                 (StepKind::Delivered(opcode), Some(state))
             }
             Err(why) => {
@@ -397,7 +391,10 @@ impl Fabric {
         let outcome = nic.timer(EpId(ep), at, &mut slack);
         let kind = match outcome {
             TimerOutcome::Stale => return None,
-            TimerOutcome::TimedOut => StepKind::TimedOut,
+            TimerOutcome::TimedOut => {
+                self.shared.marks.pass(Mark::AckTimeout);
+                StepKind::TimedOut
+            }
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
         };
         Some(Step { at, node, kind, qpn: ep + QPN_BASE, state, psn: 0, len: 0, digest: 0, syndrome: 0 })

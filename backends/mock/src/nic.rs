@@ -32,8 +32,8 @@ pub(crate) struct Shared {
     /// Nodes whose host should poll.
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
-    pub(crate) tap: TapSlot,
     pub(crate) buggify: Oracle,
+    pub(crate) tap: TapSlot,
 }
 
 impl Shared {
@@ -169,12 +169,15 @@ impl Nic {
     #[inline]
     pub(crate) fn claims(&self, packet: &Packet) -> Option<QpState> {
         // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
+        if self.is_removed() {
+            return None;
+        }
         self.qp(EpId(packet.to_qpn.wrapping_sub(QPN_BASE)))
             .filter(|qp| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
             .map(|qp| qp.state)
     }
 
-    /// A packet that an endpoint [`claims`](Self::claims) arrived. `choices` are for what the device may do in any order.
+    /// A packet that an endpoint [`claims`](Self::claims) arrived.
     #[inline]
     pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) {
         let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
@@ -223,7 +226,6 @@ impl Nic {
                 qp.req.ack_deadline = now + extra;
             } else {
                 reports.tell(|node| Happening::TimedOut { node, ep });
-                reports.pass(Mark::AckTimeout);
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }

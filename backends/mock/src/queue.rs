@@ -45,7 +45,6 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
-    shared: Rc<Shared>,
 }
 
 impl Reports {
