@@ -308,7 +308,7 @@ impl Fabric {
         at: Instant,
         from: u16,
         to: u16,
-        choices: &mut C,
+        mut choices: &mut C,
     ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         if link.planned != at {
@@ -401,7 +401,10 @@ impl Fabric {
         let outcome = nic.timer(EpId(ep), at, &mut slack);
         let kind = match outcome {
             TimerOutcome::Stale => return None,
-            TimerOutcome::TimedOut => StepKind::TimedOut,
+            TimerOutcome::TimedOut => {
+                self.shared.marks.pass(Mark::AckTimeout);
+                StepKind::TimedOut
+            }
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
             TimerOutcome::Placed => StepKind::Placed,
         };
