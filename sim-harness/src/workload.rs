@@ -64,7 +64,7 @@ pub use op::Op;
 pub use place::Place;
 pub use profile::{load_profile, named_profile, profile_text};
 pub use recording::Recording;
-pub use settings::Settings;
+pub use settings::{Patience, Settings};
 pub use size::Sizes;
 pub use source::Source;
 pub(crate) use topology::listed;

@@ -45,25 +45,10 @@ use std::path::{Path, PathBuf};
 use super::Fault;
 use crate::workload::document::{self, Document};
 use crate::workload::limits::MAX_TOML_BYTES;
-use crate::workload::{Workload, WorkloadError};
+use crate::workload::{Patience, Workload, WorkloadError};
 
 /// Faults of a schedule, at most: each is looked at as every operation begins.
 pub const MAX_FAULTS: usize = 1024;
-
-/// What connections of a disturbed run are set to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Code of the ACK timeout: 4.096 us times two to its power, 1 to 31.
-    pub timeout: u8,
-    /// Repetitions after silence, 0 to 6: 7 is for ever on soft-RoCE.
-    pub retry_cnt: u8,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { timeout: 14, retry_cnt: 6 }
-    }
-}
 
 /// The names that a schedule may use, in the order of their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +70,7 @@ impl Names {
 }
 
 /// A fault schedule: everything in it can be asked of a run over the nodes and regions it was read for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// The file it came from.
     pub path: PathBuf,
@@ -95,6 +80,13 @@ pub struct Schedule {
     pub faults: Vec<Fault>,
     /// The line of each fault in the file.
     pub lines: Vec<u32>,
+}
+
+impl Default for Schedule {
+    fn default() -> Schedule {
+        let (path, faults, lines) = (PathBuf::new(), Vec::new(), Vec::new());
+        Schedule { path, patience: Patience::DISTURBED, faults, lines }
+    }
 }
 
 impl Schedule {

@@ -2,9 +2,10 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use wavetank_harness::WorkloadError;
-use wavetank_harness::fault::schedule::{MAX_FAULTS, Names, Patience, Schedule};
+use wavetank_harness::fault::schedule::{MAX_FAULTS, Names, Schedule};
 use wavetank_harness::fault::{Fault, parse_line};
 use wavetank_harness::lab::{Cause, DeviceFault};
+use wavetank_harness::workload::Patience;
 
 use crate::all::{any_fault, causes};
 
@@ -64,7 +65,7 @@ fn a_schedule_says_when_where_what_and_for_how_long() {
         let schedule = parse(&text).unwrap_or_else(|error| panic!("{error}"));
         let expected: Vec<Fault> = lines.iter().map(|line| parse_line(line).expect(line)).collect();
         assert_eq!(schedule.faults, expected, "{text}");
-        assert_eq!((schedule.patience, schedule.cite(0)), (Patience::default(), "faults.toml:2".to_owned()));
+        assert_eq!((schedule.patience, schedule.cite(0)), (Patience::DISTURBED, "faults.toml:2".to_owned()));
     }
 }
 

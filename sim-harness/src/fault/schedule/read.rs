@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::what::{self, LINK_KEYS};
-use super::{MAX_FAULTS, Names, Patience, Schedule};
+use super::{MAX_FAULTS, Names, Schedule};
 use crate::fault::{Fault, When, words};
 use crate::lab::{Cause, DeviceFault};
 use crate::workload::document::{Table, Value};
-use crate::workload::{WorkloadError, listed, quoted};
+use crate::workload::{Patience, WorkloadError, listed, quoted};
 
 type Result<T> = std::result::Result<T, WorkloadError>;
 
@@ -72,7 +72,7 @@ pub(super) fn schedule(path: &Path, top: &Table<'_>, names: &Names) -> Result<Sc
 }
 
 fn patience(top: &Table<'_>) -> Result<Patience> {
-    let mut patience = Patience::default();
+    let mut patience = Patience::DISTURBED;
     let Some(value) = top.get("connection") else { return Ok(patience) };
     let table = value.table(&["timeout", "retry_cnt"])?;
     if let Some(value) = table.get("timeout") {
