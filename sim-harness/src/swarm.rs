@@ -1,4 +1,5 @@
 //! Swarm runs: what a seed draws is run, disturbed, healed and held to everything that must be true whatever happens.
 
+pub mod choices;
 pub mod plan;
 pub mod verdict;
