@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod key;
+pub mod planted;
 pub mod region;
 pub mod status;
 pub mod time;
