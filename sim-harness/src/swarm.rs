@@ -5,4 +5,5 @@ pub mod defaults;
 pub mod file;
 pub mod plan;
 pub mod shrink;
+pub mod tally;
 pub mod verdict;

@@ -8,6 +8,8 @@
 mod choices;
 mod parts;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod unused;
 
 use super::choices::{Loud, SwarmChoices};

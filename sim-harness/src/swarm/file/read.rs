@@ -7,7 +7,7 @@ use wavetank_contract::{Buggify, Mtu, Site};
 use super::fields::{Fields, Wrong, hash};
 use super::{CHOICES_MAX, Expected, FILE_BYTES_MAX, HEADER, SWARM_VERSION, SimFile, VERSION};
 use crate::check::Check;
-use crate::fault::text::parse_line;
+use crate::fault::parse_line;
 use crate::swarm::choices::{LAST, Loud};
 use crate::swarm::defaults::{CONNECTION, ENGINE, NODES, PROFILE, REGION};
 use crate::swarm::plan::{ConnectionPlan, EnginePlan, OpPlan, Plan, RegionPlan, SlotRange, VerbPlan};

@@ -48,12 +48,21 @@ fn place(verb: &mut VerbPlan) -> Option<(&mut u16, &mut u16)> {
     }
 }
 
+/// The slot of an operation, if it is in this region.
+fn slot_of(verb: &mut VerbPlan, number: u16) -> Option<&mut u16> {
+    place(verb).filter(|(region, _)| **region == number).map(|(_, slot)| slot)
+}
+
 fn drop_connections(plan: &mut Plan) {
     let mut used: BTreeSet<u16> = plan.ops.iter().map(|op| op.connection).collect();
     used.extend(plan.faults.iter().filter_map(|fault| match fault.when {
         When::Op { connection, .. } => connection,
         _ => None,
     }));
+    if used.is_empty() {
+        // A plan has one at least.
+        used.insert(0);
+    }
     keep(&mut plan.connections, &used);
     plan.ops.iter_mut().for_each(|op| renumber(&used, &mut op.connection));
     for fault in &mut plan.faults {
@@ -82,10 +91,10 @@ fn drop_regions(plan: &mut Plan) {
 /// Slots in use stand together at the start of their region. Two operations share one if they did before.
 fn pack_slots(plan: &mut Plan) {
     for number in 0..plan.regions.len() as u16 {
-        let mine = |verb| place(verb).filter(|(region, _)| **region == number).map(|(_, slot)| slot);
         let used: BTreeSet<u16> =
-            plan.ops.iter_mut().filter_map(|op| mine(&mut op.verb).map(|slot| *slot)).collect();
-        plan.ops.iter_mut().filter_map(|op| mine(&mut op.verb)).for_each(|slot| renumber(&used, slot));
+            plan.ops.iter_mut().filter_map(|op| slot_of(&mut op.verb, number).map(|slot| *slot)).collect();
+        let slots = plan.ops.iter_mut().filter_map(|op| slot_of(&mut op.verb, number));
+        slots.for_each(|slot| renumber(&used, slot));
         plan.regions[usize::from(number)].slots = (used.len() as u16).max(1);
     }
 }
@@ -107,7 +116,9 @@ fn trim_slots(plan: &mut Plan) {
 fn drop_nodes(plan: &mut Plan) {
     let mut used: BTreeSet<u16> = plan.connections.iter().flat_map(|connection| connection.nodes).collect();
     used.extend(plan.regions.iter().map(|region| region.node));
-    plan.faults.iter_mut().for_each(|fault| nodes(&mut fault.cause, |node| drop(used.insert(*node))));
+    plan.faults.iter_mut().for_each(|fault| nodes(&mut fault.cause, |node| {
+        used.insert(*node);
+    }));
     plan.connections.iter_mut().flat_map(|c| &mut c.nodes).for_each(|node| renumber(&used, node));
     plan.regions.iter_mut().for_each(|region| renumber(&used, &mut region.node));
     plan.faults.iter_mut().for_each(|fault| nodes(&mut fault.cause, |node| renumber(&used, node)));
