@@ -34,9 +34,34 @@ pub enum Check {
     Event,
     /// Every operation of a recorded run ends again as it was recorded.
     Recorded,
+    /// No operation outlives its deadline while its host runs.
+    Deadline,
+    /// No byte of a retired region changes.
+    Retired,
+    /// Once everything is healed, everything works again and ends in time.
+    Liveness,
 }
 
 impl Check {
+    /// All of them.
+    pub const ALL: [Check; 15] = [
+        Check::Bytes,
+        Check::Needle,
+        Check::Success,
+        Check::Completion,
+        Check::Message,
+        Check::Atomic,
+        Check::Floor,
+        Check::Expectation,
+        Check::Progress,
+        Check::Leak,
+        Check::Event,
+        Check::Recorded,
+        Check::Deadline,
+        Check::Retired,
+        Check::Liveness,
+    ];
+
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,6 +77,9 @@ impl Check {
             Check::Leak => "leak",
             Check::Event => "event",
             Check::Recorded => "recorded",
+            Check::Deadline => "deadline",
+            Check::Retired => "retired",
+            Check::Liveness => "liveness",
         }
     }
 }
