@@ -12,6 +12,8 @@ mod judge;
 mod kit;
 mod memory;
 mod perftest;
+#[cfg(feature = "planted")]
+mod planted;
 mod progress;
 mod replay;
 mod table;
@@ -51,6 +53,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "planted")]
+    if let Some(code) = planted::plant() {
+        return code;
+    }
     let result = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),

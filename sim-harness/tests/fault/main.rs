@@ -1,0 +1,4 @@
+//! Faults: as text, as schedules, and when they come.
+
+mod all;
+mod text;
