@@ -8,12 +8,12 @@ use std::os::fd::BorrowedFd;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
-    RingError,
+    RingError, WindowError,
 };
 use wavetank_contract::{
-    Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, Data, EndpointAddress, EndpointSpec,
-    EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Sge, Status,
-    Wake, Work,
+    Access, AsyncEvent, Backend, Buggify, Caps, Completion, Completions, CqId, Data, EndpointAddress,
+    EndpointSpec, EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion,
+    Sge, Status, Wake, WindowId, Work,
 };
 
 use crate::context::RdmaOps;
@@ -287,6 +287,20 @@ impl<B: Backend> RdmaOps for Port<B> {
         self.backend.import(ep, key)
     }
 
+    fn open_window(
+        &mut self,
+        mr: MrId,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<(WindowId, RemoteKey), WindowError> {
+        self.backend.open_window(mr, offset, len, access)
+    }
+
+    fn close_window(&mut self, window: WindowId) -> Result<(), WindowError> {
+        self.backend.close_window(window)
+    }
+
     fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError> {
         let cq = self.backend.open_cq(depth)?;
         self.cqs.push(cq);
@@ -479,6 +493,11 @@ impl<B: Backend> RdmaOps for Port<B> {
             let _ =
                 writeln!(out, "  {} of endpoint {}, flushed and not polled, tag {tag:#x}", kind.name(), ep.0);
         }
+    }
+
+    #[inline]
+    fn buggify(&self, site: Buggify) -> bool {
+        self.backend.buggify(site)
     }
 
     fn take_anomaly(&mut self) -> Option<Anomaly> {

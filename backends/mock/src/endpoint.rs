@@ -89,8 +89,23 @@ pub(crate) struct Responder {
     pub(crate) answers: VecDeque<Answer>,
     /// READs and atomics among them.
     pub(crate) rd_pending: u8,
-    /// Results of the latest atomics by PSN, for repeated requests.
-    pub(crate) atomics: VecDeque<(u32, u64)>,
+    /// The latest READs and atomics granted, the oldest first, for repeated requests: as many as are served at a time.
+    pub(crate) granted: VecDeque<Granted>,
+}
+
+/// A READ or atomic that was granted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Granted {
+    pub(crate) psn: u32,
+    pub(crate) psns: u32,
+    pub(crate) what: Grant,
+}
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grant {
+    Read { rkey: u32, addr: u64, len: u32 },
+    Atomic { former: u64 },
 }
 
 /// A message of several packets, partly received.
@@ -367,6 +382,16 @@ impl Requester {
 }
 
 impl Responder {
+    /// Remembers what was granted, and forgets the oldest grant beyond `keep`.
+    // rxe: rxe_resp.c rxe_prepare_res, which takes the next of max_dest_rd_atomic resources whatever is in it
+    #[inline]
+    pub(crate) fn grant(&mut self, granted: Granted, keep: u8) {
+        while self.granted.len() >= usize::from(keep.max(1)) {
+            self.granted.pop_front();
+        }
+        self.granted.push_back(granted);
+    }
+
     fn new(psn: u32) -> Responder {
         Responder {
             psn,
@@ -374,10 +399,7 @@ impl Responder {
             message: None,
             answers: VecDeque::with_capacity(32),
             rd_pending: 0,
-            atomics: VecDeque::with_capacity(ATOMICS_KEPT),
+            granted: VecDeque::new(),
         }
     }
 }
-
-/// How many atomic results are kept for repeated requests: at least `max_dest_rd_atomic`, which is at most this.
-pub(crate) const ATOMICS_KEPT: usize = 16;

@@ -144,16 +144,22 @@ impl Fabric {
     pub fn set_port(&mut self, _node: u16, _up: bool) {}
 
     /// Removes a node's device. Its host opens another one with [`restart`](Self::restart).
-    pub fn remove_device(&mut self, _node: u16) {}
+    pub fn remove_device(&mut self, node: u16) {
+        self.nics[node as usize].borrow_mut().remove();
+    }
 
     /// Gives a node's port another address.
     pub fn change_gid(&mut self, _node: u16) {}
 
     /// Keeps a node's next notification from its host.
-    pub fn lose_notification(&mut self, _node: u16) {}
+    pub fn lose_notification(&mut self, node: u16) {
+        self.nics[node as usize].borrow_mut().lose_notification();
+    }
 
     /// Lets the `nth` registration of a node from now on fail for want of memory.
-    pub fn fail_registration(&mut self, _node: u16, _nth: u32) {}
+    pub fn fail_registration(&mut self, node: u16, nth: u32) {
+        self.nics[node as usize].borrow_mut().fail_registration(nth);
+    }
 
     /// Lets a node's device place the pieces of a message in any order, and be seen half way.
     pub fn place_out_of_order(&mut self, _node: u16, _on: bool) {}
@@ -188,7 +194,9 @@ impl Fabric {
     pub fn set_tap(&mut self, _tap: Option<Box<dyn Tap>>) {}
 
     /// Lets engines over these NICs do what is legal but rare, at these sites, by these choices.
-    pub fn set_buggify(&mut self, _sites: BTreeSet<Buggify>, _choices: Box<dyn Choices>) {}
+    pub fn set_buggify(&mut self, sites: BTreeSet<Buggify>, choices: Box<dyn Choices>) {
+        self.shared.buggify.set(sites, choices);
+    }
 
     /// How often a mark was passed.
     pub fn passed(&self, mark: Mark) -> u64 {
@@ -252,7 +260,7 @@ impl Fabric {
         let (at, event) = self.agenda.pop()?;
         self.shared.now.set(at);
         let step = match event {
-            Event::Arrival { from, to } => self.deliver(at, from, to),
+            Event::Arrival { from, to } => self.deliver(at, from, to, choices),
             Event::PortFree { node } => {
                 self.ports[node as usize].waiting = false;
                 self.pump(node, choices);
@@ -312,7 +320,13 @@ impl Fabric {
 
     /// The first packet of a link arrives.
     #[inline]
-    fn deliver(&mut self, at: Instant, from: u16, to: u16) -> Option<Step> {
+    fn deliver<C: Choices + ?Sized>(
+        &mut self,
+        at: Instant,
+        from: u16,
+        to: u16,
+        mut choices: &mut C,
+    ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         let port = &mut self.ports[to as usize];
         let head = link.head()?;
@@ -336,7 +350,7 @@ impl Fabric {
         let opcode = packet.opcode;
         let kind = if in_flight.lost {
             StepKind::Lost(opcode)
-        } else if self.nics[to as usize].borrow_mut().receive(at, &packet) {
+        } else if self.nics[to as usize].borrow_mut().receive(at, &packet, &mut choices) {
             StepKind::Delivered(opcode)
         } else {
             StepKind::Unclaimed(opcode)

@@ -1,19 +1,23 @@
 //! One NIC: its tables, and what it does with packets, doorbells and timers. Knows no wire.
 
+mod control;
+mod faults;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::error::OpenError;
-use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, PdId, QpState, SrqId};
+use wavetank_contract::{AsyncEvent, Caps, Choices, EpId, Instant, QpState};
 
+use crate::buggify::Oracle;
 use crate::endpoint::Qp;
-use crate::marks::Marks;
+use crate::marks::{Mark, Marks};
 use crate::memory::MrTable;
 use crate::packet::Packet;
 use crate::queue::Reports;
 use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
+use faults::Faults;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
@@ -27,6 +31,7 @@ pub(crate) struct Shared {
     /// Nodes whose host should poll.
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
+    pub(crate) buggify: Oracle,
 }
 
 impl Shared {
@@ -52,6 +57,7 @@ pub(crate) struct Nic {
     pub(crate) timers: Vec<(u32, Instant)>,
     kicked: bool,
     announced: bool,
+    faults: Faults,
     shared: Rc<Shared>,
 }
 
@@ -61,7 +67,7 @@ impl Nic {
             node,
             caps,
             mrs: MrTable::new(node),
-            reports: Reports::default(),
+            reports: Reports::new(Rc::clone(&shared)),
             srqs: Vec::new(),
             qps: Vec::new(),
             open: 0,
@@ -69,55 +75,19 @@ impl Nic {
             timers: Vec::new(),
             kicked: false,
             announced: false,
+            faults: Faults::default(),
             shared,
         }
-    }
-
-    pub(crate) fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
-        let caps = &self.caps;
-        let within = |field, asked: u64, min: u64, max: u64| {
-            if (min..=max).contains(&asked) {
-                Ok(())
-            } else {
-                Err(OpenError::OutOfRange { field, asked, min, max })
-            }
-        };
-        let depth = u64::from(caps.queue_depth_max);
-        within("send_depth", spec.send_depth.into(), 1, depth)?;
-        let own = if spec.shared_receive.is_some() { 0 } else { depth };
-        within("recv_depth", spec.recv_depth.into(), 0, own)?;
-        within("timeout", spec.timeout.into(), 0, 31)?;
-        within("retry_cnt", spec.retry_cnt.into(), 0, 7)?;
-        within("rnr_retry", spec.rnr_retry.into(), 0, 7)?;
-        within("max_rd_atomic", spec.max_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
-        within("max_dest_rd_atomic", spec.max_dest_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
-        for cq in [spec.send_cq, spec.recv_cq] {
-            if !self.reports.is_open(cq) {
-                return Err(OpenError::UnknownCq(cq));
-            }
-        }
-        let shared = match spec.shared_receive {
-            Some(srq) => Some(self.srq(srq, spec.pd).ok_or(OpenError::UnknownSrq(srq))?),
-            None => None,
-        };
-        // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
-        if self.open >= caps.endpoint_max || self.qps.len() >= (1 << 24) - QPN_BASE as usize {
-            return Err(OpenError::TooMany { what: "endpoints", limit: caps.endpoint_max });
-        }
-        let ep = EpId(self.qps.len() as u32);
-        self.qps.push(Some(Box::new(Qp::new(ep, spec, shared, caps))));
-        self.open += 1;
-        Ok(ep)
-    }
-
-    /// A shared receive queue, if endpoints of this protection domain may use it.
-    fn srq(&self, srq: SrqId, pd: PdId) -> Option<Rc<RefCell<SharedQueue>>> {
-        self.srqs.get(srq.0 as usize).filter(|shared| shared.borrow().pd == pd).cloned()
     }
 
     #[inline]
     pub(crate) fn qp(&self, ep: EpId) -> Option<&Qp> {
         self.qps.get(ep.0 as usize)?.as_deref()
+    }
+
+    /// What it shares with the fabric.
+    pub(crate) fn shared(&self) -> Rc<Shared> {
+        Rc::clone(&self.shared)
     }
 
     /// The endpoint beside what it needs of the NIC.
@@ -192,17 +162,20 @@ impl Nic {
         false
     }
 
-    /// A packet arrived. Answers whether an endpoint took notice.
+    /// A packet arrived. Answers whether an endpoint took notice. `choices` are for what the device may do in any order.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) -> bool {
-        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
-        let Some((qp, mrs, reports, _)) = self.parts(ep) else {
-            return false;
-        };
-        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
-        if qp.peer.is_none_or(|peer| peer.node != packet.from_node) {
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) -> bool {
+        if self.is_removed() {
             return false;
         }
+        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
+        let Some((qp, mrs, reports, _)) =
+            self.parts(ep).filter(|(qp, ..)| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
+        else {
+            self.shared.marks.pass(Mark::SilentDrop);
+            return false;
+        };
         if packet.opcode.is_request() {
             responder::handle(qp, mrs, reports, packet);
             if !qp.resp.answers.is_empty() {
@@ -244,6 +217,7 @@ impl Nic {
                 qp.req.slack_drawn = true;
                 qp.req.ack_deadline = now + extra;
             } else {
+                reports.pass(Mark::AckTimeout);
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }
@@ -287,8 +261,13 @@ impl Nic {
             }
         }
         if !self.announced {
+            // A notification is one-shot: a lost one counts as given, until the host looks by itself.
             self.announced = true;
-            self.shared.ready.borrow_mut().push(self.node);
+            if std::mem::take(&mut self.faults.lose_notification) {
+                self.shared.marks.pass(Mark::NotificationLost);
+            } else {
+                self.shared.ready.borrow_mut().push(self.node);
+            }
         }
         self.reports.fresh = false;
     }

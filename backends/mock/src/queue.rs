@@ -1,10 +1,13 @@
 //! Completion queues, and what the NIC reports to its host.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use wavetank_contract::{AsyncEvent, Completion, CqId};
 
 use crate::endpoint::Qp;
+use crate::marks::Mark;
+use crate::nic::Shared;
 
 /// Which work queue an entry frees a slot of when it is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(crate) struct Cq {
 }
 
 /// Everything the NIC tells its host: completion queues and asynchronous events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reports {
     pub(crate) cqs: Vec<Cq>,
     pub(crate) events: VecDeque<AsyncEvent>,
@@ -40,9 +43,27 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
+    shared: Rc<Shared>,
 }
 
 impl Reports {
+    pub(crate) fn new(shared: Rc<Shared>) -> Reports {
+        Reports {
+            cqs: Vec::new(),
+            events: VecDeque::new(),
+            fresh: false,
+            overrun: Vec::new(),
+            queued: 0,
+            shared,
+        }
+    }
+
+    /// Something happened that only a fault brings about.
+    #[cold]
+    pub(crate) fn pass(&self, mark: Mark) {
+        self.shared.marks.pass(mark);
+    }
+
     pub(crate) fn open_cq(&mut self, depth: u32) -> CqId {
         // Room is taken as it is needed: a deep queue that stays short stays in the cache.
         self.cqs.push(Cq { entries: VecDeque::with_capacity(depth.min(16) as usize), depth, overrun: false });
@@ -65,6 +86,7 @@ impl Reports {
         }
         if queue.entries.len() as u32 == queue.depth {
             queue.overrun = true;
+            self.shared.marks.pass(Mark::CqOverrun);
             self.overrun.push(cq);
             self.events.push_back(AsyncEvent::CqErr(cq));
             return;

@@ -205,6 +205,13 @@ pub trait Choices {
     fn choose(&mut self, site: Site, bound: u64) -> u64;
 }
 
+impl<C: Choices + ?Sized> Choices for &mut C {
+    #[inline]
+    fn choose(&mut self, site: Site, bound: u64) -> u64 {
+        (**self).choose(site, bound)
+    }
+}
+
 /// Always the quiet choice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quiet;

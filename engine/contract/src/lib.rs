@@ -33,4 +33,4 @@ pub use key::{EndpointAddress, RemoteAddr, RemoteKey, RemoteRegion, RkeyId};
 pub use region::{Hold, Lease, Region, RegionSpec};
 pub use status::{Class, Status};
 pub use time::Instant;
-pub use work::{Data, MrId, Op, OpKind, Sge, Work, WorkId};
+pub use work::{Data, MrId, Op, OpKind, Sge, WindowId, Work, WorkId};

@@ -3,6 +3,7 @@
 use wavetank_contract::{Instant, QpState, RnrTimer, Status};
 
 use crate::endpoint::Qp;
+use crate::marks::Mark;
 use crate::memory::MrTable;
 use crate::packet::{Opcode, Packet, Syndrome};
 use crate::psn;
@@ -18,6 +19,7 @@ pub(crate) fn handle(
     packet: &Packet,
 ) -> bool {
     if !matches!(qp.state, QpState::Rts | QpState::Sqd) {
+        reports.pass(Mark::SilentDrop);
         return false;
     }
     // Nothing outstanding, or an answer to something that is complete: a repeated or late packet.
@@ -67,6 +69,7 @@ fn acknowledge(qp: &mut Qp, reports: &mut Reports, now: Instant, packet: &Packet
                 qp.req.rnr_until = now + timer.wait_ns();
                 return;
             }
+            reports.pass(Mark::RnrRetriesSpent);
             Status::RnrRetryExcErr
         }
         Syndrome::NakInvalidRequest => Status::RemInvReqErr,

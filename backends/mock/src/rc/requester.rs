@@ -4,6 +4,7 @@ use wavetank_contract::{Instant, Op, OpKind, QpState, RemoteAddr, Status};
 
 use crate::digest;
 use crate::endpoint::{Qp, SendWqe};
+use crate::marks::Mark;
 use crate::memory::{MrTable, NO_KEY};
 use crate::packet::{Opcode, Packet};
 use crate::psn;
@@ -205,6 +206,7 @@ pub(crate) fn fail_if_due(qp: &mut Qp, reports: &mut Reports) {
 /// The peer stayed silent for the whole timeout, or something was lost. Tries again, or gives up.
 pub(crate) fn retry(qp: &mut Qp, reports: &mut Reports) {
     if qp.req.retry_left == 0 {
+        reports.pass(Mark::RetriesSpent);
         qp.complete_send(Status::RetryExcErr, reports);
         qp.fail(reports);
     } else {

@@ -3,7 +3,8 @@
 use wavetank_contract::{AsyncEvent, OpKind, Status};
 
 use crate::digest;
-use crate::endpoint::{ATOMICS_KEPT, Answer, Incoming, Qp};
+use crate::endpoint::{Answer, Grant, Granted, Incoming, Qp};
+use crate::marks::Mark;
 use crate::memory::{MrTable, Right};
 use crate::packet::{Opcode, Packet, Syndrome};
 use crate::psn;
@@ -13,6 +14,7 @@ use crate::queue::Reports;
 pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
     // rxe: rxe_recv.c check_type_state. A queue pair that is not ready says nothing at all.
     if !qp.state.responds() {
+        reports.pass(Mark::SilentDrop);
         return;
     }
     match psn::diff(packet.psn, qp.resp.psn) {
@@ -24,29 +26,52 @@ pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: 
             // rxe: RESPST_ERR_PSN_OUT_OF_SEQ. One NAK, then silence until the sequence is right again.
             if !qp.resp.nak_sent {
                 qp.resp.nak_sent = true;
+                reports.pass(Mark::SequenceNak);
                 let psn = qp.resp.psn;
                 answer(qp, Answer::Ack { psn, syndrome: Syndrome::NakSequence });
             }
         }
-        _ => repeat(qp, packet),
+        _ => repeat(qp, reports, packet),
     }
 }
 
 /// A request we have seen: WRITE and SEND are acknowledged again, not done again; a READ is read again from memory;
-/// an atomic is answered from the saved result.
+/// an atomic is answered from the saved result. What is so late that its grant is forgotten is dropped.
 // rxe: rxe_resp.c duplicate_request
-fn repeat(qp: &mut Qp, packet: &Packet) {
-    match packet.opcode {
-        Opcode::ReadRequest => answer(qp, read_answer(packet, false)),
-        Opcode::CompareSwap | Opcode::FetchAdd => {
-            if let Some(&(psn, former)) = qp.resp.atomics.iter().rev().find(|(psn, _)| *psn == packet.psn) {
-                answer(qp, Answer::Atomic { psn, former, fresh: false });
-            }
+fn repeat(qp: &mut Qp, reports: &Reports, packet: &Packet) {
+    match (packet.opcode, granted(qp, packet)) {
+        (Opcode::ReadRequest, Some(Grant::Read { .. })) => {
+            reports.pass(Mark::ReadRepeated);
+            answer(qp, read_answer(packet, false));
+        }
+        (Opcode::CompareSwap | Opcode::FetchAdd, Some(Grant::Atomic { former })) => {
+            reports.pass(Mark::AtomicRepeated);
+            answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: false });
+        }
+        // rxe: "Resource not found. Class D error. Drop the request."
+        (Opcode::ReadRequest | Opcode::CompareSwap | Opcode::FetchAdd, _) => {
+            reports.pass(Mark::RepeatTooLate);
         }
         _ => {
+            reports.pass(Mark::RequestRepeated);
             let psn = psn::add(qp.resp.psn, psn::MASK);
             answer(qp, Answer::Ack { psn, syndrome: Syndrome::Ack });
         }
+    }
+}
+
+/// What is still known of a request that was granted before. A repeated READ may ask for any rest of what it asked for.
+// rxe: rxe_resp.c find_resource
+fn granted(qp: &Qp, packet: &Packet) -> Option<Grant> {
+    let of_psn = |granted: &&Granted| (0..granted.psns as i32).contains(&psn::diff(packet.psn, granted.psn));
+    let what = qp.resp.granted.iter().rev().find(of_psn)?.what;
+    match what {
+        Grant::Read { rkey, addr, len } => {
+            let end = packet.remote_addr.wrapping_add(packet.message_len.into());
+            let within = packet.remote_addr >= addr && end <= addr.wrapping_add(len.into());
+            (within && rkey == packet.rkey).then_some(what)
+        }
+        Grant::Atomic { .. } => Some(what),
     }
 }
 
@@ -56,18 +81,34 @@ fn execute(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
         .and_then(|()| check_receive(qp, reports, packet))
         .and_then(|()| check_length(qp, packet))
         .and_then(|()| carry_out(qp, mrs, reports, packet));
+    if let Err(Refusal::Nak { syndrome: Syndrome::NakRemoteAccess, .. }) = outcome {
+        let key = qp.resp.message.map_or(packet.rkey, |message| message.rkey);
+        note_retired(mrs, reports, key, qp.resp.message.is_some());
+    }
     match outcome {
         Ok(()) => {}
         Err(Refusal::NotReady) => {
             // IBA 9.7.5.2.8: what was sent behind it is dropped without a word until it comes again. A sequence
             // NAK for those would cost the requester its transport retries on top of its RNR retries.
             qp.resp.nak_sent = true;
+            reports.pass(Mark::RnrNak);
             let syndrome = Syndrome::RnrNak(qp.spec.min_rnr_timer.code());
             answer(qp, Answer::Ack { psn: packet.psn, syndrome });
         }
         Err(Refusal::Nak { syndrome, receive }) => {
             answer(qp, Answer::Ack { psn: packet.psn, syndrome });
             refuse(qp, syndrome, receive, reports);
+        }
+    }
+}
+
+/// An access was refused: notes whether that is because somebody ended what the key stood for.
+#[cold]
+fn note_retired(mrs: &MrTable, reports: &Reports, key: u32, in_flight: bool) {
+    if let Some(mark) = mrs.retired(key) {
+        reports.pass(mark);
+        if in_flight {
+            reports.pass(Mark::DeregisteredInFlight);
         }
     }
 }
@@ -158,6 +199,9 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
         qp.resp.rd_pending += 1;
+        let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
+        let what = Grant::Read { rkey, addr, len };
+        qp.resp.grant(Granted { psn: packet.psn, psns, what }, qp.spec.max_dest_rd_atomic);
         answer(qp, read_answer(packet, true));
         return Ok(());
     }
@@ -249,10 +293,8 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
         _ => former,
     };
     word.set(new.to_le());
-    if qp.resp.atomics.len() == ATOMICS_KEPT {
-        qp.resp.atomics.pop_front();
-    }
-    qp.resp.atomics.push_back((packet.psn, former));
+    let granted = Granted { psn: packet.psn, psns: 1, what: Grant::Atomic { former } };
+    qp.resp.grant(granted, qp.spec.max_dest_rd_atomic);
     qp.resp.psn = psn::add(packet.psn, 1);
     qp.resp.rd_pending += 1;
     answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
@@ -307,6 +349,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
             if len > 0 {
                 let Some((region, offset)) = mrs.remote(rkey, qp.spec.pd, Right::Read, addr, len) else {
                     // The region went away under the READ.
+                    note_retired(mrs, reports, rkey, begun);
                     qp.resp.answers.clear();
                     refuse(qp, Syndrome::NakRemoteAccess, None, reports);
                     (out.opcode, out.psn, out.syndrome) =
