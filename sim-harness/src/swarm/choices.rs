@@ -71,8 +71,7 @@ impl SwarmChoices {
     }
 
     fn from_source(source: Source) -> SwarmChoices {
-        let state =
-            State { source, asked: [0; Site::COUNT], silent: [false; Site::COUNT], heard: None };
+        let state = State { source, asked: [0; Site::COUNT], silent: [false; Site::COUNT], heard: None };
         SwarmChoices(Rc::new(RefCell::new(state)))
     }
 
@@ -204,7 +203,8 @@ mod tests {
         let mut one = SwarmChoices::seeded(3);
         let mut other = one.clone();
         let mut alone = SwarmChoices::seeded(3);
-        let mixed = [one.choose(Site::Swarm, 1000), other.choose(Site::Swarm, 1), other.choose(Site::Swarm, 1000)];
+        let mixed =
+            [one.choose(Site::Swarm, 1000), other.choose(Site::Swarm, 1), other.choose(Site::Swarm, 1000)];
         let want = [alone.choose(Site::Swarm, 1000), 0, alone.choose(Site::Swarm, 1000)];
         assert_eq!(mixed, want);
     }

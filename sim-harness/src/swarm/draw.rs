@@ -143,15 +143,8 @@ struct Features {
 
 impl Features {
     fn draw(dice: &mut Dice) -> Features {
-        let verbs = [
-            Verb::Read,
-            Verb::Write,
-            Verb::WriteImm,
-            Verb::Send,
-            Verb::SendImm,
-            Verb::Add,
-            Verb::Swap,
-        ];
+        let verbs =
+            [Verb::Read, Verb::Write, Verb::WriteImm, Verb::Send, Verb::SendImm, Verb::Add, Verb::Swap];
         let verbs = dice.some_of(&verbs);
         // Some runs have nothing to blame: there everything has to succeed.
         let faults = if dice.once_in(8) { Vec::new() } else { dice.some_of(&Kind::ALL) };
@@ -168,7 +161,8 @@ fn topology(dice: &mut Dice) -> Plan {
     let regions = (0..dice.within(1, 4))
         .map(|_| {
             // At an end of a connection, or nobody would ever use it.
-            let connection: &ConnectionPlan = &connections[dice.0.choose(Site::Swarm, connections.len() as u64) as usize];
+            let connection: &ConnectionPlan =
+                &connections[dice.0.choose(Site::Swarm, connections.len() as u64) as usize];
             let slot_bytes = dice.pick(&[64, 256, 1_024, 4_096, 4_096, 16_384]);
             RegionPlan {
                 node: connection.nodes[usize::from(dice.coin())],

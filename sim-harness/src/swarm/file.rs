@@ -165,7 +165,8 @@ impl SimFile {
             let found = |number: u64| verdict.checkpoints.get(usize::try_from(number - 1).ok()?).copied();
             let parted = self.checkpoints.iter().find(|(number, hash)| found(*number) != Some(*hash));
             if let Some((number, hash)) = parted {
-                let found = found(*number).map_or("the run was over".to_owned(), |hash| format!("{hash:016x}"));
+                let found =
+                    found(*number).map_or("the run was over".to_owned(), |hash| format!("{hash:016x}"));
                 let events = number * crate::trace::CHECKPOINT_EVENTS;
                 differences.push(format!(
                     "it is another run by event {events}: checkpoint {number} should be {hash:016x}, found {found}"

@@ -70,7 +70,8 @@ pub fn shrink(
     run: Runner<'_>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Shrunk, DoesNotFail> {
-    let mut shrinker = Shrinker { best: case.clone(), wanted, runs: 0, runs_max: runs_max.max(1), run, progress };
+    let mut shrinker =
+        Shrinker { best: case.clone(), wanted, runs: 0, runs_max: runs_max.max(1), run, progress };
     let found = shrinker.judge(case.clone());
     if found != Some(wanted) {
         return Err(DoesNotFail { wanted, found });

@@ -281,7 +281,8 @@ mod tests {
             };
             other.hash = other.hash.wrapping_add(mix64(mix64(seed).wrapping_add(mix64(from))));
         }
-        other.hash = other.hash.wrapping_sub(mix64(mix64(13).wrapping_add(mix64(13)))).wrapping_add(mix64(mix64(13)));
+        other.hash =
+            other.hash.wrapping_sub(mix64(mix64(13).wrapping_add(mix64(13)))).wrapping_add(mix64(mix64(13)));
         assert_ne!(other.hash, tally(all).hash);
         assert_ne!(tally(Seeds::new(0, 19).expect("few")).hash, tally(all).hash);
     }

@@ -38,7 +38,10 @@ expect fails bytes op 17
 fn what_is_left_out_is_as_usual_and_stays_left_out() {
     let file = parse(GOOD.as_bytes()).expect("it is right");
     assert_eq!(file.to_string(), GOOD);
-    assert_eq!((file.seed, file.case.plan.ops.len(), file.case.plan.connections[0].retry_cnt), (Some(8117), 2, 7));
+    assert_eq!(
+        (file.seed, file.case.plan.ops.len(), file.case.plan.connections[0].retry_cnt),
+        (Some(8117), 2, 7)
+    );
 }
 
 #[test]

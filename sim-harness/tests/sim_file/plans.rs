@@ -20,7 +20,12 @@ fn region() -> impl Strategy<Value = RegionPlan> {
     let other = (0u16..4, 1u16..20, 1u32..100, any::<bool>());
     prop_oneof![
         Just(REGION),
-        other.prop_map(|(node, slots, words, window)| RegionPlan { node, slots, slot_bytes: 8 * words, window }),
+        other.prop_map(|(node, slots, words, window)| RegionPlan {
+            node,
+            slots,
+            slot_bytes: 8 * words,
+            window
+        }),
     ]
 }
 
@@ -28,18 +33,19 @@ fn connection() -> impl Strategy<Value = ConnectionPlan> {
     let mtu = select(vec![Mtu::B256, Mtu::B512, Mtu::B1024, Mtu::B2048, Mtu::B4096]);
     let codes = (0u8..32, 0u8..8, 0u8..8, 0u8..32);
     let depths = (1u16..100, 1u16..100, 1u8..17, 1u16..50);
-    let other = ((0u16..4, 0u16..4), mtu, codes, depths).prop_map(|((a, b), mtu, codes, depths)| ConnectionPlan {
-        nodes: [a, b],
-        mtu,
-        timeout: codes.0,
-        retry_cnt: codes.1,
-        rnr_retry: codes.2,
-        rnr_timer: codes.3,
-        send_depth: depths.0,
-        recv_depth: depths.1,
-        rd_atomic: depths.2,
-        in_flight: depths.3,
-    });
+    let other =
+        ((0u16..4, 0u16..4), mtu, codes, depths).prop_map(|((a, b), mtu, codes, depths)| ConnectionPlan {
+            nodes: [a, b],
+            mtu,
+            timeout: codes.0,
+            retry_cnt: codes.1,
+            rnr_retry: codes.2,
+            rnr_timer: codes.3,
+            send_depth: depths.0,
+            recv_depth: depths.1,
+            rd_atomic: depths.2,
+            in_flight: depths.3,
+        });
     prop_oneof![Just(CONNECTION), other]
 }
 
@@ -102,7 +108,11 @@ fn fault() -> impl Strategy<Value = Fault> {
         (node.clone(), host).prop_map(|(node, fault)| Cause::Host { node, fault }),
         (node, memory).prop_map(|(region, fault)| Cause::Memory { region, fault }),
     ];
-    (when, cause, option::of(1u64..1_000_000)).prop_map(|(when, cause, lasts_ns)| Fault { when, cause, lasts_ns })
+    (when, cause, option::of(1u64..1_000_000)).prop_map(|(when, cause, lasts_ns)| Fault {
+        when,
+        cause,
+        lasts_ns,
+    })
 }
 
 /// A plan, in which only those parts are left that go with the ones before them.
@@ -160,8 +170,8 @@ pub(crate) fn file() -> impl Strategy<Value = SimFile> {
     ];
     let checkpoints = btree_set(1u64..100, 0..4);
     let head = (vec("[ -~]{0,20}", 0..3), option::of(any::<u64>()), any::<bool>());
-    (plan(), vec(loud, 0..9), checkpoints, expected, head).prop_map(|(plan, loud, checkpoints, expected, head)| {
-        SimFile {
+    (plan(), vec(loud, 0..9), checkpoints, expected, head).prop_map(
+        |(plan, loud, checkpoints, expected, head)| SimFile {
             notes: head.0,
             program: "0.1.0".to_owned(),
             seed: head.1,
@@ -169,6 +179,6 @@ pub(crate) fn file() -> impl Strategy<Value = SimFile> {
             case: Case { plan, loud },
             checkpoints: checkpoints.into_iter().map(|number| (number, number * 0x0123_4567_89ab)).collect(),
             expected,
-        }
-    })
+        },
+    )
 }

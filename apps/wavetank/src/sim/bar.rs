@@ -1,4 +1,4 @@
-//! How far the seeds are: on a terminal, after a second.
+//! How far seeds and shrinking are: on a terminal, after a second.
 
 use std::io::IsTerminal as _;
 
@@ -8,9 +8,30 @@ use crate::clock::Clock;
 
 const PATIENCE_S: f64 = 1.0;
 
-const LINE: &str = "{wide_bar} {human_pos}/{human_len} seeds, {per_sec}, {eta} left{msg}";
+const SEEDS: &str = "{wide_bar} {human_pos}/{human_len} seeds, {per_sec}, {eta} left{msg}";
+const RUNS: &str = "{wide_bar} {human_pos}/{human_len} runs, {per_sec}{msg}";
 
-/// Shown or not.
+/// How far shrinking is.
+pub(crate) struct RunsBar(Bar);
+
+impl RunsBar {
+    /// Hidden, and patient from now on.
+    pub(crate) fn new(runs_max: u32) -> RunsBar {
+        RunsBar(Bar::of(runs_max.into(), RUNS))
+    }
+
+    /// How far it is.
+    pub(crate) fn show(&self, runs: u32, ops: usize) {
+        self.0.show_with(runs.into(), || format!(", {ops} operations left"));
+    }
+
+    /// Gone without a trace.
+    pub(crate) fn done(&self) {
+        self.0.done();
+    }
+}
+
+/// How far seeds are. Shown or not.
 pub(super) struct Bar {
     bar: ProgressBar,
     wanted: bool,
@@ -19,24 +40,30 @@ pub(super) struct Bar {
 
 impl Bar {
     pub(super) fn new(seeds: u64) -> Bar {
-        let bar = ProgressBar::with_draw_target(Some(seeds), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template(LINE) {
+        Bar::of(seeds, SEEDS)
+    }
+
+    fn of(count: u64, line: &str) -> Bar {
+        let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template(line) {
             bar.set_style(style);
         }
         Bar { bar, wanted: std::io::stderr().is_terminal(), clock: Clock::start() }
     }
 
     pub(super) fn show(&self, seeds: u64, failed: u64) {
+        self.show_with(seeds, || if failed > 0 { format!(", {failed} FAILED") } else { String::new() });
+    }
+
+    fn show_with(&self, position: u64, message: impl FnOnce() -> String) {
         if !self.wanted || self.clock.wall_s() < PATIENCE_S {
             return;
         }
         if self.bar.is_hidden() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        self.bar.set_position(seeds);
-        if failed > 0 {
-            self.bar.set_message(format!(", {failed} FAILED"));
-        }
+        self.bar.set_position(position);
+        self.bar.set_message(message());
     }
 
     pub(super) fn done(&self) {

@@ -95,7 +95,17 @@ impl Fleet<'_> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("a job has no stdout")?;
         let since = Clock::start();
-        Ok(Job { child, stdout, said: Vec::new(), share, at: None, since, begun: 0, hung: false, ended: false })
+        Ok(Job {
+            child,
+            stdout,
+            said: Vec::new(),
+            share,
+            at: None,
+            since,
+            begun: 0,
+            hung: false,
+            ended: false,
+        })
     }
 
     /// Waits until a job says something, or it is time to look at the clock.

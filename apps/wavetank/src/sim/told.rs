@@ -23,10 +23,7 @@ pub(super) fn json(tally: &Tally, wall_s: f64) -> Result<String, serde_json::Err
 pub(super) fn table(tally: &Tally, coverage: bool) -> String {
     let core_s = tally.core_ns as f64 / 1e9;
     let row = |what: &str, figure: String| vec![what.to_owned(), figure];
-    let mut rows = vec![
-        row("seeds", grouped(tally.runs)),
-        row("failed", grouped(tally.failed_total())),
-    ];
+    let mut rows = vec![row("seeds", grouped(tally.runs)), row("failed", grouped(tally.failed_total()))];
     let counts = |rows: &mut Vec<Vec<String>>, counts: &std::collections::BTreeMap<String, u64>| {
         rows.extend(counts.iter().map(|(key, count)| row(&format!("  {key}"), grouped(*count))));
     };

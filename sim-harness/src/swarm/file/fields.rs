@@ -18,7 +18,11 @@ impl<'l> Fields<'l> {
 
     /// The next word.
     pub(super) fn word(&mut self, wanted: &str) -> Result<&'l str, Wrong> {
-        if self.left.is_empty() { Err(format!("it ends where {wanted} should follow")) } else { Ok(self.left.remove(0)) }
+        if self.left.is_empty() {
+            Err(format!("it ends where {wanted} should follow"))
+        } else {
+            Ok(self.left.remove(0))
+        }
     }
 
     /// The next word, a number.
@@ -55,7 +59,9 @@ impl<'l> Fields<'l> {
     pub(super) fn end(self) -> Result<(), Wrong> {
         match self.left.first() {
             None => Ok(()),
-            Some(word) => Err(format!("found {}, which means nothing here, or was said before", quoted(word))),
+            Some(word) => {
+                Err(format!("found {}, which means nothing here, or was said before", quoted(word)))
+            }
         }
     }
 }
@@ -71,6 +77,7 @@ fn number<T: TryFrom<u64>>(found: &str, wanted: &str) -> Result<T, Wrong> {
 /// A hash as it is written.
 pub(super) fn hash(found: &str) -> Result<u64, Wrong> {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let parsed = u64::from_str_radix(found, 16).ok().filter(|_| found.len() == 16 && found.bytes().all(digit));
+    let parsed =
+        u64::from_str_radix(found, 16).ok().filter(|_| found.len() == 16 && found.bytes().all(digit));
     parsed.ok_or_else(|| format!("found {}; wanted a hash of 16 hexadecimal digits", quoted(found)))
 }

@@ -31,7 +31,9 @@ impl SimFile {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(wrong(1, "file", format!("longer than {FILE_BYTES_MAX} bytes")));
         }
-        let Ok(text) = std::str::from_utf8(bytes) else { return Err(wrong(1, "file", "not UTF-8".to_owned())) };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return Err(wrong(1, "file", "not UTF-8".to_owned()));
+        };
         let mut lines = (1u32..).zip(text.lines());
         let first = lines.next().map_or("", |(_, line)| line);
         if first != format!("{HEADER} {VERSION}") {

@@ -135,7 +135,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 };
                 if !explained {
                     self.guilty(Check::Success, None, || {
-                        format!("a receive at node {node}, connection {connection}: {error}: nothing explains it")
+                        format!(
+                            "a receive at node {node}, connection {connection}: {error}: nothing explains it"
+                        )
                     });
                 }
                 self.fail(connection, end);

@@ -71,12 +71,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     }
 
     /// Allocates and registers memory. A registration that fails is tried once more: something may have been evicted.
-    pub(super) fn register(
-        &mut self,
-        node: u16,
-        spec: RegionSpec,
-        access: Access,
-    ) -> Option<(Region, MrId)> {
+    pub(super) fn register(&mut self, node: u16, spec: RegionSpec, access: Access) -> Option<(Region, MrId)> {
         let context = self.world.nodes[usize::from(node)].driver.context();
         let memory = match context.allocate(&spec) {
             Ok(memory) => memory,

@@ -18,7 +18,9 @@ pub(super) fn plan_of(ops: u32) -> Plan {
     let region = |node| RegionPlan { node, slots: 8, slot_bytes: 8192, ..REGION };
     let verb = |id: u32| match id % 6 {
         4 => VerbPlan::Swap { region: 0, slot: 7 },
-        _ => VerbPlan::Read(SlotRange { region: (id % 2) as u16, slot: (id % 5) as u16, offset: 64, len: 800 }),
+        _ => {
+            VerbPlan::Read(SlotRange { region: (id % 2) as u16, slot: (id % 5) as u16, offset: 64, len: 800 })
+        }
     };
     let op = |id| OpPlan {
         id,

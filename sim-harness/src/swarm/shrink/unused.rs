@@ -42,7 +42,9 @@ fn keep<T>(list: &mut Vec<T>, used: &BTreeSet<u16>) {
 /// The region of an operation, and its slot.
 fn place(verb: &mut VerbPlan) -> Option<(&mut u16, &mut u16)> {
     match verb {
-        VerbPlan::Read(range) | VerbPlan::Write { to: range, .. } => Some((&mut range.region, &mut range.slot)),
+        VerbPlan::Read(range) | VerbPlan::Write { to: range, .. } => {
+            Some((&mut range.region, &mut range.slot))
+        }
         VerbPlan::Add { region, slot } | VerbPlan::Swap { region, slot } => Some((region, slot)),
         VerbPlan::Send { .. } | VerbPlan::CloseSession => None,
     }
@@ -116,9 +118,11 @@ fn trim_slots(plan: &mut Plan) {
 fn drop_nodes(plan: &mut Plan) {
     let mut used: BTreeSet<u16> = plan.connections.iter().flat_map(|connection| connection.nodes).collect();
     used.extend(plan.regions.iter().map(|region| region.node));
-    plan.faults.iter_mut().for_each(|fault| nodes(&mut fault.cause, |node| {
-        used.insert(*node);
-    }));
+    plan.faults.iter_mut().for_each(|fault| {
+        nodes(&mut fault.cause, |node| {
+            used.insert(*node);
+        })
+    });
     plan.connections.iter_mut().flat_map(|c| &mut c.nodes).for_each(|node| renumber(&used, node));
     plan.regions.iter_mut().for_each(|region| renumber(&used, &mut region.node));
     plan.faults.iter_mut().for_each(|fault| nodes(&mut fault.cause, |node| renumber(&used, node)));
@@ -174,10 +178,7 @@ mod tests {
         assert_eq!((plan.ops[0].connection, plan.ops[0].verb), (0, read));
         let found: Vec<(When, Cause)> = plan.faults.iter().map(|fault| (fault.when, fault.cause)).collect();
         let want = [
-            (
-                When::Op { connection: Some(0), op: 0 },
-                Cause::Link { from: 0, to: 1, fault: LinkFault::Cut },
-            ),
+            (When::Op { connection: Some(0), op: 0 }, Cause::Link { from: 0, to: 1, fault: LinkFault::Cut }),
             (When::At(0), Cause::Memory { region: 0, fault: MemoryFault::RollKey }),
             (When::At(0), Cause::Host { node: 1, fault: HostFault::Pause }),
         ];

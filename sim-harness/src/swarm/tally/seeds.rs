@@ -40,7 +40,9 @@ pub enum NotWhole {
         other: String,
     },
     /// A seed is in none of them.
-    #[error("seed {seed} is in no file, and {missing} of the {span} from {first} on are not: is a shard missing?")]
+    #[error(
+        "seed {seed} is in no file, and {missing} of the {span} from {first} on are not: is a shard missing?"
+    )]
     Missing {
         /// The first such seed.
         seed: u64,
@@ -136,7 +138,9 @@ impl Seeds {
                 }
             }
         }
-        let Some(first) = parts.iter().map(|(_, seeds)| seeds.start).min() else { return Err(NotWhole::Empty) };
+        let Some(first) = parts.iter().map(|(_, seeds)| seeds.start).min() else {
+            return Err(NotWhole::Empty);
+        };
         let last = parts.iter().map(|(_, seeds)| seeds.last()).max().unwrap_or(first);
         let span = u128::from(last - first) + 1;
         let missing = span - parts.iter().map(|(_, seeds)| u128::from(seeds.count)).sum::<u128>();
@@ -155,7 +159,9 @@ impl TryFrom<[u64; 3]> for Seeds {
     fn try_from([start, step, count]: [u64; 3]) -> Result<Seeds, String> {
         let last = step.checked_mul(count.saturating_sub(1)).and_then(|span| start.checked_add(span));
         match last {
-            Some(last) if (1..=u64::from(u32::MAX)).contains(&step) && last < u64::MAX => Ok(Seeds { start, step, count }),
+            Some(last) if (1..=u64::from(u32::MAX)).contains(&step) && last < u64::MAX => {
+                Ok(Seeds { start, step, count })
+            }
             _ => Err(format!("{count} seeds from {start} on, {step} apart, are none")),
         }
     }
@@ -172,9 +178,10 @@ mod tests {
     use super::*;
 
     fn told(parts: &[[u64; 3]]) -> String {
-        let named = parts.iter().zip('a'..).map(|(part, name)| {
-            (format!("{name}.json"), Seeds::try_from(*part).expect("they are some"))
-        });
+        let named = parts
+            .iter()
+            .zip('a'..)
+            .map(|(part, name)| (format!("{name}.json"), Seeds::try_from(*part).expect("they are some")));
         match Seeds::whole(&named.collect::<Vec<_>>()) {
             Ok(seeds) => format!("{:?}", <[u64; 3]>::from(seeds)),
             Err(error) => error.to_string(),
@@ -186,8 +193,14 @@ mod tests {
         assert_eq!(told(&[[0, 1, 10], [10, 1, 5]]), "[0, 1, 15]");
         assert_eq!(told(&[[1, 3, 2], [2, 3, 2], [0, 3, 3]]), "[0, 1, 7]");
         assert_eq!(told(&[[0, 2, 5], [1, 4, 3], [3, 4, 2]]), "[0, 1, 10]");
-        assert_eq!(told(&[[0, 1, 10], [9, 1, 5]]), "seed 9 is in a.json and in b.json: each may be counted once");
-        assert_eq!(told(&[[0, 2, 50], [1, 6, 5], [5, 5, 9]]), "seed 10 is in a.json and in c.json: each may be counted once");
+        assert_eq!(
+            told(&[[0, 1, 10], [9, 1, 5]]),
+            "seed 9 is in a.json and in b.json: each may be counted once"
+        );
+        assert_eq!(
+            told(&[[0, 2, 50], [1, 6, 5], [5, 5, 9]]),
+            "seed 10 is in a.json and in c.json: each may be counted once"
+        );
         let missing = "seed 1 is in no file, and 4 of the 9 from 0 on are not: is a shard missing?";
         assert_eq!(told(&[[0, 2, 5]]), missing);
         assert_eq!(told(&[]), "there are no seeds in them");
@@ -195,9 +208,11 @@ mod tests {
 
     #[test]
     fn common_seeds_are_found_as_by_looking_at_each() {
-        let parts = |start: u64| [1, 2, 3, 4, 6, 7].into_iter().flat_map(move |step| {
-            [1, 2, 5, 9].map(|count| Seeds { start, step, count })
-        });
+        let parts = |start: u64| {
+            [1, 2, 3, 4, 6, 7]
+                .into_iter()
+                .flat_map(move |step| [1, 2, 5, 9].map(|count| Seeds { start, step, count }))
+        };
         for one in parts(3) {
             for other in (0..12).flat_map(parts) {
                 let looked = one.iter().find(|seed| other.has(*seed));
@@ -212,7 +227,8 @@ mod tests {
         for of in 1..9 {
             let parts: Vec<_> = (0..of).map(|index| (String::new(), all.shard(index, of))).collect();
             assert_eq!(Seeds::whole(&parts), Ok(all));
-            let nested: Vec<_> = (0..3).map(|index| (String::new(), all.shard(0, of).shard(index, 3))).collect();
+            let nested: Vec<_> =
+                (0..3).map(|index| (String::new(), all.shard(0, of).shard(index, 3))).collect();
             assert_eq!(nested.iter().map(|(_, seeds)| seeds.count).sum::<u64>(), all.shard(0, of).count);
         }
         assert_eq!(all.shard(0, 1).skip(20).iter().collect::<Vec<_>>(), [27, 28, 29]);
