@@ -308,7 +308,7 @@ impl Fabric {
         at: Instant,
         from: u16,
         to: u16,
-        mut choices: &mut C,
+        choices: &mut C,
     ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         if link.planned != at {

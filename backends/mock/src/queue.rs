@@ -48,7 +48,6 @@ pub(crate) struct Reports {
     queued: usize,
     /// The queue that last got a completion.
     latest: CqId,
-    shared: Rc<Shared>,
 }
 
 impl Reports {
