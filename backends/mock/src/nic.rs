@@ -17,6 +17,7 @@ use crate::packet::Packet;
 use crate::queue::Reports;
 use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
+use crate::tap::{Happening, TapSlot};
 use faults::Faults;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
     pub(crate) buggify: Oracle,
+    pub(crate) tap: TapSlot,
 }
 
 impl Shared {
@@ -67,7 +69,7 @@ impl Nic {
             node,
             caps,
             mrs: MrTable::new(node),
-            reports: Reports::new(Rc::clone(&shared)),
+            reports: Reports::new(node, Rc::clone(&shared)),
             srqs: Vec::new(),
             qps: Vec::new(),
             open: 0,
@@ -148,6 +150,7 @@ impl Nic {
                 || requester::next_request(qp, &self.mrs, &mut self.reports, now, out);
             if built && let Some(peer) = qp.peer {
                 (out.from_node, out.to_node, out.to_qpn) = (self.node, peer.node, peer.qpn);
+                out.from_qpn = ep + QPN_BASE;
                 if !qp.resp.answers.is_empty() || qp.sq.cursor != qp.sq.posted {
                     qp.in_line = true;
                     self.line.push_back(ep);
@@ -162,19 +165,24 @@ impl Nic {
         false
     }
 
-    /// A packet arrived. Answers whether an endpoint took notice. `choices` are for what the device may do in any order.
+    /// The state of the queue pair that a packet is for.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) -> bool {
-        if self.is_removed() {
-            return false;
-        }
-        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+    pub(crate) fn claims(&self, packet: &Packet) -> Option<QpState> {
         // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
-        let Some((qp, mrs, reports, _)) =
-            self.parts(ep).filter(|(qp, ..)| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
-        else {
-            self.shared.marks.pass(Mark::SilentDrop);
-            return false;
+        if self.is_removed() {
+            return None;
+        }
+        self.qp(EpId(packet.to_qpn.wrapping_sub(QPN_BASE)))
+            .filter(|qp| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
+            .map(|qp| qp.state)
+    }
+
+    /// A packet that an endpoint [`claims`](Self::claims) arrived.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) {
+        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+        let Some((qp, mrs, reports, _)) = self.parts(ep) else {
+            return;
         };
         if packet.opcode.is_request() {
             responder::handle(qp, mrs, reports, packet);
@@ -188,7 +196,6 @@ impl Nic {
             self.set_timer(ep);
         }
         self.settle();
-        true
     }
 
     /// A timer fired. `slack` draws how much longer than its nominal value an ACK timeout lasts.
@@ -207,6 +214,7 @@ impl Nic {
         qp.req.timer_at = Instant::FAR;
         let mut outcome = TimerOutcome::Stale;
         if qp.req.rnr_until != Instant::ZERO && qp.req.rnr_until <= now {
+            reports.tell(|node| Happening::ReceiverWaited { node, ep });
             qp.req.rnr_until = Instant::ZERO;
             outcome = TimerOutcome::ReceiverWaited;
         } else if qp.req.ack_deadline <= now {
@@ -217,7 +225,7 @@ impl Nic {
                 qp.req.slack_drawn = true;
                 qp.req.ack_deadline = now + extra;
             } else {
-                reports.pass(Mark::AckTimeout);
+                reports.tell(|node| Happening::TimedOut { node, ep });
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }

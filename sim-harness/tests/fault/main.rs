@@ -1,4 +1,5 @@
 //! Faults: as text, as schedules, and when they come.
 
 mod all;
+mod injector;
 mod text;

@@ -198,6 +198,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         }
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
+        qp.resp.msn = psn::add(qp.resp.msn, 1);
         qp.resp.rd_pending += 1;
         let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
         let what = Grant::Read { rkey, addr, len };
@@ -215,6 +216,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
     }
     qp.resp.psn = psn::add(packet.psn, 1);
     if opcode.is_last() {
+        qp.resp.msn = psn::add(qp.resp.msn, 1);
         let done = qp.resp.message.take().map_or(0, |message| message.done);
         let imm = opcode.has_imm().then_some(packet.imm);
         if opcode.is_send() {
@@ -296,6 +298,7 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     let granted = Granted { psn: packet.psn, psns: 1, what: Grant::Atomic { former } };
     qp.resp.grant(granted, qp.spec.max_dest_rd_atomic);
     qp.resp.psn = psn::add(packet.psn, 1);
+    qp.resp.msn = psn::add(qp.resp.msn, 1);
     qp.resp.rd_pending += 1;
     answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
     Ok(())
@@ -332,6 +335,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
     out.imm = 0;
     out.ack_requested = false;
     out.syndrome = Syndrome::Ack;
+    out.msn = qp.resp.msn;
     match answer {
         Answer::Ack { psn, syndrome } => {
             qp.resp.answers.pop_front();
