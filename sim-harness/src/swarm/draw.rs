@@ -143,18 +143,13 @@ struct Features {
 
 impl Features {
     fn draw(dice: &mut Dice) -> Features {
-        let verbs = [
-            Verb::Read,
-            Verb::Write,
-            Verb::WriteImm,
-            Verb::Send,
-            Verb::SendImm,
-            Verb::Add,
-            Verb::Swap,
-        ];
+        let verbs =
+            [Verb::Read, Verb::Write, Verb::WriteImm, Verb::Send, Verb::SendImm, Verb::Add, Verb::Swap];
         let verbs = dice.some_of(&verbs);
         // Some runs have nothing to blame: there everything has to succeed.
         let faults = if dice.once_in(8) { Vec::new() } else { dice.some_of(&Kind::ALL) };
+        let faults: Vec<Kind> =
+            faults.into_iter().filter(|kind| !matches!(kind, Kind::Crash | Kind::Remove)).collect();
         let (cancels, deadlines, sessions) = (dice.coin(), dice.coin(), dice.coin());
         Features { verbs, faults, cancels, deadlines, sessions }
     }
@@ -168,7 +163,8 @@ fn topology(dice: &mut Dice) -> Plan {
     let regions = (0..dice.within(1, 4))
         .map(|_| {
             // At an end of a connection, or nobody would ever use it.
-            let connection: &ConnectionPlan = &connections[dice.0.choose(Site::Swarm, connections.len() as u64) as usize];
+            let connection: &ConnectionPlan =
+                &connections[dice.0.choose(Site::Swarm, connections.len() as u64) as usize];
             let slot_bytes = dice.pick(&[64, 256, 1_024, 4_096, 4_096, 16_384]);
             RegionPlan {
                 node: connection.nodes[usize::from(dice.coin())],

@@ -12,7 +12,9 @@ const SESSIONS: u64 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// One end writes it.
-    Data { writer: (u16, u8) },
+    Data {
+        writer: (u16, u8),
+    },
     Adds,
     Swaps,
 }
@@ -39,8 +41,14 @@ pub(super) fn draw(dice: &mut Dice, features: &Features, plan: &mut Plan) -> Vec
         }) else {
             continue;
         };
-        let target = Target { connection, end, peer: plan.connections[usize::from(connection)].nodes[usize::from(1 - end)] };
-        let Some(verb) = draw_verb(dice, plan, &slots, &mut adds, target, *verb, message_max) else { continue };
+        let target = Target {
+            connection,
+            end,
+            peer: plan.connections[usize::from(connection)].nodes[usize::from(1 - end)],
+        };
+        let Some(verb) = draw_verb(dice, plan, &slots, &mut adds, target, *verb, message_max) else {
+            continue;
+        };
         let session = if features.sessions && dice.once_in(session_one_in) {
             Some(number(connection, end, dice))
         } else {
@@ -52,7 +60,8 @@ pub(super) fn draw(dice: &mut Dice, features: &Features, plan: &mut Plan) -> Vec
             connection,
             end,
             verb,
-            deadline_ns: (features.deadlines && dice.once_in(deadline_one_in)).then(|| dice.scaled(2_000, 2_000_000)),
+            deadline_ns: (features.deadlines && dice.once_in(deadline_one_in))
+                .then(|| dice.scaled(2_000, 2_000_000)),
             cancel: features.cancels && dice.once_in(cancel_one_in),
             session,
         });
@@ -86,7 +95,9 @@ fn slots(dice: &mut Dice, features: &Features, plan: &Plan) -> Slots {
     for (region, regional) in (0..).zip(&plan.regions) {
         let writers: Vec<(u16, u8)> = (0..)
             .zip(&plan.connections)
-            .flat_map(|(index, connection)| [(index, 0u8, connection.nodes[1]), (index, 1, connection.nodes[0])])
+            .flat_map(|(index, connection)| {
+                [(index, 0u8, connection.nodes[1]), (index, 1, connection.nodes[0])]
+            })
             .filter(|(_, _, peer)| *peer == regional.node)
             .map(|(index, end, _)| (index, end))
             .collect();

@@ -66,7 +66,8 @@ impl Sum {
                 }
             }
         }
-        self.unknown(found).map_or(Ok(()), |strange| Err(format!("it found {found:#x}: nobody adds {strange:#x}")))
+        self.unknown(found)
+            .map_or(Ok(()), |strange| Err(format!("it found {found:#x}: nobody adds {strange:#x}")))
     }
 
     /// Bits that nobody has added.
@@ -177,7 +178,9 @@ impl Chain {
         }
         let glimpsed = |swap: &&Swap| matches!(swap.done, Done::Found(found) if !seen.contains(&found));
         match self.swaps.values().find(glimpsed) {
-            Some(swap) => Err(format!("a swap expected {:#x} and found what the cell never held", swap.compare)),
+            Some(swap) => {
+                Err(format!("a swap expected {:#x} and found what the cell never held", swap.compare))
+            }
             None => Ok(()),
         }
     }

@@ -165,7 +165,10 @@ impl Stream {
     fn odd(&self, life: u32, memory: &Region, at: u64, len: u64, imm: Option<u32>) -> String {
         let due = self.messages[self.first..].iter().find(|message| message.life == life && !message.arrived);
         let due = due.map_or("none is due".to_owned(), |message| {
-            format!("due is that of operation {}: {} bytes, immediate {:?}", message.op, message.len, message.imm)
+            format!(
+                "due is that of operation {}: {} bytes, immediate {:?}",
+                message.op, message.len, message.imm
+            )
         });
         let mut head = [0; 8];
         let known = len.min(8) as usize;

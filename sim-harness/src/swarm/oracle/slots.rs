@@ -104,7 +104,8 @@ impl Slot {
     /// The source of a WRITE under way is about to change. Answers the generation to fill it with.
     pub fn change_source(&mut self, generation: u32) -> Option<u32> {
         let next = self.generations;
-        let layer = self.layer(generation).filter(|layer| layer.ended.is_none() && layer.changed.is_none())?;
+        let layer =
+            self.layer(generation).filter(|layer| layer.ended.is_none() && layer.changed.is_none())?;
         layer.changed = Some(next);
         self.generations += 1;
         Some(next)
@@ -156,8 +157,7 @@ impl Slot {
             let (start, end) = (pair[0], pair[1]);
             self.legal(look, start, &mut legal);
             let skip = start - range.start;
-            let first =
-                pattern::first_torn(memory, at + skip, (end - start) as usize, region, &legal, start);
+            let first = pattern::first_torn(memory, at + skip, (end - start) as usize, region, &legal, start);
             if let Some(first) = first {
                 return Some((skip + first as u64, legal));
             }

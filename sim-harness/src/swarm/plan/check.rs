@@ -191,7 +191,8 @@ impl Plan {
     pub(crate) fn lease_bytes(&self, connection: usize, end: u8) -> u64 {
         let own = |op: &&OpPlan| usize::from(op.connection) == connection && op.end == end;
         let longest = self.ops.iter().filter(own).map(|op| u64::from(op.verb.len())).max().unwrap_or(0);
-        longest.max(LEASE_BYTES_MIN).next_power_of_two() * (u64::from(self.connections[connection].in_flight) + 1)
+        longest.max(LEASE_BYTES_MIN).next_power_of_two()
+            * (u64::from(self.connections[connection].in_flight) + 1)
     }
 
     /// Room of one receive at an end of a connection, in bytes.
@@ -280,9 +281,9 @@ fn check_link(fault: LinkFault) -> Result<(), String> {
             within("one in", n, 1, u32::MAX.into())?;
             within("by_ns", by_ns, 0, TIME_NS_MAX)
         }
-        LinkFault::DuplicateOneIn { n }
-        | LinkFault::CorruptOneIn { n }
-        | LinkFault::TruncateOneIn { n } => within("one in", n, 1, u32::MAX.into()),
+        LinkFault::DuplicateOneIn { n } | LinkFault::CorruptOneIn { n } | LinkFault::TruncateOneIn { n } => {
+            within("one in", n, 1, u32::MAX.into())
+        }
         LinkFault::Delay { ns } => within("a delay", ns, 0, TIME_NS_MAX),
         LinkFault::Throttle { percent } => within("percent", percent, 1, 99),
     }

@@ -23,7 +23,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         }
         while let Some(finished) = self.world.nodes[usize::from(node)].driver.take_finished() {
             if finished.tag & RECEIVE != 0 {
-                self.received(node, &finished);
+                self.received(node, finished);
             } else {
                 self.finished(node, &finished);
             }
@@ -88,7 +88,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let plan = self.ops[op];
         let (connection, end) = (usize::from(plan.connection), usize::from(plan.end));
         let explained = match error {
-            TransferError::Failed { status, .. } => self.blame(connection, end).explains(*status),
+            TransferError::Failed { status, first_cause, .. } => {
+                self.explains(connection, end, *status, *first_cause)
+            }
             TransferError::Refused { .. } => {
                 self.blame(connection, end).has(Blame::DEVICE.and(Blame::OWN).and(Blame::MEMORY))
             }
@@ -108,6 +110,14 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         }
     }
 
+    /// Whether something explains that a work ended so. What was flushed because of a work that had been given up says what
+    /// became of that one.
+    fn explains(&self, connection: usize, end: usize, status: Status, first_cause: Option<Status>) -> bool {
+        let blame = self.blame(connection, end);
+        blame.explains(status)
+            || status == Status::WrFlushErr && first_cause.is_some_and(|cause| blame.explains(cause))
+    }
+
     /// What explains an error at one end of a connection now.
     fn blame(&self, connection: usize, end: usize) -> Blame {
         let Some(at) = self.connections.get(connection) else { return Blame::NONE };
@@ -116,7 +126,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         at.blame.and(own).and(peer)
     }
 
-    fn received(&mut self, node: u16, finished: &Finished) {
+    fn received(&mut self, node: u16, finished: Finished) {
         let tag = finished.tag & !RECEIVE;
         let (connection, end) = ((tag >> 1) as usize, (tag & 1) as usize);
         self.connections[connection].ends[end].receives -= 1;
@@ -130,22 +140,29 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             (Ok(_), _, None) => Err("a message without its memory".to_owned()),
             (Err(error), ..) => {
                 let explained = match error {
-                    TransferError::Failed { status, .. } => self.blame(connection, end).explains(*status),
+                    TransferError::Failed { status, first_cause, .. } => {
+                        self.explains(connection, end, *status, *first_cause)
+                    }
                     _ => self.blame(connection, end).has(Blame::DEVICE.and(Blame::OWN)),
                 };
                 if !explained {
                     self.guilty(Check::Success, None, || {
-                        format!("a receive at node {node}, connection {connection}: {error}: nothing explains it")
+                        format!(
+                            "a receive at node {node}, connection {connection}: {error}: nothing explains it"
+                        )
                     });
                 }
                 self.fail(connection, end);
                 return;
             }
         };
+        let (len, kind) = (finished.result.as_ref().copied().unwrap_or(0), finished.kind);
+        // Its memory is for the next one.
+        drop(finished);
         match arrived {
             Ok(op) => {
-                self.bytes_verified += finished.result.as_ref().copied().unwrap_or(0);
-                if finished.kind == OpKind::WriteImm {
+                self.bytes_verified += len;
+                if kind == OpKind::WriteImm {
                     self.verify_told(op);
                 }
             }

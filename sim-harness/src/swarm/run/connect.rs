@@ -39,7 +39,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             };
             match self.world.nodes[usize::from(node)].driver.context().open(&spec) {
                 Ok(ep) => self.connections[connection].ends[end].ep = Some(ep),
-                Err(error) => self.guilty(Check::Success, None, || format!("connection {connection}: {error}")),
+                Err(error) => {
+                    self.guilty(Check::Success, None, || format!("connection {connection}: {error}"))
+                }
             }
         }
     }
@@ -88,7 +90,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 Ok(remote) => {
                     self.connections[connection].ends[end].keys.insert(place, (remote, edition));
                 }
-                Err(error) => self.guilty(Check::Success, None, || format!("connection {connection}: {error}")),
+                Err(error) => {
+                    self.guilty(Check::Success, None, || format!("connection {connection}: {error}"))
+                }
             }
         }
     }

@@ -82,17 +82,23 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                     self.apply(Cause::Device { node, fault: DeviceFault::PortUp });
                 }
                 DeviceFault::Remove => self.restore(node, false),
-                DeviceFault::PlaceOutOfOrder => self.with_fabric(|fabric| fabric.place_out_of_order(node, false)),
+                DeviceFault::PlaceOutOfOrder => {
+                    self.with_fabric(|fabric| fabric.place_out_of_order(node, false))
+                }
                 DeviceFault::ShuffleCompletions => {
                     self.with_fabric(|fabric| fabric.shuffle_completions(node, false));
                 }
-                DeviceFault::ShallowBuffer { .. } => self.with_fabric(|fabric| fabric.shallow_buffer(node, None)),
+                DeviceFault::ShallowBuffer { .. } => {
+                    self.with_fabric(|fabric| fabric.shallow_buffer(node, None))
+                }
                 DeviceFault::MarkCongestion => self.with_fabric(|fabric| fabric.mark_congestion(node, false)),
                 _ => {}
             },
             Cause::Host { node, fault: HostFault::Pause } => self.resume(node),
             Cause::Host { node, fault: HostFault::Crash } => self.restore(node, false),
-            Cause::Memory { region, fault: MemoryFault::Deregister } => self.export_again(usize::from(region)),
+            Cause::Memory { region, fault: MemoryFault::Deregister } => {
+                self.export_again(usize::from(region))
+            }
             _ => {}
         }
     }
@@ -190,12 +196,16 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let len = self.ops[op].verb.len() as usize;
             let peer = self.plan.connections[connection].nodes[1 - end];
             let filled = match flight.expect {
-                Expect::Written { edition, slot, generation, .. } if self.editions[edition].place == place => {
+                Expect::Written { edition, slot, generation, .. }
+                    if self.editions[edition].place == place =>
+                {
                     let crate::swarm::plan::VerbPlan::Write { to, .. } = self.ops[op].verb else { continue };
                     let start = self.slot_start(edition, slot) + u64::from(to.offset);
                     let region = self.editions[edition].tag;
                     let Contents::Data(oracle) = &mut self.editions[edition].slots[slot] else { continue };
-                    oracle.change_source(generation).map(|generation| (pattern::Tag { region, generation }, start))
+                    oracle
+                        .change_source(generation)
+                        .map(|generation| (pattern::Tag { region, generation }, start))
                 }
                 Expect::Sent if peer == node => {
                     self.streams[connection][end].change_source(self.ops[op].id).map(|tag| (tag, 0))

@@ -63,7 +63,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let patience = self.plan.connections.iter().map(|plan| plan.patience_ns()).max().unwrap_or(0);
         let limit = self.world.now() + patience.saturating_mul(self.left as u64 + 2);
         if !self.run_until(limit, is_so) && self.guilt.is_none() {
-            let waiting = self.states.iter().zip(&self.ops).find(|(state, _)| !matches!(state, OpState::Ended));
+            let waiting =
+                self.states.iter().zip(&self.ops).find(|(state, _)| !matches!(state, OpState::Ended));
             let op = waiting.map(|(_, op)| op.id);
             let (left, ledger) = (self.left, self.world.ledger());
             self.guilty(Check::Liveness, op, || format!("all is healed, and {left} {what}\n{ledger}"));
@@ -88,7 +89,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         for (index, plan) in self.plan.connections.iter().enumerate() {
             for end in 0..2u8 {
                 let peer = plan.nodes[usize::from(1 - end)];
-                let (region, slot) = (self.plan.regions.len() as u16 + peer, 2 * index as u16 + u16::from(end));
+                let (region, slot) =
+                    (self.plan.regions.len() as u16 + peer, 2 * index as u16 + u16::from(end));
                 let range = SlotRange { region, slot, offset: 0, len: PROBE_BYTES };
                 let verbs = [
                     VerbPlan::Write { to: range, imm: false },
@@ -96,7 +98,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                     VerbPlan::Send { len: PROBE_BYTES, imm: false },
                 ];
                 for verb in verbs {
-                    let (id, connection) = (first + (self.ops.len() - self.plan.ops.len()) as u32, index as u16);
+                    let (id, connection) =
+                        (first + (self.ops.len() - self.plan.ops.len()) as u32, index as u16);
                     let (deadline_ns, cancel, session) = (None, false, None);
                     self.connections[index].ends[usize::from(end)].queue.push_back(self.ops.len());
                     self.ops.push(OpPlan { id, connection, end, verb, deadline_ns, cancel, session });
@@ -109,7 +112,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         self.expect("probes have not ended", |run| run.left == 0);
         let lost = self.ended.failed - failed + self.ended.not_begun - not_begun;
         if lost > 0 {
-            self.guilty(Check::Liveness, None, || format!("all is healed, and {lost} probes came to nothing"));
+            self.guilty(Check::Liveness, None, || {
+                format!("all is healed, and {lost} probes came to nothing")
+            });
         }
     }
 }

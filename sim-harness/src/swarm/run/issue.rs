@@ -121,7 +121,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                         self.conclude(op, |ended| &mut ended.not_begun);
                     }
                     SubmitReason::Session(_) => self.conclude(op, |ended| &mut ended.given_up),
-                    reason => self.guilty(Check::Success, Some(plan.id), || format!("it was not taken: {reason}")),
+                    reason => {
+                        self.guilty(Check::Success, Some(plan.id), || format!("it was not taken: {reason}"))
+                    }
                 }
             }
         }
@@ -174,7 +176,10 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                     self.streams[connection][end].announce_write(plan.id, party.life, len, plan.id);
                 }
                 let imm = imm.then_some(plan.id);
-                Some((Op::Write { remote, imm }, Expect::Written { edition, slot, generation, told: imm.is_some() }))
+                Some((
+                    Op::Write { remote, imm },
+                    Expect::Written { edition, slot, generation, told: imm.is_some() },
+                ))
             }
             VerbPlan::Send { imm, .. } => {
                 let imm = imm.then_some(plan.id);
@@ -183,7 +188,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 Some((Op::Send { imm }, Expect::Sent))
             }
             VerbPlan::Add { region, slot } => {
-                let (remote, edition) = self.remote(connection, end, SlotRange { region, slot, offset: 0, len: 8 })?;
+                let (remote, edition) =
+                    self.remote(connection, end, SlotRange { region, slot, offset: 0, len: 8 })?;
                 pattern::poison(memory, at, 8);
                 let bit = self.bit(plan, region, slot);
                 let (slot, tick) = (usize::from(slot), self.tick());
@@ -192,7 +198,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 Some((Op::FetchAdd { remote, add: 1 << bit }, Expect::Added { edition, slot, bit }))
             }
             VerbPlan::Swap { region, slot } => {
-                let (remote, edition) = self.remote(connection, end, SlotRange { region, slot, offset: 0, len: 8 })?;
+                let (remote, edition) =
+                    self.remote(connection, end, SlotRange { region, slot, offset: 0, len: 8 })?;
                 pattern::poison(memory, at, 8);
                 let slot = usize::from(slot);
                 let Contents::Swaps(chain) = &mut self.editions[edition].slots[slot] else { return None };

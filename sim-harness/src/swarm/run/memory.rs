@@ -44,7 +44,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let node = self.places[place].node;
         match self.world.nodes[usize::from(node)].driver.context().deregister(mr) {
             Ok(()) => self.editions[edition].fate = Fate::Retired,
-            Err(error) => self.guilty(Check::Leak, None, || format!("region {place} stays registered: {error}")),
+            Err(error) => {
+                self.guilty(Check::Leak, None, || format!("region {place} stays registered: {error}"))
+            }
         }
     }
 

@@ -19,7 +19,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let least = self.profile.floor_ns(finished.kind, len.into());
         let took = finished.finished_at.since_ns(finished.submitted_at);
         if took < least {
-            self.guilty(Check::Floor, Some(id), || format!("it took {took} ns, the least possible is {least} ns"));
+            self.guilty(Check::Floor, Some(id), || {
+                format!("it took {took} ns, the least possible is {least} ns")
+            });
         }
         if finished.lease.is_none() {
             self.guilty(Check::Leak, Some(id), || "it succeeded and kept its memory".to_owned());
@@ -55,7 +57,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     /// The receiver was told of a WRITE: its bytes are in place, before its writer knows.
     pub(super) fn verify_told(&mut self, op: u32) {
         let Some(index) = self.ops.iter().position(|plan| plan.id == op) else { return };
-        let (VerbPlan::Write { to, .. }, OpState::UnderWay(flight)) = (self.ops[index].verb, &self.states[index])
+        let (VerbPlan::Write { to, .. }, OpState::UnderWay(flight)) =
+            (self.ops[index].verb, &self.states[index])
         else {
             return;
         };
@@ -75,7 +78,10 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     }
 
     /// Holds `len` bytes of memory at `at` to what may be found from `start` on in a slot.
-    #[expect(clippy::too_many_arguments, reason = "what, where, by whose right: none of them belong together")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what, where, by whose right: none of them belong together"
+    )]
     fn look(
         &mut self,
         id: u32,
