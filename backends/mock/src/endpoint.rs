@@ -1,5 +1,6 @@
 //! Queue pairs: state, work queues, and the requester's and responder's memory of the conversation.
 
+mod sent;
 mod work_queue;
 
 use std::cell::RefCell;
@@ -14,8 +15,10 @@ use wavetank_contract::{
 
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
+use crate::rc::placement::Kept;
 use crate::shared::SharedQueue;
 use crate::tap::Happening;
+use sent::Sent;
 use work_queue::SendQueue;
 pub(crate) use work_queue::{RecvQueue, SendWqe};
 
@@ -75,6 +78,10 @@ pub(crate) struct Requester {
     pub(crate) timer_at: Instant,
     /// SQD was asked for and its event not sent yet.
     pub(crate) draining: bool,
+    /// Of the answer to a READ.
+    pub(crate) kept: Kept,
+    /// What the latest packets carried when they were sent first.
+    pub(crate) sent: Sent,
 }
 
 /// The answering half's protocol state.
@@ -94,6 +101,18 @@ pub(crate) struct Responder {
     pub(crate) rd_pending: u8,
     /// The latest READs and atomics granted, the oldest first, for repeated requests: as many as are served at a time.
     pub(crate) granted: VecDeque<Granted>,
+    /// Of a WRITE.
+    pub(crate) kept: Kept,
+    /// The last packet of a WRITE whose pieces are kept back.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// What is still to be done with a message whose last packet has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) psn: u32,
+    pub(crate) imm: Option<u32>,
+    pub(crate) ack_requested: bool,
 }
 
 /// A READ or atomic that was granted.
@@ -339,6 +358,9 @@ impl Qp {
         self.resp.answers.clear();
         self.resp.rd_pending = 0;
         self.resp.message = None;
+        self.resp.ending = None;
+        self.resp.kept.clear();
+        self.req.kept.clear();
         self.flush(reports);
         // rxe: rxe_resp.c flush_recv_queue
         if alive && self.shared.is_some() {
@@ -382,6 +404,8 @@ impl Requester {
             rnr_until: Instant::ZERO,
             timer_at: Instant::FAR,
             draining: false,
+            kept: Kept::default(),
+            sent: Sent::default(),
         }
     }
 }
@@ -406,6 +430,8 @@ impl Responder {
             answers: VecDeque::with_capacity(32),
             rd_pending: 0,
             granted: VecDeque::new(),
+            kept: Kept::default(),
+            ending: None,
         }
     }
 }

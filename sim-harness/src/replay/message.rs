@@ -97,7 +97,7 @@ impl<C: RdmaOps> Replay<C> {
         let (node, ep) = self.connections.get(connection).target;
         let host = &mut self.world.nodes[node as usize];
         let Some(arena) = host.receives.as_mut() else { unreachable!("setup gives every receiver an arena") };
-        let lease = match arena.acquire(len) {
+        let lease = match host.driver.lease(arena, len) {
             Ok(lease) => lease,
             Err(error) => unreachable!("setup makes room for every receive: {error}"),
         };

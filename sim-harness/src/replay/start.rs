@@ -64,7 +64,7 @@ impl<C: RdmaOps> Replay<C> {
         let len = planned.len as usize;
         let host = &mut self.world.nodes[node as usize];
         let Some(arena) = host.arena.as_mut() else { unreachable!("setup gives every poster an arena") };
-        let lease = match arena.acquire(u64::from(planned.len)) {
+        let lease = match host.driver.lease(arena, planned.len.into()) {
             Ok(lease) => lease,
             Err(MemoryError::Exhausted { .. }) if self.started > self.ended => return false,
             Err(error) => unreachable!("setup makes room for one operation of each kind: {error}"),
