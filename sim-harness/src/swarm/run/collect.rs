@@ -1,6 +1,6 @@
 //! What ended at a host: each operation is held to what it must have done, each error to what explains it.
 
-use wavetank_contract::{AsyncEvent, Choices, Instant, OpKind, Status};
+use wavetank_contract::{AsyncEvent, Choices, Instant, OpKind, QpState, Status};
 use wavetank_engine::{Finished, RdmaOps, TransferError};
 
 use super::Run;
@@ -112,18 +112,23 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
 
     /// Whether something explains that a work ended so. What was flushed because of a work that had been given up says what
     /// became of that one.
-    fn explains(&self, connection: usize, end: usize, status: Status, first_cause: Option<Status>) -> bool {
+    fn explains(&mut self, connection: usize, end: usize, status: Status, first_cause: Option<Status>) -> bool {
         let blame = self.blame(connection, end);
         blame.explains(status)
             || status == Status::WrFlushErr && first_cause.is_some_and(|cause| blame.explains(cause))
     }
 
     /// What explains an error at one end of a connection now.
-    fn blame(&self, connection: usize, end: usize) -> Blame {
-        let Some(at) = self.connections.get(connection) else { return Blame::NONE };
+    fn blame(&mut self, connection: usize, end: usize) -> Blame {
+        let at = &self.connections[connection];
         let own = if at.ends[end].failed { Blame::OWN } else { Blame::NONE };
-        let peer = if at.ends[1 - end].failed { Blame::PEER } else { Blame::NONE };
-        at.blame.and(own).and(peer)
+        let (failed, blame, peer) = (at.ends[1 - end].failed, at.blame, at.ends[1 - end].node);
+        // A host that stands still does not know yet that its end is dead.
+        let state = at.ends[1 - end].ep.and_then(|ep| {
+            self.world.nodes[usize::from(peer)].driver.context().state(ep)
+        });
+        let peer = if failed || state != Some(QpState::Rts) { Blame::PEER } else { Blame::NONE };
+        blame.and(own).and(peer)
     }
 
     fn received(&mut self, node: u16, finished: Finished) {
