@@ -1,5 +1,7 @@
 //! The liveness phase: everything is healed, and then everything has to work again, in time.
 
+use std::fmt::Write as _;
+
 use wavetank_contract::Choices;
 use wavetank_engine::RdmaOps;
 
@@ -66,7 +68,19 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let waiting =
                 self.states.iter().zip(&self.ops).find(|(state, _)| !matches!(state, OpState::Ended));
             let op = waiting.map(|(_, op)| op.id);
-            let (left, ledger) = (self.left, self.world.ledger());
+            let (left, mut ledger) = (self.left, self.world.ledger());
+            for (index, connection) in self.connections.iter().enumerate() {
+                for (end, at) in connection.ends.iter().enumerate() {
+                    let (node, waiting, in_flight, failed) = (at.node, at.queue.len(), at.in_flight, at.failed);
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(
+                        ledger,
+                        "connection {index}, up: {}, end {end} at node {node}: {waiting} waiting, {in_flight} under way, failed: \
+                         {failed}",
+                        connection.up
+                    );
+                }
+            }
             self.guilty(Check::Liveness, op, || format!("all is healed, and {left} {what}\n{ledger}"));
         }
     }

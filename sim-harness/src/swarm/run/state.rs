@@ -29,6 +29,8 @@ pub(super) struct Host {
     pub(super) sessions: BTreeMap<u16, SessionKey>,
     /// Since when it has been running: it cannot keep deadlines that passed before.
     pub(super) runs_since: Instant,
+    /// It looks at its device now and then without having been told to: notifications get lost.
+    pub(super) looks: bool,
     /// What was done to it.
     pub(super) blame: Blame,
 }
