@@ -1,5 +1,6 @@
 //! Carries out what peers request, and answers. `rxe_resp.c` is the model; checks come in its order.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{AsyncEvent, OpKind, Status};
 
 use crate::digest;
@@ -22,6 +23,10 @@ pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: 
             qp.resp.nak_sent = false;
             execute(qp, mrs, reports, packet);
         }
+        ahead if ahead > 0 && planted::is(Bug::AckDroppedPacket) => {
+            qp.resp.psn = packet.psn;
+            execute(qp, mrs, reports, packet);
+        }
         ahead if ahead > 0 => {
             // rxe: RESPST_ERR_PSN_OUT_OF_SEQ. One NAK, then silence until the sequence is right again.
             if !qp.resp.nak_sent {
@@ -30,6 +35,13 @@ pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: 
                 let psn = qp.resp.psn;
                 answer(qp, Answer::Ack { psn, syndrome: Syndrome::NakSequence });
             }
+        }
+        _ if packet.opcode == Opcode::SendOnly && planted::is(Bug::RepeatSend)
+            || packet.opcode.is_atomic() && planted::is(Bug::RepeatAtomic) =>
+        {
+            let psn = std::mem::replace(&mut qp.resp.psn, packet.psn);
+            execute(qp, mrs, reports, packet);
+            qp.resp.psn = psn;
         }
         _ => repeat(qp, reports, packet),
     }
@@ -217,7 +229,12 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
     qp.resp.psn = psn::add(packet.psn, 1);
     if opcode.is_last() {
         qp.resp.msn = psn::add(qp.resp.msn, 1);
-        let done = qp.resp.message.take().map_or(0, |message| message.done);
+        let mut done = qp.resp.message.take().map_or(0, |message| message.done);
+        if planted::is(Bug::ReportPostedLength)
+            && let Some((wqe, _)) = qp.rq.head()
+        {
+            done = wqe.len;
+        }
         let imm = opcode.has_imm().then_some(packet.imm);
         if opcode.is_send() {
             qp.complete_recv(Status::Success, OpKind::Send, done, imm, reports);
@@ -262,6 +279,10 @@ fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refu
                 mrs.remote(packet.rkey, pd, Right::Write, packet.remote_addr, packet.message_len)
                     .ok_or(NO_ACCESS)?;
             }
+            if planted::is(Bug::AckFirstPacket) {
+                let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
+                answer(qp, Answer::Ack { psn: psn::add(packet.psn, psns - 1), syndrome: Syndrome::Ack });
+            }
             let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
             Incoming { is_send: false, rkey, addr, len, done: 0 }
         }
@@ -291,7 +312,7 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     let former = u64::from_le(word.get());
     let new = match packet.opcode {
         Opcode::FetchAdd => former.wrapping_add(packet.operand),
-        _ if former == packet.compare => packet.operand,
+        _ if former == packet.compare || planted::is(Bug::SwapAlways) => packet.operand,
         _ => former,
     };
     word.set(new.to_le());
