@@ -401,7 +401,10 @@ impl Fabric {
         let outcome = nic.timer(EpId(ep), at, &mut slack);
         let kind = match outcome {
             TimerOutcome::Stale => return None,
-            TimerOutcome::TimedOut => StepKind::TimedOut,
+            TimerOutcome::TimedOut => {
+                self.shared.marks.pass(Mark::AckTimeout);
+                StepKind::TimedOut
+            }
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
             TimerOutcome::Placed => StepKind::Placed,
         };

@@ -33,8 +33,8 @@ pub(crate) struct Shared {
     /// Nodes whose host should poll.
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
-    pub(crate) tap: TapSlot,
     pub(crate) buggify: Oracle,
+    pub(crate) tap: TapSlot,
 }
 
 impl Shared {
@@ -175,7 +175,7 @@ impl Nic {
             .map(|qp| qp.state)
     }
 
-    /// A packet that an endpoint [`claims`](Self::claims) arrived. `choices` are for what the device may do in any order.
+    /// A packet that an endpoint [`claims`](Self::claims) arrived.
     #[inline]
     pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) {
         let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
@@ -241,7 +241,6 @@ impl Nic {
                 qp.req.ack_deadline = now + extra;
             } else {
                 reports.tell(|node| Happening::TimedOut { node, ep });
-                reports.pass(Mark::AckTimeout);
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }

@@ -37,6 +37,7 @@ pub(crate) struct Cq {
 #[derive(Debug)]
 pub(crate) struct Reports {
     node: u16,
+    shared: Rc<Shared>,
     pub(crate) cqs: Vec<Cq>,
     pub(crate) events: VecDeque<AsyncEvent>,
     /// Something was reported since the host was last told to look.
@@ -47,7 +48,6 @@ pub(crate) struct Reports {
     queued: usize,
     /// The queue that last got a completion.
     latest: CqId,
-    shared: Rc<Shared>,
 }
 
 impl Reports {
