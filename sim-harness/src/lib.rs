@@ -11,6 +11,7 @@
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`record`]: runs as text, to be kept, compared and run again.
 //! * [`calibrate`]: profiles fitted to recorded runs.
+//! * [`watch`]: who looks on at a run; [`explain`]: the story of one operation.
 //! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
 //! * [`mod@bench`]: what it all costs.
 //!
@@ -21,6 +22,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod check;
 pub mod determinism;
+pub mod explain;
 pub mod fault;
 pub mod judge;
 pub mod kit;
@@ -32,6 +34,7 @@ pub mod report;
 pub mod swarm;
 pub mod trace;
 pub mod version;
+pub mod watch;
 pub mod workload;
 pub mod world;
 
