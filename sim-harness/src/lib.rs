@@ -11,7 +11,7 @@
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`record`]: runs as text, to be kept, compared and run again.
 //! * [`calibrate`]: profiles fitted to recorded runs.
-//! * [`watch`]: who looks on at a run; [`explain`]: the story of one operation.
+//! * [`watch`]: who looks on at a run; [`pcap`]: its packets for Wireshark; [`explain`]: the story of one operation.
 //! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
 //! * [`mod@bench`]: what it all costs.
 //!
@@ -28,6 +28,7 @@ pub mod judge;
 pub mod kit;
 pub mod lab;
 pub mod pattern;
+pub mod pcap;
 pub mod record;
 pub mod replay;
 pub mod report;
