@@ -1,7 +1,13 @@
 //! Explaining: the story of one operation, each event that touched it in order and in words.
 //!
 //! Use: make an [`Explainer`] of the operation's number, give [`Explainer::watch`] to the runner, run, print
-//! [`Explainer::told`].
+//! [`Explainer::told`]. Which event touched the operation is not guessed: its works are known by their memory, which nobody
+//! else has meanwhile, and packets by the PSNs that the works take, in the order in which they were posted.
+
+mod lines;
+mod queue;
+mod story;
+mod words;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,20 +17,16 @@ use wavetank_mock::{Happening, Tap};
 
 use crate::lab::Cause;
 use crate::watch::{Connected, Ending, Submitted, Watch, Watcher};
+use story::Story;
 
 /// The story of one operation, as it is told. Clones tell the same story.
 #[derive(Clone, Debug)]
 pub struct Explainer(Rc<RefCell<Story>>);
 
-#[derive(Debug)]
-struct Story {
-    op: u64,
-}
-
 impl Explainer {
     /// Of the operation of this number (see [`Submitted::op`]).
     pub fn of(op: u64) -> Explainer {
-        Explainer(Rc::new(RefCell::new(Story { op })))
+        Explainer(Rc::new(RefCell::new(Story::of(op))))
     }
 
     /// What the runner is to be watched with.
@@ -32,24 +34,48 @@ impl Explainer {
         Watch { tap: Some(Box::new(self.clone())), watcher: Some(Box::new(self.clone())) }
     }
 
-    /// What happened to the operation, a line each; `None`: it was never submitted.
+    /// What happened to the operation, a line each, with times since it was submitted; `None`: it never was.
     pub fn told(&self) -> Option<String> {
-        let _ = self.0.borrow().op;
-        None
+        self.0.borrow().told()
     }
 }
 
 impl Tap for Explainer {
-    fn see(&mut self, _at: Instant, _happening: &Happening<'_>) {}
+    fn see(&mut self, at: Instant, happening: &Happening<'_>) {
+        self.0.borrow_mut().see(at, happening);
+    }
 }
 
 impl Watcher for Explainer {
-    fn connected(&mut self, _at: Instant, _connected: &Connected) {}
-    fn submitted(&mut self, _at: Instant, _op: &Submitted) {}
-    fn cancelled(&mut self, _at: Instant, _op: u64) {}
-    fn ended(&mut self, _at: Instant, _op: u64, _how: &Ending<'_>) {}
-    fn blamed(&mut self, _at: Instant, _op: u64, _what: &str) {}
-    fn fault(&mut self, _at: Instant, _number: u32, _cause: &Cause) {}
-    fn over(&mut self, _at: Instant, _number: u32) {}
-    fn healed(&mut self, _at: Instant) {}
+    fn connected(&mut self, at: Instant, connected: &Connected) {
+        self.0.borrow_mut().connected(at, connected);
+    }
+
+    fn submitted(&mut self, at: Instant, op: &Submitted) {
+        self.0.borrow_mut().submitted(at, op);
+    }
+
+    fn cancelled(&mut self, at: Instant, op: u64) {
+        self.0.borrow_mut().cancelled(at, op);
+    }
+
+    fn ended(&mut self, at: Instant, op: u64, how: &Ending<'_>) {
+        self.0.borrow_mut().ended(at, op, how);
+    }
+
+    fn blamed(&mut self, at: Instant, op: u64, what: &str) {
+        self.0.borrow_mut().blamed(at, op, what);
+    }
+
+    fn fault(&mut self, at: Instant, number: u32, cause: &Cause) {
+        self.0.borrow_mut().fault(at, number, cause);
+    }
+
+    fn over(&mut self, at: Instant, number: u32) {
+        self.0.borrow_mut().over(at, number);
+    }
+
+    fn healed(&mut self, at: Instant) {
+        self.0.borrow_mut().healed(at);
+    }
 }

@@ -11,6 +11,7 @@ mod files;
 mod judge;
 mod kit;
 mod memory;
+mod pcap;
 mod perftest;
 mod progress;
 mod replay;
