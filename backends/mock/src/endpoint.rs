@@ -15,6 +15,7 @@ use wavetank_contract::{
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
 use crate::shared::SharedQueue;
+use crate::tap::Happening;
 use work_queue::SendQueue;
 pub(crate) use work_queue::{RecvQueue, SendWqe};
 
@@ -81,6 +82,8 @@ pub(crate) struct Requester {
 pub(crate) struct Responder {
     /// PSN expected next.
     pub(crate) psn: u32,
+    /// Requests done: whole messages, 24 bits (IBA 9.7.7.1).
+    pub(crate) msn: u32,
     /// A sequence NAK is out; say nothing more until the sequence is right again.
     pub(crate) nak_sent: bool,
     /// The message whose middle we are in.
@@ -199,7 +202,7 @@ impl Qp {
             return Err(PostError::AtomicShape { pieces: pieces.len(), len_bytes: asked_bytes });
         }
         if kind == OpKind::Recv {
-            return self.post_recv(work.id, pieces, len, reports);
+            return self.post_recv(work, pieces, len, reports);
         }
         if !self.state.accepts_sends() {
             return Err(PostError::WrongState { ep: self.ep, state: self.state });
@@ -208,6 +211,7 @@ impl Qp {
             return Err(PostError::QueueFull { ep: self.ep, depth: self.sq.depth });
         }
         self.sq.post(work, len);
+        reports.tell(|node| Happening::Posted { node, ep: self.ep, work });
         if self.state == QpState::Err {
             self.flush(reports);
         }
@@ -216,7 +220,7 @@ impl Qp {
 
     fn post_recv(
         &mut self,
-        id: WorkId,
+        work: &Work<'_>,
         pieces: &[Sge],
         len: u32,
         reports: &mut Reports,
@@ -232,7 +236,8 @@ impl Qp {
         if self.rq.is_full() {
             return Err(PostError::QueueFull { ep: self.ep, depth: self.rq.depth });
         }
-        self.rq.post(id, pieces, len);
+        self.rq.post(work.id, pieces, len);
+        reports.tell(|node| Happening::Posted { node, ep: self.ep, work });
         if self.state == QpState::Err {
             self.flush(reports);
         }
@@ -370,6 +375,7 @@ impl Responder {
     fn new(psn: u32) -> Responder {
         Responder {
             psn,
+            msn: 0,
             nak_sent: false,
             message: None,
             answers: VecDeque::with_capacity(32),

@@ -14,6 +14,7 @@ use crate::packet::Packet;
 use crate::queue::Reports;
 use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
+use crate::tap::{Happening, TapSlot};
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     /// Nodes whose host should poll.
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
+    pub(crate) tap: TapSlot,
 }
 
 impl Shared {
@@ -61,7 +63,7 @@ impl Nic {
             node,
             caps,
             mrs: MrTable::new(node),
-            reports: Reports::default(),
+            reports: Reports::new(node, Rc::clone(&shared)),
             srqs: Vec::new(),
             qps: Vec::new(),
             open: 0,
@@ -178,6 +180,7 @@ impl Nic {
                 || requester::next_request(qp, &self.mrs, &mut self.reports, now, out);
             if built && let Some(peer) = qp.peer {
                 (out.from_node, out.to_node, out.to_qpn) = (self.node, peer.node, peer.qpn);
+                out.from_qpn = ep + QPN_BASE;
                 if !qp.resp.answers.is_empty() || qp.sq.cursor != qp.sq.posted {
                     qp.in_line = true;
                     self.line.push_back(ep);
@@ -192,17 +195,22 @@ impl Nic {
         false
     }
 
-    /// A packet arrived. Answers whether an endpoint took notice.
+    /// The state of the queue pair that a packet is for.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) -> bool {
+    pub(crate) fn claims(&self, packet: &Packet) -> Option<QpState> {
+        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
+        self.qp(EpId(packet.to_qpn.wrapping_sub(QPN_BASE)))
+            .filter(|qp| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
+            .map(|qp| qp.state)
+    }
+
+    /// A packet that an endpoint [`claims`](Self::claims) arrived.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) {
         let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
         let Some((qp, mrs, reports, _)) = self.parts(ep) else {
-            return false;
+            return;
         };
-        // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
-        if qp.peer.is_none_or(|peer| peer.node != packet.from_node) {
-            return false;
-        }
         if packet.opcode.is_request() {
             responder::handle(qp, mrs, reports, packet);
             if !qp.resp.answers.is_empty() {
@@ -215,7 +223,6 @@ impl Nic {
             self.set_timer(ep);
         }
         self.settle();
-        true
     }
 
     /// A timer fired. `slack` draws how much longer than its nominal value an ACK timeout lasts.
@@ -234,6 +241,7 @@ impl Nic {
         qp.req.timer_at = Instant::FAR;
         let mut outcome = TimerOutcome::Stale;
         if qp.req.rnr_until != Instant::ZERO && qp.req.rnr_until <= now {
+            reports.tell(|node| Happening::ReceiverWaited { node, ep });
             qp.req.rnr_until = Instant::ZERO;
             outcome = TimerOutcome::ReceiverWaited;
         } else if qp.req.ack_deadline <= now {
@@ -244,6 +252,7 @@ impl Nic {
                 qp.req.slack_drawn = true;
                 qp.req.ack_deadline = now + extra;
             } else {
+                reports.tell(|node| Happening::TimedOut { node, ep });
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }

@@ -1,10 +1,13 @@
 //! Completion queues, and what the NIC reports to its host.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use wavetank_contract::{AsyncEvent, Completion, CqId};
 
 use crate::endpoint::Qp;
+use crate::nic::Shared;
+use crate::tap::Happening;
 
 /// Which work queue an entry frees a slot of when it is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +33,10 @@ pub(crate) struct Cq {
 }
 
 /// Everything the NIC tells its host: completion queues and asynchronous events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reports {
+    node: u16,
+    shared: Rc<Shared>,
     pub(crate) cqs: Vec<Cq>,
     pub(crate) events: VecDeque<AsyncEvent>,
     /// Something was reported since the host was last told to look.
@@ -43,6 +48,19 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
+    pub(crate) fn new(node: u16, shared: Rc<Shared>) -> Reports {
+        let (cqs, events, overrun) = (Vec::new(), VecDeque::new(), Vec::new());
+        Reports { node, shared, cqs, events, fresh: false, overrun, queued: 0 }
+    }
+
+    /// Tells the tap, if there is one, what happens at this node.
+    #[inline(always)]
+    pub(crate) fn tell<'a>(&self, happening: impl FnOnce(u16) -> Happening<'a>) {
+        if self.shared.tap.is_on() {
+            self.shared.tap.tell(self.shared.now.get(), &happening(self.node));
+        }
+    }
+
     pub(crate) fn open_cq(&mut self, depth: u32) -> CqId {
         // Room is taken as it is needed: a deep queue that stays short stays in the cache.
         self.cqs.push(Cq { entries: VecDeque::with_capacity(depth.min(16) as usize), depth, overrun: false });
@@ -66,11 +84,22 @@ impl Reports {
         if queue.entries.len() as u32 == queue.depth {
             queue.overrun = true;
             self.overrun.push(cq);
-            self.events.push_back(AsyncEvent::CqErr(cq));
+            self.event(AsyncEvent::CqErr(cq));
             return;
         }
         queue.entries.push_back(entry);
         self.queued += 1;
+        if self.shared.tap.is_on() {
+            self.tell_last(cq);
+        }
+    }
+
+    /// Read back from where it is, so that nothing is built elsewhere for a tap that is not there.
+    #[cold]
+    fn tell_last(&self, cq: CqId) {
+        if let Some(Entry { completion, .. }) = self.cqs[cq.0 as usize].entries.back() {
+            self.tell(|node| Happening::Completed { node, completion });
+        }
     }
 
     #[inline]
@@ -81,6 +110,7 @@ impl Reports {
     }
 
     pub(crate) fn event(&mut self, event: AsyncEvent) {
+        self.tell(|node| Happening::Event { node, event });
         self.fresh = true;
         self.events.push_back(event);
     }

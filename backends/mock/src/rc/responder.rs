@@ -157,6 +157,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         }
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
+        qp.resp.msn = psn::add(qp.resp.msn, 1);
         qp.resp.rd_pending += 1;
         answer(qp, read_answer(packet, true));
         return Ok(());
@@ -171,6 +172,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
     }
     qp.resp.psn = psn::add(packet.psn, 1);
     if opcode.is_last() {
+        qp.resp.msn = psn::add(qp.resp.msn, 1);
         let done = qp.resp.message.take().map_or(0, |message| message.done);
         let imm = opcode.has_imm().then_some(packet.imm);
         if opcode.is_send() {
@@ -254,6 +256,7 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     }
     qp.resp.atomics.push_back((packet.psn, former));
     qp.resp.psn = psn::add(packet.psn, 1);
+    qp.resp.msn = psn::add(qp.resp.msn, 1);
     qp.resp.rd_pending += 1;
     answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
     Ok(())
@@ -290,6 +293,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
     out.imm = 0;
     out.ack_requested = false;
     out.syndrome = Syndrome::Ack;
+    out.msn = qp.resp.msn;
     match answer {
         Answer::Ack { psn, syndrome } => {
             qp.resp.answers.pop_front();

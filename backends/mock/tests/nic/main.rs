@@ -4,6 +4,7 @@
 mod chaos;
 mod data;
 mod errors;
+mod faults;
 mod lab;
 mod latency;
 mod limits;
