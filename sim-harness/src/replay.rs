@@ -12,6 +12,7 @@ mod place;
 mod setup;
 mod start;
 mod volume;
+mod watched;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::check::{Check, Failures};
 use crate::record::{RecordedRun, Recorder};
 use crate::report::{Latencies, Report};
 use crate::version::ReadTicket;
+use crate::watch::Watcher;
 use crate::workload::{Arrival, Generator, Planned, Stop, Workload};
 use crate::world::{Ran, World};
 use connection::Connections;
@@ -79,6 +81,8 @@ pub struct Replay<C = RdmaContext> {
     recorder: Option<Recorder>,
     /// A recorded run that is issued again.
     again: Option<Again>,
+    /// Who looks on.
+    watcher: Option<Box<dyn Watcher>>,
 }
 
 /// A recorded run that is issued again.

@@ -71,8 +71,6 @@ pub struct Connected {
     pub mtu: Mtu,
     /// Repetitions after silence.
     pub retry_cnt: u8,
-    /// Repetitions after "receiver not ready".
-    pub rnr_retry: u8,
 }
 
 /// An operation as it is submitted.

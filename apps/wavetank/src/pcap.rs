@@ -38,7 +38,8 @@ impl Asked {
                 .into());
         }
         let out = Box::new(files::create(path)?);
-        let capture = Capture::new(out, self.pcap_max.0).map_err(|error| unwritten(path, &error.to_string()))?;
+        let capture =
+            Capture::new(out, self.pcap_max.0).map_err(|error| unwritten(path, &error.to_string()))?;
         Ok(Some(Capturing { path: path.clone(), capture }))
     }
 

@@ -47,6 +47,7 @@ impl<C: RdmaOps> Replay<C> {
         self.free.push(finished.tag as u32);
         self.ended += 1;
         self.world.progressed();
+        self.tell_ended(now, serial, &finished);
         if let Some(recorder) = &mut self.recorder {
             recorder.finished(serial, &finished);
         }
@@ -143,6 +144,7 @@ impl<C: RdmaOps> Replay<C> {
             }
             Wrong::Said { check, what } => (check, what),
         };
+        self.tell_blamed(now, serial, &what);
         self.failures.add(check, now, || format!("{story}: {what}"));
     }
 

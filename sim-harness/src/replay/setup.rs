@@ -22,6 +22,7 @@ use crate::report::Latencies;
 use crate::trace::Trace;
 use crate::workload::{Generator, Source, Workload, WorkloadError};
 use crate::world::{Node, Waiting, World};
+pub(super) use connect::RETRIES;
 use uses::Uses;
 
 /// A workload that could not be set up.
@@ -181,6 +182,7 @@ impl<C: RdmaOps> Replay<C> {
             unique: workload.settings.seed << 32,
             recorder: again.as_ref().map(|_| Recorder::default()),
             again,
+            watcher: None,
             workload,
         })
     }

@@ -22,7 +22,7 @@ const SEND_DEPTH: u32 = 128;
 const TIMEOUT_CODE: u8 = 18;
 
 /// How often a request is repeated. 7 would mean for ever on soft-RoCE.
-const RETRIES: u8 = 6;
+pub(in crate::replay) const RETRIES: u8 = 6;
 
 /// Connections of one workload, at most; each has two endpoints with their queues.
 const CONNECTIONS_MAX: u32 = 65_536;
