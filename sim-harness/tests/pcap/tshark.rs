@@ -48,8 +48,18 @@ const FIELDS: [&str; 29] = [
     "_ws.malformed",
 ];
 
-/// What `tshark` looks for in payloads.
-const PAYLOADS: [&str; 7] = ["smc", "smb_direct", "rpcordma", "nvme-rdma", "lnet", "iser", "infiniband_sdp"];
+/// What `tshark` looks for in payloads, and finds in patterns now and then.
+const HEURISTICS: [&str; 9] = [
+    "eth_over_ib",
+    "fc_infiniband",
+    "iser_infiniband",
+    "lnet_ib",
+    "mellanox_eoib",
+    "rpcrdma_infiniband",
+    "sdp_infiniband",
+    "smb_direct_infiniband",
+    "smcr_infiniband",
+];
 
 /// The program, if there is one. Says SKIPPED where not.
 pub(crate) fn program() -> Option<String> {
@@ -72,10 +82,10 @@ pub(crate) fn read(program: &str, file: &Path) -> Vec<String> {
     let mut command = Command::new(program);
     command.arg("-r").arg(file).args(["-n", "-T", "fields", "-E", "occurrence=f"]);
     command.args(["-o", "ip.check_checksum:TRUE"]);
-    // Payloads here are patterns. Nothing is to be found in them.
-    PAYLOADS.iter().for_each(|protocol| {
-        command.args(["--disable-protocol", protocol]);
+    HEURISTICS.iter().for_each(|name| {
+        command.args(["--disable-heuristic", name]);
     });
+    command.args(["--disable-protocol", "nvme-rdma"]);
     FIELDS.iter().for_each(|field| {
         command.args(["-e", field]);
     });
