@@ -7,6 +7,7 @@
 mod determinism;
 mod guest;
 mod libraries;
+mod mutants;
 mod options;
 mod run;
 mod step;
@@ -63,6 +64,12 @@ enum Command {
     List,
     /// Runs a command in a guest that has soft-RoCE or soft-iWARP devices; its exit code is the command's
     Guest(GuestArgs),
+    /// Plants bugs, one after the other: the suite has to find each of them within a minute
+    Mutants {
+        /// Only these
+        #[arg(long, value_name = "BUG,...", value_delimiter = ',')]
+        only: Vec<String>,
+    },
     /// Runs a program with the libraries in its environment that the verbs feature is built with
     With {
         /// A program and its arguments
@@ -126,6 +133,7 @@ fn main() -> ExitCode {
             STEPS.iter().for_each(|s| println!("{:<12} {}", s.name, s.about));
             true
         }
+        Command::Mutants { only } => return exit(mutants::drill(&workspace, &only).map(|()| 0)),
         Command::Guest(args) => return exit(guest::command(&workspace, args)),
         Command::With { command } => return exit(Libraries::find(&workspace).and_then(|l| l.run(&command))),
     };

@@ -2,6 +2,7 @@
 
 mod code;
 mod files;
+mod references;
 
 use std::fmt;
 
@@ -54,6 +55,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
             continue;
         };
         findings.extend(inspect(&path, text));
+        let dangling = references::dangling(root, &path, text).into_iter();
+        findings.extend(dangling.map(|(line, what)| Finding { path: path.clone(), line, what }));
         checked += 1;
     }
     findings.iter().for_each(|f| println!("{f}"));

@@ -9,11 +9,11 @@ use std::str::FromStr;
 use enum_dispatch::enum_dispatch;
 use thiserror::Error;
 use wavetank_contract::error::{
-    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, RegisterError,
+    AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, RegisterError, WindowError,
 };
 use wavetank_contract::{
-    Access, AsyncEvent, Caps, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId, QpState, Region,
-    RegionSpec, RemoteKey, RemoteRegion, Wake,
+    Access, AsyncEvent, Buggify, Caps, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId, QpState,
+    Region, RegionSpec, RemoteKey, RemoteRegion, Wake, WindowId,
 };
 
 use crate::ledger::Anomaly;
@@ -40,6 +40,16 @@ pub trait RdmaOps {
     fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError>;
     /// Makes a peer's key usable on an endpoint.
     fn import(&mut self, ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError>;
+    /// Opens a window to a part of a registration.
+    fn open_window(
+        &mut self,
+        mr: MrId,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<(WindowId, RemoteKey), WindowError>;
+    /// Revokes a window.
+    fn close_window(&mut self, window: WindowId) -> Result<(), WindowError>;
     /// Makes a completion queue.
     fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError>;
     /// Makes an endpoint.
@@ -75,6 +85,8 @@ pub trait RdmaOps {
     fn outstanding(&self) -> usize;
     /// Writes a line for each of them.
     fn describe_outstanding(&self, out: &mut String);
+    /// Whether to do something legal but rare now; a constant no over hardware.
+    fn buggify(&self, site: Buggify) -> bool;
     /// The next thing the device did that no device may do.
     fn take_anomaly(&mut self) -> Option<Anomaly>;
 }

@@ -8,12 +8,12 @@ use std::os::fd::BorrowedFd;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
-    RingError,
+    RingError, WindowError,
 };
 use wavetank_contract::{
-    Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, Data, EndpointAddress, EndpointSpec,
-    EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Sge, Status,
-    Wake, Work,
+    Access, AsyncEvent, Backend, Buggify, Caps, Completion, Completions, CqId, Data, EndpointAddress,
+    EndpointSpec, EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion,
+    Sge, Status, Wake, WindowId, Work,
 };
 
 use crate::context::RdmaOps;
@@ -287,6 +287,20 @@ impl<B: Backend> RdmaOps for Port<B> {
         self.backend.import(ep, key)
     }
 
+    fn open_window(
+        &mut self,
+        mr: MrId,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<(WindowId, RemoteKey), WindowError> {
+        self.backend.open_window(mr, offset, len, access)
+    }
+
+    fn close_window(&mut self, window: WindowId) -> Result<(), WindowError> {
+        self.backend.close_window(window)
+    }
+
     fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError> {
         let cq = self.backend.open_cq(depth)?;
         self.cqs.push(cq);
@@ -357,6 +371,7 @@ impl<B: Backend> RdmaOps for Port<B> {
                 None => Ok(0),
             };
         }
+        let mut split = batch.len() > 1 && self.backend.buggify(Buggify::SplitBatch);
         while let Some(order) = batch.front() {
             let kind = order.op.kind();
             let receives = kind == OpKind::Recv;
@@ -381,11 +396,22 @@ impl<B: Backend> RdmaOps for Port<B> {
                 }
                 break;
             }
+            // Not behind a work that needs a signalled one to follow it.
+            if queue.len > 0
+                && (receives || endpoint.unsignalled == 0)
+                && self.backend.buggify(Buggify::EarlyFull)
+            {
+                break;
+            }
+            let mut signal_every = self.config.signal_every;
+            if self.backend.buggify(Buggify::OtherSignals) {
+                signal_every = if signal_every > 1 { 1 } else { u32::MAX };
+            }
             let unsignalled = endpoint.unsignalled + 1;
             // A work may only go unsignalled if a signalled one is sure to follow it in this very batch and queue:
             // not a receive, and none that the device will refuse.
             let signalled = receives
-                || unsignalled >= self.config.signal_every.min(depth / 2).max(1)
+                || unsignalled >= signal_every.min(depth / 2).max(1)
                 || queue.len + 1 >= depth
                 || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
             let Some(mut order) = batch.pop_front() else { break };
@@ -407,6 +433,11 @@ impl<B: Backend> RdmaOps for Port<B> {
             }
             posted += 1;
             run.works += 1;
+            if split {
+                split = false;
+                self.ring(ep, run);
+                run.works = 0;
+            }
         }
         self.ring(ep, run);
         match refused {
@@ -419,6 +450,13 @@ impl<B: Backend> RdmaOps for Port<B> {
         out.extend(self.flushed.drain(..));
         for index in 0..self.cqs.len() {
             let cq = self.cqs[index];
+            if self.backend.buggify(Buggify::ShortPoll) {
+                // The rest is still there, and the device says so.
+                let mut polled = Completions::with_capacity(1);
+                self.backend.poll(cq, &mut polled);
+                polled.as_slice().iter().for_each(|completion| self.settle(completion, out));
+                continue;
+            }
             loop {
                 let mut polled = std::mem::replace(&mut self.polled, Completions::with_capacity(0));
                 polled.clear();
@@ -479,6 +517,11 @@ impl<B: Backend> RdmaOps for Port<B> {
             let _ =
                 writeln!(out, "  {} of endpoint {}, flushed and not polled, tag {tag:#x}", kind.name(), ep.0);
         }
+    }
+
+    #[inline]
+    fn buggify(&self, site: Buggify) -> bool {
+        self.backend.buggify(site)
     }
 
     fn take_anomaly(&mut self) -> Option<Anomaly> {

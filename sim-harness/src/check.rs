@@ -34,6 +34,8 @@ pub enum Check {
     Event,
     /// Every operation of a recorded run ends again as it was recorded.
     Recorded,
+    /// Every fault of a schedule is done when it is due.
+    Fault,
 }
 
 impl Check {
@@ -52,6 +54,7 @@ impl Check {
             Check::Leak => "leak",
             Check::Event => "event",
             Check::Recorded => "recorded",
+            Check::Fault => "fault",
         }
     }
 }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use wavetank_contract::Instant;
 use wavetank_mock::{Happening, Tap};
 
-use crate::lab::Cause;
+use crate::fault::Step;
 use crate::watch::{Connected, Ending, Submitted, Watch, Watcher};
 use story::Story;
 
@@ -67,12 +67,8 @@ impl Watcher for Explainer {
         self.0.borrow_mut().blamed(at, op, what);
     }
 
-    fn fault(&mut self, at: Instant, number: u32, cause: &Cause) {
-        self.0.borrow_mut().fault(at, number, cause);
-    }
-
-    fn over(&mut self, at: Instant, number: u32) {
-        self.0.borrow_mut().over(at, number);
+    fn fault(&mut self, at: Instant, step: &Step) {
+        self.0.borrow_mut().fault(at, step);
     }
 
     fn healed(&mut self, at: Instant) {

@@ -1,9 +1,15 @@
-//! Faults: what is done to a run, and when. Written by hand as TOML (see [`schedule`]), or drawn by a swarm.
+//! Faults: what is done to a run, and when. Written by hand as TOML (see [`schedule`]), or drawn by a swarm; a line of text
+//! each ([`parse_line`], `Display`) where programs write them.
 
 mod inject;
+mod injector;
 pub mod schedule;
+mod text;
+mod words;
 
 pub use inject::inject;
+pub use injector::{Begins, Injector, Part, Step};
+pub use text::parse_line;
 
 use crate::lab::Cause;
 

@@ -6,7 +6,7 @@ use wavetank_contract::{EpId, Instant, MrId, Mtu, OpKind};
 use wavetank_engine::TransferError;
 use wavetank_mock::{Happening, Tap};
 
-use crate::lab::Cause;
+use crate::fault::Step;
 
 /// What a runner is watched with: the tap goes to [`Fabric::set_tap`](wavetank_mock::Fabric::set_tap), the watcher stays with
 /// the runner. By default nobody watches.
@@ -35,11 +35,8 @@ pub trait Watcher {
     /// A check found something wrong with an operation.
     fn blamed(&mut self, _at: Instant, _op: u64, _what: &str) {}
 
-    /// A fault comes: the one of this number in its plan.
-    fn fault(&mut self, _at: Instant, _number: u32, _cause: &Cause) {}
-
-    /// A fault that lasted for a while is over.
-    fn over(&mut self, _at: Instant, _number: u32) {}
+    /// A fault comes or ends: called just before its step is done.
+    fn fault(&mut self, _at: Instant, _step: &Step) {}
 
     /// Every fault that can be undone was.
     fn healed(&mut self, _at: Instant) {}

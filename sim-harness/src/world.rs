@@ -74,11 +74,16 @@ enum Motion {
 struct Ready {
     nodes: Vec<u16>,
     is_ready: Vec<bool>,
+    /// Hosts that stand still: what they should do waits until they go on.
+    paused: Vec<bool>,
 }
 
 impl Ready {
     #[inline]
     fn touch(&mut self, node: u16) {
+        if self.paused[node as usize] {
+            return;
+        }
         if !self.is_ready[node as usize] {
             self.is_ready[node as usize] = true;
             self.nodes.push(node);
@@ -106,7 +111,11 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
     }
 
     fn moving(motion: Motion, nodes: Vec<Node<C>>, choices: X, trace: Trace) -> World<C, X> {
-        let ready = Ready { nodes: Vec::with_capacity(nodes.len()), is_ready: vec![false; nodes.len()] };
+        let ready = Ready {
+            nodes: Vec::with_capacity(nodes.len()),
+            is_ready: vec![false; nodes.len()],
+            paused: vec![false; nodes.len()],
+        };
         World { nodes, choices, trace, motion, ready, fresh: Vec::new(), wakes: Deadlines::new() }
     }
 
@@ -146,9 +155,33 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
         self.ready.touch(node);
     }
 
+    /// A host stands still (`SIGSTOP`): it is not turned until it goes on. Its device serves its peers all the same.
+    pub fn pause(&mut self, node: u16) {
+        self.ready.paused[node as usize] = true;
+        if std::mem::take(&mut self.ready.is_ready[node as usize]) {
+            self.ready.nodes.retain(|ready| *ready != node);
+        }
+    }
+
+    /// A host goes on, with everything that came up meanwhile.
+    pub fn resume(&mut self, node: u16) {
+        if std::mem::take(&mut self.ready.paused[node as usize]) {
+            self.touch(node);
+        }
+    }
+
+    /// Whether a host stands still.
+    #[inline]
+    pub fn is_paused(&self, node: u16) -> bool {
+        self.ready.paused[node as usize]
+    }
+
     /// Posts what was submitted at a node.
     #[inline]
     pub fn flush(&mut self, node: u16) {
+        if self.is_paused(node) {
+            return;
+        }
         let now = self.now();
         let wake = self.nodes[node as usize].driver.flush(now);
         self.plan(node, wake);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use wavetank_contract::Instant;
 use wavetank_engine::RdmaOps as _;
 use wavetank_harness::explain::Explainer;
-use wavetank_harness::fault::inject;
+use wavetank_harness::fault::{Part, Step, inject};
 use wavetank_harness::lab::{Cause, LinkFault, MemoryFault};
 use wavetank_harness::watch::{Taps, Watch, Watcher as _};
 use wavetank_harness::{Replay, Workload};
@@ -30,14 +30,14 @@ fn story(workload: &Workload, op: u64, causes: &[Cause]) -> String {
     let mut explainer = Explainer::of(op);
     let mut replay = Replay::prepare(workload.clone()).expect("it can be set up");
     replay.watch(explainer.watch());
-    for (number, cause) in (0..).zip(causes) {
-        explainer.fault(Instant(0), number, cause);
+    for (fault, &cause) in causes.iter().enumerate() {
+        explainer.fault(Instant(0), &Step { cause, fault, part: Part::Comes });
         match cause {
             Cause::Memory { .. } => {
                 let storage = &mut replay.world().nodes[1].driver;
                 storage.context().deregister(wavetank_contract::MrId(0)).expect("it is registered");
             }
-            _ => inject(replay.world().fabric().expect("simulated"), *cause).expect("simulated"),
+            _ => inject(replay.world().fabric().expect("simulated"), cause).expect("simulated"),
         }
     }
     // So that a run that fails goes on until the operation has ended.
@@ -97,11 +97,11 @@ fn a_lost_packet_is_told_with_its_fault_and_what_it_cost() {
     says(
         &story,
         &[
-            "fault 0, link 0 -> 1: packet 1 from now on is lost",
+            "fault 0: link 0 1 lose nth 1",
             "submitted: write of 4KiB to region 0",
             "WRITE PSN",
             "left node 0, 4 packets",
-            "to node 1 was lost (fault 0, link 0 -> 1: packet 1 from now on is lost)",
+            "to node 1 was lost (fault 0: link 0 1 lose nth 1)",
             "NAK: a packet is missing, start again from here",
             "left node 0 again, 3 packets",
             "WRITE PSN 1 arrived at node 1, with 1KiB",
@@ -115,7 +115,7 @@ fn a_lost_packet_is_told_with_its_fault_and_what_it_cost() {
 fn a_cut_link_is_told_to_the_last_repetition() {
     let story =
         story(&workload("read", "1KiB", "concurrency = 1\ncount = 1"), 0, &[lost(1, 0, LinkFault::Cut)]);
-    let mut parts = vec!["READ response", "was lost (fault 0, link 1 -> 0: everything is lost)"];
+    let mut parts = vec!["READ response", "was lost (fault 0: link 1 0 cut)"];
     let repetitions: Vec<String> = (1..=6).map(|n| format!("ACK timeout: repetition {n} of 6")).collect();
     parts.extend(repetitions.iter().map(String::as_str));
     parts.extend(["all 6 repetitions are spent", "completed: work", "RETRY_EXC_ERR", "ended: failed"]);
@@ -126,10 +126,7 @@ fn a_cut_link_is_told_to_the_last_repetition() {
 fn a_refused_key_is_told_with_what_retired_it() {
     let fault = Cause::Memory { region: 0, fault: MemoryFault::Deregister };
     let story = story(&workload("read", "1KiB", "concurrency = 1\ncount = 1"), 0, &[fault]);
-    says(
-        &story,
-        &["NAK: remote access error", "(fault 0, region 0: it is deregistered) at +0 ns", "REM_ACCESS_ERR"],
-    );
+    says(&story, &["NAK: remote access error", "(fault 0: memory 0 deregister) at +0 ns", "REM_ACCESS_ERR"]);
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod kit;
 mod memory;
 mod pcap;
 mod perftest;
+#[cfg(feature = "planted")]
+mod planted;
 mod progress;
 mod replay;
 mod table;
@@ -52,6 +54,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "planted")]
+    if let Some(code) = planted::plant() {
+        return code;
+    }
     let result = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -25,6 +25,7 @@ pub fn caps(profile: &Profile) -> Caps {
         shared_receive_depth_max: 32_767,
         immediate: true,
         atomics: true,
+        memory_windows: true,
         data_in_order: true,
         one_sided: true,
         qp_states: true,

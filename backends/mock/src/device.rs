@@ -6,19 +6,19 @@ use std::rc::Rc;
 use wavetank_contract::chance::mix64;
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
-    RingError,
+    RingError, WindowError,
 };
 use wavetank_contract::{
-    Access, AsyncEvent, Backend, Caps, Completions, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId,
-    QpState, Region, RegionSpec, RemoteKey, RemoteRegion, SrqId, Wake, Work,
+    Access, AsyncEvent, Backend, Buggify, Caps, Completions, CqId, EndpointAddress, EndpointSpec, EpId, MrId,
+    PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, SrqId, Wake, WindowId, Work,
 };
 
 use crate::endpoint::Peer;
+use crate::marks::Mark;
 use crate::memory::MrTable;
-use crate::nic::{Nic, QPN_BASE};
+use crate::nic::{Nic, QPN_BASE, Shared};
 use crate::psn;
 use crate::queue::Side;
-use crate::shared::SharedQueue;
 
 const ADDRESS_MAGIC: &[u8; 4] = b"WTM1";
 const ADDRESS_FORMAT: &str = "14 bytes that begin with WTM1";
@@ -28,12 +28,13 @@ const ADDRESS_FORMAT: &str = "14 bytes that begin with WTM1";
 pub struct MockNic {
     nic: Rc<RefCell<Nic>>,
     caps: Caps,
+    shared: Rc<Shared>,
 }
 
 impl MockNic {
     pub(crate) fn new(nic: Rc<RefCell<Nic>>) -> MockNic {
-        let caps = nic.borrow().caps.clone();
-        MockNic { nic, caps }
+        let (caps, shared) = (nic.borrow().caps.clone(), nic.borrow().shared());
+        MockNic { nic, caps, shared }
     }
 
     /// The node this NIC is in.
@@ -72,7 +73,7 @@ impl Backend for MockNic {
     }
 
     fn register(&mut self, region: &Region, pd: PdId, access: Access) -> Result<MrId, RegisterError> {
-        self.nic.borrow_mut().mrs.register(region, pd, access, &self.caps)
+        self.nic.borrow_mut().register(region, pd, access)
     }
 
     fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
@@ -80,28 +81,32 @@ impl Backend for MockNic {
     }
 
     fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError> {
-        self.nic.borrow().mrs.export(mr)
+        let nic = self.nic.borrow();
+        nic.present("ibv_reg_mr(3)")?;
+        nic.mrs.export(mr)
     }
 
     fn import(&mut self, _ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError> {
+        self.nic.borrow().present("ibv_query_device(3)")?;
         MrTable::import(key)
     }
 
+    fn open_window(
+        &mut self,
+        mr: MrId,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<(WindowId, RemoteKey), WindowError> {
+        self.nic.borrow_mut().open_window(mr, offset, len, access)
+    }
+
+    fn close_window(&mut self, window: WindowId) -> Result<(), WindowError> {
+        self.nic.borrow_mut().mrs.close_window(window)
+    }
+
     fn open_cq(&mut self, depth: u32) -> Result<CqId, OpenError> {
-        let max = self.caps.cq_depth_max;
-        if depth == 0 || depth > max {
-            return Err(OpenError::OutOfRange {
-                field: "completion queue depth",
-                asked: depth.into(),
-                min: 1,
-                max: max.into(),
-            });
-        }
-        let reports = &mut self.nic.borrow_mut().reports;
-        if reports.cqs.len() as u32 >= self.caps.cq_max {
-            return Err(OpenError::TooMany { what: "completion queues", limit: self.caps.cq_max });
-        }
-        Ok(reports.open_cq(depth))
+        self.nic.borrow_mut().open_cq(depth)
     }
 
     fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
@@ -110,6 +115,7 @@ impl Backend for MockNic {
 
     fn address(&self, ep: EpId) -> Option<EndpointAddress> {
         let nic = self.nic.borrow();
+        nic.present("ibv_query_qp(3)").ok()?;
         let life = nic.qp(ep)?.life;
         let mut bytes = Vec::with_capacity(14);
         bytes.extend_from_slice(ADDRESS_MAGIC);
@@ -121,6 +127,7 @@ impl Backend for MockNic {
 
     fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError> {
         let len_bytes = peer.as_bytes().len();
+        self.nic.borrow().present("ibv_modify_qp(3)")?;
         let peer = parse_address(peer.as_bytes())
             .ok_or(ConnectError::Malformed { len_bytes, expected: ADDRESS_FORMAT })?;
         let mut nic = self.nic.borrow_mut();
@@ -136,6 +143,7 @@ impl Backend for MockNic {
 
     fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError> {
         let mut nic = self.nic.borrow_mut();
+        nic.present("ibv_modify_qp(3)")?;
         let (qp, _, reports, _) = nic.parts(ep).ok_or(ModifyError::Unknown(ep))?;
         let to = qp.state.transition(to)?;
         match to {
@@ -174,8 +182,14 @@ impl Backend for MockNic {
     #[inline]
     fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
         let mut nic = self.nic.borrow_mut();
+        if nic.is_removed() {
+            return Err(PostError::Gone("the device"));
+        }
         let (qp, _, reports, caps) = nic.parts(ep).ok_or(PostError::Unknown(ep))?;
-        qp.post(work, caps, reports)?;
+        if let Err(error) = qp.post(work, caps, reports) {
+            nic.note_refused(&error);
+            return Err(error);
+        }
         if reports.fresh {
             nic.settle();
         }
@@ -184,25 +198,31 @@ impl Backend for MockNic {
 
     #[inline]
     fn ring(&mut self, ep: EpId) -> Result<(), RingError> {
-        self.nic.borrow_mut().kick(ep);
+        let mut nic = self.nic.borrow_mut();
+        if nic.is_removed() {
+            // What was posted before is flushed, so all of it counts as taken.
+            return Err(RingError { taken: u32::MAX, error: PostError::Gone("the device") });
+        }
+        nic.kick(ep);
         Ok(())
     }
 
     fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError> {
-        let srqs = &mut self.nic.borrow_mut().srqs;
-        let (id, queue) = SharedQueue::open(srqs.len(), pd, depth, &self.caps)?;
-        srqs.push(Rc::new(RefCell::new(queue)));
-        Ok(id)
+        self.nic.borrow_mut().open_srq(pd, depth)
     }
 
     fn post_shared(&mut self, srq: SrqId, work: &Work<'_>) -> Result<(), PostError> {
         let nic = self.nic.borrow();
+        if nic.is_removed() {
+            return Err(PostError::Gone("the device"));
+        }
         let shared = nic.srqs.get(srq.0 as usize).ok_or(PostError::Gone("the shared receive queue"))?;
         shared.borrow_mut().post(work, &self.caps)
     }
 
     fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError> {
         let nic = self.nic.borrow();
+        nic.present("ibv_modify_srq(3)")?;
         let shared = nic.srqs.get(srq.0 as usize).ok_or(ModifyError::UnknownSrq(srq))?;
         shared.borrow_mut().arm(limit)
     }
@@ -235,6 +255,15 @@ impl Backend for MockNic {
         let mut nic = self.nic.borrow_mut();
         nic.looked_at();
         nic.reports.events.pop_front()
+    }
+
+    #[inline]
+    fn buggify(&self, site: Buggify) -> bool {
+        let says = self.shared.buggify.says(site);
+        if says {
+            self.shared.marks.pass(Mark::Buggified);
+        }
+        says
     }
 
     fn wake(&self) -> Wake {

@@ -1,5 +1,6 @@
 //! Queue pairs: state, work queues, and the requester's and responder's memory of the conversation.
 
+mod sent;
 mod work_queue;
 
 use std::cell::RefCell;
@@ -14,8 +15,10 @@ use wavetank_contract::{
 
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
+use crate::rc::placement::Kept;
 use crate::shared::SharedQueue;
 use crate::tap::Happening;
+use sent::Sent;
 use work_queue::SendQueue;
 pub(crate) use work_queue::{RecvQueue, SendWqe};
 
@@ -75,6 +78,10 @@ pub(crate) struct Requester {
     pub(crate) timer_at: Instant,
     /// SQD was asked for and its event not sent yet.
     pub(crate) draining: bool,
+    /// Of the answer to a READ.
+    pub(crate) kept: Kept,
+    /// What the latest packets carried when they were sent first.
+    pub(crate) sent: Sent,
 }
 
 /// The answering half's protocol state.
@@ -92,8 +99,35 @@ pub(crate) struct Responder {
     pub(crate) answers: VecDeque<Answer>,
     /// READs and atomics among them.
     pub(crate) rd_pending: u8,
-    /// Results of the latest atomics by PSN, for repeated requests.
-    pub(crate) atomics: VecDeque<(u32, u64)>,
+    /// The latest READs and atomics granted, the oldest first, for repeated requests: as many as are served at a time.
+    pub(crate) granted: VecDeque<Granted>,
+    /// Of a WRITE.
+    pub(crate) kept: Kept,
+    /// The last packet of a WRITE whose pieces are kept back.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// What is still to be done with a message whose last packet has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) psn: u32,
+    pub(crate) imm: Option<u32>,
+    pub(crate) ack_requested: bool,
+}
+
+/// A READ or atomic that was granted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Granted {
+    pub(crate) psn: u32,
+    pub(crate) psns: u32,
+    pub(crate) what: Grant,
+}
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grant {
+    Read { rkey: u32, addr: u64, len: u32 },
+    Atomic { former: u64 },
 }
 
 /// A message of several packets, partly received.
@@ -324,6 +358,9 @@ impl Qp {
         self.resp.answers.clear();
         self.resp.rd_pending = 0;
         self.resp.message = None;
+        self.resp.ending = None;
+        self.resp.kept.clear();
+        self.req.kept.clear();
         self.flush(reports);
         // rxe: rxe_resp.c flush_recv_queue
         if alive && self.shared.is_some() {
@@ -367,11 +404,23 @@ impl Requester {
             rnr_until: Instant::ZERO,
             timer_at: Instant::FAR,
             draining: false,
+            kept: Kept::default(),
+            sent: Sent::default(),
         }
     }
 }
 
 impl Responder {
+    /// Remembers what was granted, and forgets the oldest grant beyond `keep`.
+    // rxe: rxe_resp.c rxe_prepare_res, which takes the next of max_dest_rd_atomic resources whatever is in it
+    #[inline]
+    pub(crate) fn grant(&mut self, granted: Granted, keep: u8) {
+        while self.granted.len() >= usize::from(keep.max(1)) {
+            self.granted.pop_front();
+        }
+        self.granted.push_back(granted);
+    }
+
     fn new(psn: u32) -> Responder {
         Responder {
             psn,
@@ -380,10 +429,9 @@ impl Responder {
             message: None,
             answers: VecDeque::with_capacity(32),
             rd_pending: 0,
-            atomics: VecDeque::with_capacity(ATOMICS_KEPT),
+            granted: VecDeque::new(),
+            kept: Kept::default(),
+            ending: None,
         }
     }
 }
-
-/// How many atomic results are kept for repeated requests: at least `max_dest_rd_atomic`, which is at most this.
-pub(crate) const ATOMICS_KEPT: usize = 16;

@@ -112,22 +112,32 @@ impl Fabric {
     pub fn set_port(&mut self, _node: u16, _up: bool) {}
 
     /// Removes a node's device. Its host opens another one with [`restart`](Self::restart).
-    pub fn remove_device(&mut self, _node: u16) {}
+    pub fn remove_device(&mut self, node: u16) {
+        self.nics[node as usize].borrow_mut().remove();
+    }
 
     /// Gives a node's port another address.
     pub fn change_gid(&mut self, _node: u16) {}
 
     /// Keeps a node's next notification from its host.
-    pub fn lose_notification(&mut self, _node: u16) {}
+    pub fn lose_notification(&mut self, node: u16) {
+        self.nics[node as usize].borrow_mut().lose_notification();
+    }
 
     /// Lets the `nth` registration of a node from now on fail for want of memory.
-    pub fn fail_registration(&mut self, _node: u16, _nth: u32) {}
+    pub fn fail_registration(&mut self, node: u16, nth: u32) {
+        self.nics[node as usize].borrow_mut().fail_registration(nth);
+    }
 
     /// Lets a node's device place the pieces of a message in any order, and be seen half way.
-    pub fn place_out_of_order(&mut self, _node: u16, _on: bool) {}
+    pub fn place_out_of_order(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().place_out_of_order(on);
+    }
 
     /// Lets completions of different queue pairs change places in a queue they share.
-    pub fn shuffle_completions(&mut self, _node: u16, _on: bool) {}
+    pub fn shuffle_completions(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().shuffle_completions(on);
+    }
 
     /// Pauses a node's port: nothing leaves it for `ns`. Modelled, not validated.
     pub fn pause_port(&mut self, _node: u16, _ns: u64) {}
@@ -158,7 +168,9 @@ impl Fabric {
     }
 
     /// Lets engines over these NICs do what is legal but rare, at these sites, by these choices.
-    pub fn set_buggify(&mut self, _sites: BTreeSet<Buggify>, _choices: Box<dyn Choices>) {}
+    pub fn set_buggify(&mut self, sites: BTreeSet<Buggify>, choices: Box<dyn Choices>) {
+        self.shared.buggify.set(sites, choices);
+    }
 
     /// How often a mark was passed.
     pub fn passed(&self, mark: Mark) -> u64 {
@@ -222,7 +234,7 @@ impl Fabric {
         let (at, event) = self.agenda.pop()?;
         self.shared.now.set(at);
         let step = match event {
-            Event::Arrival { from, to } => self.deliver(at, from, to),
+            Event::Arrival { from, to } => self.deliver(at, from, to, choices),
             Event::PortFree { node } => {
                 self.ports[node as usize].waiting = false;
                 self.pump(node, choices);
@@ -291,7 +303,13 @@ impl Fabric {
 
     /// The first packet of a link arrives.
     #[inline]
-    fn deliver(&mut self, at: Instant, from: u16, to: u16) -> Option<Step> {
+    fn deliver<C: Choices + ?Sized>(
+        &mut self,
+        at: Instant,
+        from: u16,
+        to: u16,
+        choices: &mut C,
+    ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         if link.planned != at {
             return None;
@@ -314,12 +332,18 @@ impl Fabric {
         if let Some(next) = next {
             self.agenda.push(next, Event::Arrival { from, to });
         }
-        Some(self.take_in(at, to, in_flight?))
+        Some(self.take_in(at, to, in_flight?, choices))
     }
 
     /// A packet is there, or would be.
     #[inline]
-    fn take_in(&mut self, at: Instant, to: u16, in_flight: InFlight) -> Step {
+    fn take_in<C: Choices + ?Sized>(
+        &mut self,
+        at: Instant,
+        to: u16,
+        in_flight: InFlight,
+        mut choices: &mut C,
+    ) -> Step {
         let packet = in_flight.packet;
         let opcode = packet.opcode;
         let met = in_flight.lost.map_or_else(|| self.admits(to, &packet), Err);
@@ -334,7 +358,7 @@ impl Fabric {
                 if in_flight.copy {
                     self.shared.marks.pass(Mark::PacketDuplicated);
                 }
-                self.nics[to as usize].borrow_mut().receive(at, &packet);
+                self.nics[to as usize].borrow_mut().receive(at, &packet, &mut choices);
                 (StepKind::Delivered(opcode), Some(state))
             }
             Err(why) => {
@@ -382,6 +406,7 @@ impl Fabric {
                 StepKind::TimedOut
             }
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
+            TimerOutcome::Placed => StepKind::Placed,
         };
         Some(Step { at, node, kind, qpn: ep + QPN_BASE, state, psn: 0, len: 0, digest: 0, syndrome: 0 })
     }

@@ -13,16 +13,18 @@
 //!   from the saved result).
 //! * Responder checks in rxe's order; keys that roll and stay dead; completion queue overrun; the limits in
 //!   [`caps`](fn@caps::caps).
+//! * Memory windows, bound and revoked by the owner's control plane.
 //! * Ports and links with bandwidth and queueing, and what can go wrong with them: packets lost singly and in bursts,
 //!   duplicated, overtaken, delayed, corrupted, truncated; less bandwidth; one-way partitions.
 //!
 //! # Rejected
 //! * Requests outside the caps, with the error a device gives.
-//! * Memory windows, unreliable services, path migration: not in the contract.
+//! * Unreliable services, path migration: not in the contract.
 //!
 //! Comments that begin with `rxe:` name the kernel file (`drivers/infiniband/sw/rxe`) a behaviour follows; where NICs
 //! and rxe differ, the NIC's rule is the default.
 
+mod buggify;
 pub mod caps;
 mod device;
 mod digest;

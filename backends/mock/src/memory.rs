@@ -1,12 +1,16 @@
 //! Registrations: keys, rights and ranges, checked as a responder checks them.
 
-use std::collections::VecDeque;
+mod keyed;
+mod window;
 
 use wavetank_contract::error::{DeregisterError, KeyError, RegisterError};
 use wavetank_contract::region::PAGE_BYTES;
 use wavetank_contract::{Access, Caps, MrId, PdId, Region, RemoteKey, RemoteRegion, RkeyId, Sge};
 
 use crate::digest;
+use crate::marks::Mark;
+use keyed::Keyed;
+use window::{WINDOW, Window};
 
 /// What a region holds after its last registration ended. A reader that finds it used a dead region.
 pub const SCRIBBLE: u64 = 0xdead_5c21_bb1e_dead;
@@ -17,47 +21,53 @@ const KEY_FORMAT: &str = "24 bytes that begin with WTK1";
 /// A key that no registration ever has.
 pub(crate) const NO_KEY: u32 = u32::MAX;
 
-/// Slots at most: all that 24 bits name, but the one of [`NO_KEY`].
-const SLOTS_MAX: usize = (1 << 24) - 1;
+/// Slots at most: all that the 23 bits between [`WINDOW`] and the roll name, but the one of [`NO_KEY`].
+const SLOTS_MAX: usize = (1 << 23) - 1;
 
 /// One registration.
 #[derive(Debug)]
 pub(crate) struct Mr {
     pub(crate) region: Region,
-    /// Local and remote key alike: slot in the upper 24 bits, a rolling part in the lower 8.
-    key: u32,
     pd: PdId,
     access: Access,
     /// The device's address of its first byte.
     addr: u64,
+    /// Windows bound to it.
+    windows: u32,
 }
 
 /// Why a local piece was refused. The device tells only LOC_PROT_ERR.
 #[derive(Debug)]
 pub(crate) struct LocalFault;
 
-/// The registrations of one NIC.
-///
-/// A key names a slot and how often the slot was used, as on hardware. A slot that has used up its 256 rolls is
-/// never used again, so a retired key is dead for good.
+/// The registrations of one NIC, and the windows to them. Local and remote keys are alike.
 #[derive(Debug)]
 pub(crate) struct MrTable {
-    slots: Vec<Slot>,
-    free: VecDeque<u32>,
-    live: u32,
+    mrs: Keyed<Mr>,
+    windows: Keyed<Window>,
     next_addr: u64,
-}
-
-#[derive(Debug)]
-struct Slot {
-    mr: Option<Mr>,
-    rolls: u32,
 }
 
 impl MrTable {
     pub(crate) fn new(node: u16) -> MrTable {
         // Nodes have different addresses, so that an address used at the wrong node is refused there.
-        MrTable { slots: Vec::new(), free: VecDeque::new(), live: 0, next_addr: (u64::from(node) + 1) << 44 }
+        let next_addr = (u64::from(node) + 1) << 44;
+        MrTable { mrs: Keyed::new(SLOTS_MAX), windows: Keyed::new(SLOTS_MAX), next_addr }
+    }
+
+    /// Whether a region can be registered.
+    pub(crate) fn check(&self, region: &Region, access: Access, caps: &Caps) -> Result<(), RegisterError> {
+        if (access.remote_write || access.remote_atomic) && !access.local_write {
+            return Err(RegisterError::RemoteWriteNeedsLocalWrite);
+        }
+        if region.len() > caps.region_bytes_max {
+            let (len_bytes, limit_bytes) = (region.len(), caps.region_bytes_max);
+            return Err(RegisterError::TooLong { len_bytes, limit_bytes });
+        }
+        if self.mrs.live() >= caps.region_max {
+            return Err(RegisterError::TooMany(caps.region_max));
+        }
+        Ok(())
     }
 
     pub(crate) fn register(
@@ -67,51 +77,27 @@ impl MrTable {
         access: Access,
         caps: &Caps,
     ) -> Result<MrId, RegisterError> {
-        if (access.remote_write || access.remote_atomic) && !access.local_write {
-            return Err(RegisterError::RemoteWriteNeedsLocalWrite);
-        }
-        if region.len() > caps.region_bytes_max {
-            let (len_bytes, limit_bytes) = (region.len(), caps.region_bytes_max);
-            return Err(RegisterError::TooLong { len_bytes, limit_bytes });
-        }
-        if self.live >= caps.region_max {
-            return Err(RegisterError::TooMany(caps.region_max));
-        }
-        let slot = match self.free.pop_front() {
-            Some(slot) => slot,
-            None if self.slots.len() < SLOTS_MAX => {
-                self.slots.push(Slot { mr: None, rolls: 0 });
-                self.slots.len() as u32 - 1
-            }
-            None => return Err(RegisterError::TooMany(caps.region_max)),
-        };
-        let rolls = self.slots[slot as usize].rolls;
-        let key = slot << 8 | rolls;
+        self.check(region, access, caps)?;
         let addr = self.next_addr;
+        let mr = Mr { region: region.clone(), pd, access, addr, windows: 0 };
+        let key = self.mrs.insert(mr).ok_or(RegisterError::TooMany(caps.region_max))?;
         // A page between regions, so that running off one never reaches the next.
         self.next_addr += region.len().next_multiple_of(PAGE_BYTES) + PAGE_BYTES;
-        self.slots[slot as usize] =
-            Slot { mr: Some(Mr { region: region.clone(), key, pd, access, addr }), rolls };
-        self.live += 1;
         Ok(MrId(key))
     }
 
     pub(crate) fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
-        let found = self.by_key(mr.0).ok_or(DeregisterError::Unknown(mr))?;
+        let found = self.mrs.get(mr.0).ok_or(DeregisterError::Unknown(mr))?;
+        // rxe: rxe_verbs.c rxe_dereg_mr
+        if found.windows > 0 {
+            return Err(DeregisterError::WindowsBound { mr, windows: found.windows });
+        }
         let leases = found.region.live_leases();
         if leases > 0 {
             return Err(DeregisterError::LeasesLive { mr, leases });
         }
-        let index = (mr.0 >> 8) as usize;
-        let slot = &mut self.slots[index];
-        let retired = slot.mr.take();
-        slot.rolls += 1;
-        if slot.rolls < 256 {
-            self.free.push_back(index as u32);
-        }
-        self.live -= 1;
-        if let Some(retired) = retired
-            && !self.slots.iter().flat_map(|s| &s.mr).any(|other| other.region.same_as(&retired.region))
+        if let Some(retired) = self.mrs.remove(mr.0)
+            && !self.mrs.iter().any(|other| other.region.same_as(&retired.region))
         {
             let (_, words, _) = retired.region.words(0, retired.region.len() as usize);
             words.iter().for_each(|word| word.set(SCRIBBLE));
@@ -120,16 +106,11 @@ impl MrTable {
     }
 
     pub(crate) fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError> {
-        let found = self.by_key(mr.0).ok_or(KeyError::Unknown(mr))?;
+        let found = self.mrs.get(mr.0).ok_or(KeyError::Unknown(mr))?;
         if !(found.access.remote_read || found.access.remote_write || found.access.remote_atomic) {
             return Err(KeyError::LocalOnly(mr));
         }
-        let mut bytes = Vec::with_capacity(24);
-        bytes.extend_from_slice(KEY_MAGIC);
-        bytes.extend_from_slice(&found.key.to_le_bytes());
-        bytes.extend_from_slice(&found.addr.to_le_bytes());
-        bytes.extend_from_slice(&found.region.len().to_le_bytes());
-        RemoteKey::from_bytes(&bytes).ok_or(KeyError::Unknown(mr))
+        encode(mr.0, found.addr, found.region.len()).ok_or(KeyError::Unknown(mr))
     }
 
     pub(crate) fn import(key: &RemoteKey) -> Result<RemoteRegion, KeyError> {
@@ -146,11 +127,6 @@ impl MrTable {
         parse().ok_or(KeyError::Malformed { len_bytes: bytes.len(), expected: KEY_FORMAT })
     }
 
-    #[inline]
-    fn by_key(&self, key: u32) -> Option<&Mr> {
-        self.slots.get((key >> 8) as usize)?.mr.as_ref().filter(|mr| mr.key == key)
-    }
-
     /// The registration behind a peer's key, if `len` bytes at `addr` may be accessed with `right`: key, bounds,
     /// rights, protection domain. Whatever is wrong, the peer learns REM_ACCESS_ERR and no more.
     /// Answers the region and the offset in it.
@@ -164,14 +140,23 @@ impl MrTable {
         addr: u64,
         len: u32,
     ) -> Option<(&Region, u64)> {
-        let mr = self.by_key(key)?;
+        if key & WINDOW != 0 {
+            return self.through_window(key, pd, right, addr, len);
+        }
+        let mr = self.mrs.get(key)?;
         let offset = addr.checked_sub(mr.addr)?;
-        let allowed = match right {
-            Right::Read => mr.access.remote_read,
-            Right::Write => mr.access.remote_write,
-            Right::Atomic => mr.access.remote_atomic,
-        };
-        (mr.region.contains(offset, u64::from(len)) && allowed && mr.pd == pd).then_some((&mr.region, offset))
+        let within = mr.region.contains(offset, u64::from(len));
+        (within && allows(mr.access, right) && mr.pd == pd).then_some((&mr.region, offset))
+    }
+
+    /// What a key that opens nothing once was, if anything.
+    #[cold]
+    pub(crate) fn retired(&self, key: u32) -> Option<Mark> {
+        if key & WINDOW != 0 {
+            self.windows.is_retired(key & !WINDOW).then_some(Mark::WindowRevoked)
+        } else {
+            self.mrs.is_retired(key).then_some(Mark::StaleKey)
+        }
     }
 
     /// The region behind `len` bytes of a local piece, from byte `skip` of it on. What a message does not touch is not
@@ -187,7 +172,8 @@ impl MrTable {
         len: usize,
     ) -> Result<(&Region, u64), LocalFault> {
         let offset = sge.offset.checked_add(u64::from(skip)).ok_or(LocalFault)?;
-        self.by_key(sge.mr.0)
+        self.mrs
+            .get(sge.mr.0)
             .filter(|mr| mr.pd == pd && (mr.access.local_write || !write))
             .map(|mr| (&mr.region, offset))
             .filter(|(region, offset)| region.contains(*offset, len as u64))
@@ -269,6 +255,24 @@ impl MrTable {
     }
 }
 
+fn encode(key: u32, addr: u64, len: u64) -> Option<RemoteKey> {
+    let mut bytes = Vec::with_capacity(24);
+    bytes.extend_from_slice(KEY_MAGIC);
+    bytes.extend_from_slice(&key.to_le_bytes());
+    bytes.extend_from_slice(&addr.to_le_bytes());
+    bytes.extend_from_slice(&len.to_le_bytes());
+    RemoteKey::from_bytes(&bytes)
+}
+
+#[inline]
+fn allows(access: Access, right: Right) -> bool {
+    match right {
+        Right::Read => access.remote_read,
+        Right::Write => access.remote_write,
+        Right::Atomic => access.remote_atomic,
+    }
+}
+
 /// What a peer wants to do with memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Right {
@@ -297,7 +301,7 @@ mod tests {
             t.deregister(mr).expect("registered");
             assert_eq!(t.deregister(mr), Err(DeregisterError::Unknown(mr)));
         }
-        assert!(t.slots.len() < 10, "slots are used again, {} are not", t.slots.len());
+        assert!(t.mrs.slots() < 10, "slots are used again, {} are not", t.mrs.slots());
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! One NIC: its tables, and what it does with packets, doorbells and timers. Knows no wire.
 
+mod control;
+mod faults;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::error::OpenError;
-use wavetank_contract::{AsyncEvent, Caps, EndpointSpec, EpId, Instant, PdId, QpState, SrqId};
+use wavetank_contract::{AsyncEvent, Caps, Choices, EpId, Instant, QpState};
 
+use crate::buggify::Oracle;
 use crate::endpoint::Qp;
-use crate::marks::Marks;
+use crate::marks::{Mark, Marks};
 use crate::memory::MrTable;
 use crate::packet::Packet;
 use crate::queue::Reports;
+use crate::rc::placement::Disorder;
 use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
 use crate::tap::{Happening, TapSlot};
+use faults::Faults;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
@@ -33,6 +38,7 @@ pub(crate) struct Shared {
     /// Nodes whose host should poll.
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
+    pub(crate) buggify: Oracle,
     pub(crate) tap: TapSlot,
 }
 
@@ -59,6 +65,7 @@ pub(crate) struct Nic {
     pub(crate) timers: Vec<(u32, Instant)>,
     kicked: bool,
     announced: bool,
+    faults: Faults,
     shared: Rc<Shared>,
 }
 
@@ -76,55 +83,19 @@ impl Nic {
             timers: Vec::new(),
             kicked: false,
             announced: false,
+            faults: Faults::default(),
             shared,
         }
-    }
-
-    pub(crate) fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
-        let caps = &self.caps;
-        let within = |field, asked: u64, min: u64, max: u64| {
-            if (min..=max).contains(&asked) {
-                Ok(())
-            } else {
-                Err(OpenError::OutOfRange { field, asked, min, max })
-            }
-        };
-        let depth = u64::from(caps.queue_depth_max);
-        within("send_depth", spec.send_depth.into(), 1, depth)?;
-        let own = if spec.shared_receive.is_some() { 0 } else { depth };
-        within("recv_depth", spec.recv_depth.into(), 0, own)?;
-        within("timeout", spec.timeout.into(), 0, 31)?;
-        within("retry_cnt", spec.retry_cnt.into(), 0, 7)?;
-        within("rnr_retry", spec.rnr_retry.into(), 0, 7)?;
-        within("max_rd_atomic", spec.max_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
-        within("max_dest_rd_atomic", spec.max_dest_rd_atomic.into(), 0, caps.rd_atomic_max.into())?;
-        for cq in [spec.send_cq, spec.recv_cq] {
-            if !self.reports.is_open(cq) {
-                return Err(OpenError::UnknownCq(cq));
-            }
-        }
-        let shared = match spec.shared_receive {
-            Some(srq) => Some(self.srq(srq, spec.pd).ok_or(OpenError::UnknownSrq(srq))?),
-            None => None,
-        };
-        // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
-        if self.open >= caps.endpoint_max || self.qps.len() >= (1 << 24) - QPN_BASE as usize {
-            return Err(OpenError::TooMany { what: "endpoints", limit: caps.endpoint_max });
-        }
-        let ep = EpId(self.qps.len() as u32);
-        self.qps.push(Some(Box::new(Qp::new(ep, spec, shared, caps))));
-        self.open += 1;
-        Ok(ep)
-    }
-
-    /// A shared receive queue, if endpoints of this protection domain may use it.
-    fn srq(&self, srq: SrqId, pd: PdId) -> Option<Rc<RefCell<SharedQueue>>> {
-        self.srqs.get(srq.0 as usize).filter(|shared| shared.borrow().pd == pd).cloned()
     }
 
     #[inline]
     pub(crate) fn qp(&self, ep: EpId) -> Option<&Qp> {
         self.qps.get(ep.0 as usize)?.as_deref()
+    }
+
+    /// What it shares with the fabric.
+    pub(crate) fn shared(&self) -> Rc<Shared> {
+        Rc::clone(&self.shared)
     }
 
     /// The endpoint beside what it needs of the NIC.
@@ -211,21 +182,29 @@ impl Nic {
 
     /// A packet that an endpoint [`claims`](Self::claims) arrived.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet) {
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) {
         let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+        let mut disorder = self.faults.out_of_order.then_some(Disorder { now, choices: &mut *choices });
         let Some((qp, mrs, reports, _)) = self.parts(ep) else {
             return;
         };
         if packet.opcode.is_request() {
-            responder::handle(qp, mrs, reports, packet);
+            responder::handle(qp, mrs, reports, packet, disorder.as_mut());
+            let due = qp.resp.kept.due;
             if !qp.resp.answers.is_empty() {
                 self.kick(ep);
             }
-        } else if completer::handle(qp, mrs, reports, now, packet) {
+            if due != Instant::FAR {
+                self.set_timer(ep);
+            }
+        } else if completer::handle(qp, mrs, reports, now, packet, disorder.as_mut()) {
             if qp.sq.cursor < qp.sq.posted {
                 self.kick(ep);
             }
             self.set_timer(ep);
+        }
+        if self.faults.shuffle && self.reports.fresh {
+            self.reports.shuffle(choices);
         }
         self.settle();
     }
@@ -237,7 +216,7 @@ impl Nic {
         now: Instant,
         slack: &mut dyn FnMut(u64) -> u64,
     ) -> TimerOutcome {
-        let Some((qp, _, reports, _)) = self.parts(ep) else {
+        let Some((qp, mrs, reports, _)) = self.parts(ep) else {
             return TimerOutcome::Stale;
         };
         if qp.req.timer_at != now {
@@ -245,6 +224,15 @@ impl Nic {
         }
         qp.req.timer_at = Instant::FAR;
         let mut outcome = TimerOutcome::Stale;
+        // Whatever time brings, what has arrived completely comes before it.
+        if qp.resp.kept.due <= now {
+            responder::finish(qp, mrs, reports);
+            outcome = TimerOutcome::Placed;
+        }
+        if qp.req.kept.due <= now || qp.req.kept.due != Instant::FAR && qp.req.ack_deadline <= now {
+            completer::finish(qp, mrs, reports, now);
+            outcome = TimerOutcome::Placed;
+        }
         if qp.req.rnr_until != Instant::ZERO && qp.req.rnr_until <= now {
             reports.tell(|node| Happening::ReceiverWaited { node, ep });
             qp.req.rnr_until = Instant::ZERO;
@@ -275,7 +263,8 @@ impl Nic {
             return;
         };
         let rnr = if qp.req.rnr_until == Instant::ZERO { Instant::FAR } else { qp.req.rnr_until };
-        let at = rnr.min(qp.req.ack_deadline);
+        let kept = qp.req.kept.due.min(qp.resp.kept.due);
+        let at = rnr.min(qp.req.ack_deadline).min(kept);
         if at < qp.req.timer_at {
             qp.req.timer_at = at;
             self.timers.push((ep.0, at));
@@ -301,8 +290,13 @@ impl Nic {
             }
         }
         if !self.announced {
+            // A notification is one-shot: a lost one counts as given, until the host looks by itself.
             self.announced = true;
-            self.shared.ready.borrow_mut().push(self.node);
+            if std::mem::take(&mut self.faults.lose_notification) {
+                self.shared.marks.pass(Mark::NotificationLost);
+            } else {
+                self.shared.ready.borrow_mut().push(self.node);
+            }
         }
         self.reports.fresh = false;
     }
@@ -322,4 +316,6 @@ pub(crate) enum TimerOutcome {
     TimedOut,
     /// The wait that the receiver asked for is over.
     ReceiverWaited,
+    /// What was kept back of a message is placed.
+    Placed,
 }

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::{AsyncEvent, Completion, CqId};
+use wavetank_contract::{AsyncEvent, Choices, Completion, CqId, Site};
 
 use crate::endpoint::Qp;
+use crate::marks::Mark;
 use crate::nic::Shared;
 use crate::tap::Happening;
 
@@ -45,12 +46,14 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
+    /// The queue that last got a completion.
+    latest: CqId,
 }
 
 impl Reports {
     pub(crate) fn new(node: u16, shared: Rc<Shared>) -> Reports {
         let (cqs, events, overrun) = (Vec::new(), VecDeque::new(), Vec::new());
-        Reports { node, shared, cqs, events, fresh: false, overrun, queued: 0 }
+        Reports { node, shared, cqs, events, fresh: false, overrun, queued: 0, latest: CqId(0) }
     }
 
     /// Tells the tap, if there is one, what happens at this node.
@@ -59,6 +62,12 @@ impl Reports {
         if self.shared.tap.is_on() {
             self.shared.tap.tell(self.shared.now.get(), &happening(self.node));
         }
+    }
+
+    /// Something happened that only a fault brings about.
+    #[cold]
+    pub(crate) fn pass(&self, mark: Mark) {
+        self.shared.marks.pass(mark);
     }
 
     pub(crate) fn open_cq(&mut self, depth: u32) -> CqId {
@@ -83,14 +92,32 @@ impl Reports {
         }
         if queue.entries.len() as u32 == queue.depth {
             queue.overrun = true;
+            self.shared.marks.pass(Mark::CqOverrun);
             self.overrun.push(cq);
             self.event(AsyncEvent::CqErr(cq));
             return;
         }
         queue.entries.push_back(entry);
         self.queued += 1;
+        self.latest = cq;
         if self.shared.tap.is_on() {
             self.tell_last(cq);
+        }
+    }
+
+    /// Lets the latest completion overtake some of other endpoints, never one of its own.
+    #[cold]
+    pub(crate) fn shuffle(&mut self, choices: &mut dyn Choices) {
+        let Some(queue) = self.cqs.get_mut(self.latest.0 as usize) else { return };
+        let Some(last) = queue.entries.len().checked_sub(1) else { return };
+        let ep = queue.entries[last].completion.ep;
+        let others = queue.entries.iter().rev().skip(1).take_while(|entry| entry.completion.ep != ep).count();
+        let places = choices.choose(Site::CompletionOrder, others as u64 + 1) as usize;
+        if places > 0
+            && let Some(entry) = queue.entries.pop_back()
+        {
+            queue.entries.insert(last - places, entry);
+            self.shared.marks.pass(Mark::CompletionsShuffled);
         }
     }
 

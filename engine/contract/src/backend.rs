@@ -8,13 +8,13 @@ use crate::completion::Completions;
 use crate::endpoint::{Access, CqId, EndpointSpec, EpId, PdId, QpState, SrqId};
 use crate::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
-    RingError,
+    RingError, WindowError,
 };
 use crate::event::AsyncEvent;
 use crate::key::{EndpointAddress, RemoteKey, RemoteRegion};
 use crate::region::{Region, RegionSpec};
 use crate::time::Instant;
-use crate::work::{MrId, Work};
+use crate::work::{MrId, WindowId, Work};
 
 /// When a backend wants to be polled next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,30 @@ pub trait Backend: 'static {
     /// # Errors
     /// Bytes that are not a key of this backend. Whether the key is *valid* only the peer knows.
     fn import(&mut self, ep: EpId, key: &RemoteKey) -> Result<RemoteRegion, KeyError>;
+
+    /// Opens a window: a key of its own to `len` bytes at `offset` of a registered region, to be handed to a peer and revoked
+    /// without ending the registration (`ibv_bind_mw(3)`, IBA 10.6.7). Remote writing and atomics need `local_write` of the
+    /// region; the region itself needs no remote right. Addresses are those of the region.
+    ///
+    /// # Errors
+    /// A range outside the region, rights it cannot give, limits; a device without `caps.memory_windows`.
+    fn open_window(
+        &mut self,
+        _mr: MrId,
+        _offset: u64,
+        _len: u64,
+        _access: Access,
+    ) -> Result<(WindowId, RemoteKey), WindowError> {
+        Err(WindowError::NotPromised)
+    }
+
+    /// Revokes a window: its key is dead from now on, and stays dead. A registration cannot end before its windows did.
+    ///
+    /// # Errors
+    /// An unknown window; a device without `caps.memory_windows`.
+    fn close_window(&mut self, _window: WindowId) -> Result<(), WindowError> {
+        Err(WindowError::NotPromised)
+    }
 
     /// Makes a completion queue.
     ///

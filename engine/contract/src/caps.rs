@@ -33,6 +33,8 @@ pub struct Caps {
     pub immediate: bool,
     /// 8-byte compare-and-swap and fetch-and-add, atomic among this device's endpoints.
     pub atomics: bool,
+    /// Memory windows: remote keys to a part of a region that end without ending its registration.
+    pub memory_windows: bool,
     /// Whether the bytes of a message are placed in order, so that polling its last byte is legal.
     pub data_in_order: bool,
     /// Whether one-sided operations need no CPU of the target.

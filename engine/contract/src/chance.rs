@@ -63,7 +63,7 @@ pub enum Buggify {
     ShrinkWindow,
     /// Another endpoint than the first in line is served first.
     ReorderEndpoints,
-    /// Free memory is given out anew instead of memory used a moment ago, or the other way round.
+    /// Free memory is given out anew instead of memory used a moment ago.
     ReorderLeases,
     /// Every send is signalled, or as few as may be.
     OtherSignals,
@@ -162,6 +162,13 @@ pub trait Choices {
     /// Picks a number below `bound`. A `bound` of 0 or 1 leaves no choice and must answer 0 without consuming
     /// anything.
     fn choose(&mut self, site: Site, bound: u64) -> u64;
+}
+
+impl<C: Choices + ?Sized> Choices for &mut C {
+    #[inline]
+    fn choose(&mut self, site: Site, bound: u64) -> u64 {
+        (**self).choose(site, bound)
+    }
 }
 
 /// Always the quiet choice.

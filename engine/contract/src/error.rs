@@ -5,7 +5,7 @@
 use thiserror::Error;
 
 use crate::endpoint::{CqId, EpId, QpState, SrqId};
-use crate::work::MrId;
+use crate::work::{MrId, WindowId};
 
 /// A call into the system or a device's library failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -91,6 +91,58 @@ pub enum DeregisterError {
         /// How many.
         leases: u32,
     },
+    /// Windows still open on it (`EBUSY` or `EINVAL`, depending on the device).
+    #[error("{mr:?} still has {windows} memory windows; close them first")]
+    WindowsBound {
+        /// The registration.
+        mr: MrId,
+        /// How many.
+        windows: u32,
+    },
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
+}
+
+/// Why a memory window could not be opened or closed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// The caps say no.
+    #[error("this device does not promise memory windows (see its caps)")]
+    NotPromised,
+    /// The region is unknown, or deregistered.
+    #[error("{0:?} is not registered (any more)")]
+    UnknownRegion(MrId),
+    /// Unknown, or closed before.
+    #[error("{0:?} is not open (any more)")]
+    Unknown(WindowId),
+    /// Not all of it is inside the region, or it has no bytes.
+    #[error(
+        "a window of {len} bytes at {offset} of {mr:?}, which has {region_len} bytes; a window has at least one"
+    )]
+    Outside {
+        /// The registration.
+        mr: MrId,
+        /// Where it was to start.
+        offset: u64,
+        /// How long it was to be.
+        len: u64,
+        /// How long the region is.
+        region_len: u64,
+    },
+    /// It would open nothing.
+    #[error("a window needs a remote right; without one it opens nothing")]
+    NoRight,
+    /// Remote writing through it without local writing of the region (`ibv_bind_mw(3)`).
+    #[error("remote_write and remote_atomic through a window need local_write of {0:?} (ibv_bind_mw(3))")]
+    RemoteWriteNeedsLocalWrite(MrId),
+    /// The device has as many as it can.
+    #[error("the device has {0} memory windows, its limit; close one first")]
+    TooMany(u32),
+    /// The device or the system refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a registration cannot be exported to peers, or a peer's key not imported.
@@ -100,6 +152,9 @@ pub enum KeyError {
     /// Unknown, or deregistered.
     #[error("{0:?} is not registered (any more)")]
     Unknown(MrId),
+    /// The device is gone.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// No remote right was given when it was registered.
     #[error("{0:?} was registered for local use only; register it with a remote right to export it")]
     LocalOnly(MrId),

@@ -10,6 +10,10 @@ pub struct WorkId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MrId(pub u32);
 
+/// A memory window of one backend. Never reused while the backend lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowId(pub u32);
+
 /// One piece of local memory: `len` bytes at `offset` of a registered region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sge {

@@ -73,8 +73,10 @@ impl<C: RdmaOps> Driver<C> {
     pub(super) fn retire(&mut self) {
         if !self.retiring.is_empty() {
             let context = &mut self.context;
-            self.retiring
-                .retain(|mr| matches!(context.deregister(*mr), Err(DeregisterError::LeasesLive { .. })));
+            self.retiring.retain(|mr| {
+                use DeregisterError::{LeasesLive, WindowsBound};
+                matches!(context.deregister(*mr), Err(LeasesLive { .. } | WindowsBound { .. }))
+            });
         }
     }
 }

@@ -8,6 +8,7 @@ use wavetank_mock::{Fate, Happening, Mark, Opcode, PacketView, queue_pair_number
 use super::lines::{Common, Lines};
 use super::queue::SendQueue;
 use super::words;
+use crate::fault::{Part, Step};
 use crate::lab::Cause;
 use crate::watch::{Connected, End, Ending, Submitted};
 use crate::workload::units::Bytes;
@@ -49,7 +50,7 @@ struct Op {
 #[derive(Clone, Copy, Debug)]
 struct Came {
     at: Instant,
-    number: u32,
+    number: usize,
     cause: Cause,
     over: bool,
 }
@@ -91,7 +92,7 @@ impl Story {
         self.op = Some(op);
         for fault in self.faults.clone() {
             if !fault.over && op.concerns(&fault.cause) {
-                self.lines.say(fault.at, format!("fault {}, {}", fault.number, words::cause(&fault.cause)));
+                self.lines.say(fault.at, format!("fault {}: {}", fault.number, fault.cause));
             }
         }
         let mut text = format!("submitted: {} of {}", what.kind.name(), Bytes(what.len));
@@ -136,23 +137,23 @@ impl Story {
         }
     }
 
-    pub(super) fn fault(&mut self, at: Instant, number: u32, cause: &Cause) {
-        self.faults.push(Came { at, number, cause: *cause, over: false });
-        if self.op.is_some_and(|op| self.touches(&op) && op.concerns(cause)) {
-            self.lines.say(at, format!("fault {number}, {}", words::cause(cause)));
+    pub(super) fn fault(&mut self, at: Instant, step: &Step) {
+        let told = self.op.is_some_and(|op| self.touches(&op) && op.concerns(&step.cause));
+        for came in &mut self.faults {
+            let undone = came.cause.undone_by() == Some(step.cause);
+            // Of a link, others go on; of what is down, the last one ends it for all.
+            came.over |= undone && (came.number == step.fault || !matches!(came.cause, Cause::Link { .. }));
         }
-    }
-
-    pub(super) fn over(&mut self, at: Instant, number: u32) {
-        let mut causes = Vec::new();
-        for fault in self.faults.iter_mut().filter(|fault| fault.number == number && !fault.over) {
-            fault.over = true;
-            causes.push(fault.cause);
-        }
-        for cause in causes {
-            if self.op.is_some_and(|op| self.touches(&op) && op.concerns(&cause)) {
-                self.lines.say(at, format!("fault {number} is over"));
+        let text = match step.part {
+            Part::Comes => {
+                self.faults.push(Came { at, number: step.fault, cause: step.cause, over: false });
+                format!("fault {}: {}", step.fault, step.cause)
             }
+            Part::Ends => format!("fault {} is over", step.fault),
+            Part::GoesOn => return,
+        };
+        if told {
+            self.lines.say(at, text);
         }
     }
 
@@ -352,7 +353,7 @@ impl Op {
 
 impl Came {
     fn cite(&self) -> String {
-        format!(" (fault {}, {})", self.number, words::cause(&self.cause))
+        format!(" (fault {}: {})", self.number, self.cause)
     }
 }
 

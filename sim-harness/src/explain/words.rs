@@ -4,7 +4,7 @@ use wavetank_contract::{AsyncEvent, EpId, RnrTimer};
 use wavetank_mock::{Mark, Opcode};
 
 use crate::lab::{Cause, DeviceFault, HostFault, LinkFault, MemoryFault};
-use crate::workload::units::{Bytes, Nanos};
+use crate::workload::units::Nanos;
 
 /// Whether a packet goes from requester to responder.
 pub(super) fn is_request(opcode: Opcode) -> bool {
@@ -83,70 +83,6 @@ pub(super) fn drops(cause: &Cause, mark: Mark, from: u16, to: u16) -> bool {
             died && matches!(mark, Mark::NobodyThere | Mark::SilentDrop)
         }
         _ => false,
-    }
-}
-
-/// A cause.
-pub(super) fn cause(cause: &Cause) -> String {
-    match *cause {
-        Cause::Link { from, to, fault } => format!("link {from} -> {to}: {}", link(fault)),
-        Cause::Mend { from, to } => format!("link {from} -> {to}: mended"),
-        Cause::Device { node, fault } => format!("device of node {node}: {}", device(fault)),
-        Cause::Host { node, fault } => format!("node {node}: {}", host(fault)),
-        Cause::Memory { region, fault } => format!("region {region}: {}", memory(fault)),
-    }
-}
-
-fn link(fault: LinkFault) -> String {
-    match fault {
-        LinkFault::Cut => "everything is lost".to_owned(),
-        LinkFault::LoseNth { nth } => format!("packet {nth} from now on is lost"),
-        LinkFault::LoseOneIn { n, burst: 1 } => format!("one packet in {n} is lost"),
-        LinkFault::LoseOneIn { n, burst } => format!("one packet in {n} is lost, {burst} at a time"),
-        LinkFault::DuplicateOneIn { n } => format!("one packet in {n} arrives twice"),
-        LinkFault::ReorderOneIn { n, by_ns } => format!("one packet in {n} comes {} later", Nanos(by_ns)),
-        LinkFault::Delay { ns } => format!("every packet takes {} longer", Nanos(ns)),
-        LinkFault::CorruptOneIn { n } => format!("a bit flips in one packet in {n}"),
-        LinkFault::TruncateOneIn { n } => format!("one packet in {n} loses its tail"),
-        LinkFault::Throttle { percent } => format!("{percent} % of the bandwidth is left"),
-    }
-}
-
-fn device(fault: DeviceFault) -> String {
-    match fault {
-        DeviceFault::PortDown => "the port goes down".to_owned(),
-        DeviceFault::PortUp => "the port comes up".to_owned(),
-        DeviceFault::Remove => "it is removed".to_owned(),
-        DeviceFault::ChangeGid => "its addresses change".to_owned(),
-        DeviceFault::LoseNotification => "the next notification is not given".to_owned(),
-        DeviceFault::FailRegistration { nth } => format!("registration {nth} from now on fails"),
-        DeviceFault::PlaceOutOfOrder => "messages are placed in any order".to_owned(),
-        DeviceFault::ShuffleCompletions => "completions of different queue pairs change places".to_owned(),
-        DeviceFault::Pause { ns } => format!("its port is paused for {}", Nanos(ns)),
-        DeviceFault::ShallowBuffer { bytes } => {
-            format!("the switch before it has a buffer of {}", Bytes(bytes.into()))
-        }
-        DeviceFault::MarkCongestion => "packets that queue before it are marked".to_owned(),
-    }
-}
-
-fn host(fault: HostFault) -> String {
-    match fault {
-        HostFault::Pause => "its programs stop".to_owned(),
-        HostFault::Resume => "its programs go on".to_owned(),
-        HostFault::Crash => "it crashes".to_owned(),
-        HostFault::Restart { same: false } => "it comes back, with new numbers and keys".to_owned(),
-        HostFault::Restart { same: true } => "it comes back, with the numbers and keys it had".to_owned(),
-        HostFault::ClientDeath => "the client of its engine dies".to_owned(),
-    }
-}
-
-fn memory(fault: MemoryFault) -> String {
-    match fault {
-        MemoryFault::Deregister => "it is deregistered".to_owned(),
-        MemoryFault::RollKey => "its key is retired for another".to_owned(),
-        MemoryFault::RevokeWindow => "its window is revoked".to_owned(),
-        MemoryFault::ChangeSource => "sources of works under way are written to".to_owned(),
     }
 }
 

@@ -4,6 +4,8 @@ mod connect;
 mod memory;
 mod uses;
 
+pub(super) use connect::connect_anew;
+
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -22,7 +24,6 @@ use crate::report::Latencies;
 use crate::trace::Trace;
 use crate::workload::{Generator, Source, Workload, WorkloadError};
 use crate::world::{Node, Waiting, World};
-pub(super) use connect::RETRIES;
 use uses::Uses;
 
 /// A workload that could not be set up.
@@ -182,6 +183,7 @@ impl<C: RdmaOps> Replay<C> {
             unique: workload.settings.seed << 32,
             recorder: again.as_ref().map(|_| Recorder::default()),
             again,
+            disturbed: None,
             watcher: None,
             workload,
         })

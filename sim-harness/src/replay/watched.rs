@@ -4,7 +4,7 @@ use wavetank_contract::{Instant, Mtu};
 use wavetank_engine::{Finished, RdmaOps, TransferSpec};
 
 use super::Replay;
-use super::setup::RETRIES;
+use crate::fault::Step;
 use crate::watch::{Connected, End, Ending, Submitted, Target, Watch};
 use crate::workload::Planned;
 
@@ -15,16 +15,35 @@ impl<C: RdmaOps> Replay<C> {
             fabric.set_tap(Some(tap));
         }
         let Some(mut watcher) = watch.watcher else { return };
-        let Some(mtu) = Mtu::from_bytes(self.workload.settings.mtu.into()) else {
-            unreachable!("the workload's MTU was validated")
-        };
         for index in 0..self.connections.len() {
-            let connection = self.connections.get(index);
-            let ends = [connection.poster, connection.target].map(|(node, ep)| End { node, ep });
-            let connected = Connected { connection: index as u32, ends, mtu, retry_cnt: RETRIES };
-            watcher.connected(self.world.now(), &connected);
+            watcher.connected(self.world.now(), &self.connected(index));
         }
         self.watcher = Some(watcher);
+    }
+
+    fn connected(&self, index: usize) -> Connected {
+        let connection = self.connections.get(index);
+        let ends = [connection.poster, connection.target].map(|(node, ep)| End { node, ep });
+        let settings = &self.workload.settings;
+        let Some(mtu) = Mtu::from_bytes(settings.mtu.into()) else {
+            unreachable!("the workload's MTU was validated")
+        };
+        Connected { connection: index as u32, ends, mtu, retry_cnt: settings.patience.retry_cnt }
+    }
+
+    /// A connection was made anew.
+    pub(super) fn tell_connected(&mut self, index: usize) {
+        let (now, connected) = (self.world.now(), self.connected(index));
+        if let Some(watcher) = &mut self.watcher {
+            watcher.connected(now, &connected);
+        }
+    }
+
+    /// A fault comes or ends.
+    pub(super) fn tell_fault(&mut self, now: Instant, step: &Step) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.fault(now, step);
+        }
     }
 
     /// An operation goes to its driver.

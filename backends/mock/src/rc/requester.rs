@@ -4,6 +4,7 @@ use wavetank_contract::{Instant, Op, OpKind, QpState, RemoteAddr, Status};
 
 use crate::digest;
 use crate::endpoint::{Qp, SendWqe};
+use crate::marks::Mark;
 use crate::memory::{MrTable, NO_KEY};
 use crate::packet::{Opcode, Packet};
 use crate::psn;
@@ -94,6 +95,9 @@ pub(crate) fn next_request(
                 return false;
             };
             out.digest = digest;
+            if len > 0 && qp.req.sent.changes(out.psn, digest) {
+                reports.pass(Mark::SourceChanged);
+            }
         }
     }
     qp.req.unasked += 1;
@@ -205,6 +209,7 @@ pub(crate) fn fail_if_due(qp: &mut Qp, reports: &mut Reports) {
 /// The peer stayed silent for the whole timeout, or something was lost. Tries again, or gives up.
 pub(crate) fn retry(qp: &mut Qp, reports: &mut Reports) {
     if qp.req.retry_left == 0 {
+        reports.pass(Mark::RetriesSpent);
         qp.complete_send(Status::RetryExcErr, reports);
         qp.fail(reports);
     } else {
