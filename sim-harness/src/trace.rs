@@ -157,6 +157,11 @@ impl Trace {
         self.events
     }
 
+    /// The hash after every [`CHECKPOINT_EVENTS`] events.
+    pub fn checkpoints(&self) -> &[u64] {
+        &self.checkpoints
+    }
+
     /// The events of the window that [`keeping`](Self::keeping) was given.
     pub fn kept(&self) -> &[Event] {
         &self.kept

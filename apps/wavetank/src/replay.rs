@@ -17,12 +17,12 @@ use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::progress::Bar;
-use crate::{files, memory, pcap, print, say, table};
+use crate::{again, files, memory, pcap, print, say, table};
 
 /// Replays a workload and checks every byte and latency.
 ///
 /// FILE is a workload in TOML, a fio iolog of version 2 or 3 (each file becomes a region on a storage node, each read a READ
-/// and each write a WRITE), or a run recorded with --record. With --volume, the needles of a SeaweedFS volume are read and
+/// and each write a WRITE), a run recorded with --record, or a run that `wavetank sim` left: that has to end as its file says. With --volume, the needles of a SeaweedFS volume are read and
 /// each is checked against the checksum stored with it.
 ///
 /// On the simulated network the same file and seed give the same trace hash on every machine. With --backend verbs the same
@@ -39,6 +39,7 @@ use crate::{files, memory, pcap, print, say, table};
   wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
   wavetank replay workloads/mixed.toml --pcap run.pcapng      every packet, for wireshark
   wavetank replay run.sim          the same operations on the simulated network, status by status
+  wavetank replay sim-failures/seed-8117.sim      a failure of `wavetank sim`, choice by choice
 
 Exit status:
   0  every check held
@@ -90,6 +91,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(path) = args.file.as_deref().filter(|path| again::is_swarm_run(path)) {
+        refuse_for_swarm(args)?;
+        return again::run(path, args.record.as_deref(), args.check_determinism, args.json);
+    }
     let devices = Devices::asked(args.backend, &args.device)?;
     if devices.is_some() && args.check_determinism {
         let why = "--check-determinism runs twice and wants the same trace; nothing on a device happens twice: leave it \
@@ -152,6 +157,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     Ok(if report.ok() && deterministic { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A swarm run has everything in its file.
+fn refuse_for_swarm(args: &Args) -> Result<(), String> {
+    let given = [
+        ("--seed", args.seed.is_some()),
+        ("--pace", args.pace),
+        ("--profile", args.profile.is_some()),
+        ("--backend", args.backend != BackendKind::Mock),
+        ("--device", !args.device.is_empty()),
+        ("--no-expect", args.no_expect),
+        ("--deadline", args.deadline.is_some()),
+        ("--spin", args.spin.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => {
+            Err(format!("{flag} is for workloads; a swarm run has all there is to it in its file"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Sets a run up, on the simulated network or on devices.
