@@ -10,6 +10,7 @@ use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
     RingError, WindowError,
 };
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Buggify, Caps, Completion, Completions, CqId, Data, EndpointAddress,
     EndpointSpec, EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion,
@@ -204,6 +205,12 @@ impl<B: Backend> Port<B> {
                 // Its own word never came. Whatever it would have said, it is not ours to call it a success.
                 (false, true) => Status::GeneralErr,
             };
+            if !own && planted::is(Bug::SettleOneOnly) {
+                continue;
+            }
+            if status == Status::WrFlushErr && planted::is(Bug::LeakCredit) {
+                queue.len += 1;
+            }
             let success = status == Status::Success;
             let received = own && kind == OpKind::Recv;
             out.push(Outcome {
@@ -371,6 +378,7 @@ impl<B: Backend> RdmaOps for Port<B> {
                 None => Ok(0),
             };
         }
+        let mut split = batch.len() > 1 && self.backend.buggify(Buggify::SplitBatch);
         while let Some(order) = batch.front() {
             let kind = order.op.kind();
             let receives = kind == OpKind::Recv;
@@ -395,15 +403,26 @@ impl<B: Backend> RdmaOps for Port<B> {
                 }
                 break;
             }
+            // Not behind a work that needs a signalled one to follow it.
+            if queue.len > 0
+                && (receives || endpoint.unsignalled == 0)
+                && self.backend.buggify(Buggify::EarlyFull)
+            {
+                break;
+            }
+            let mut signal_every = self.config.signal_every;
+            if self.backend.buggify(Buggify::OtherSignals) {
+                signal_every = if signal_every > 1 { 1 } else { u32::MAX };
+            }
             let unsignalled = endpoint.unsignalled + 1;
             // A work may only go unsignalled if a signalled one is sure to follow it in this very batch and queue:
             // not a receive, and none that the device will refuse.
             let signalled = receives
-                || unsignalled >= self.config.signal_every.min(depth / 2).max(1)
+                || unsignalled >= signal_every.min(depth / 2).max(1)
                 || queue.len + 1 >= depth
                 || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
             let Some(mut order) = batch.pop_front() else { break };
-            let hold = order.hold.take();
+            let hold = order.hold.take().filter(|_| !planted::is(Bug::ReturnLeaseEarly));
             let len = u32::try_from(order.len_bytes()).unwrap_or(u32::MAX);
             let entry = Entry::new(order.tag, ep, kind, len, signalled, hold);
             let Some(id) = self.ledger.enter(queue, entry) else {
@@ -421,6 +440,11 @@ impl<B: Backend> RdmaOps for Port<B> {
             }
             posted += 1;
             run.works += 1;
+            if split {
+                split = false;
+                self.ring(ep, run);
+                run.works = 0;
+            }
         }
         self.ring(ep, run);
         match refused {
@@ -433,6 +457,13 @@ impl<B: Backend> RdmaOps for Port<B> {
         out.extend(self.flushed.drain(..));
         for index in 0..self.cqs.len() {
             let cq = self.cqs[index];
+            if self.backend.buggify(Buggify::ShortPoll) {
+                // The rest is still there, and the device says so.
+                let mut polled = Completions::with_capacity(1);
+                self.backend.poll(cq, &mut polled);
+                polled.as_slice().iter().for_each(|completion| self.settle(completion, out));
+                continue;
+            }
             loop {
                 let mut polled = std::mem::replace(&mut self.polled, Completions::with_capacity(0));
                 polled.clear();

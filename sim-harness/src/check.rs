@@ -34,9 +34,42 @@ pub enum Check {
     Event,
     /// Every operation of a recorded run ends again as it was recorded.
     Recorded,
+    /// Every fault of a schedule is done when it is due.
+    Fault,
+    /// No operation outlives its deadline while its host runs.
+    Deadline,
+    /// No byte of a retired region changes.
+    Retired,
+    /// Once everything is healed, everything works again and ends in time.
+    Liveness,
+    /// The same run again is the same.
+    Repeated,
+    /// None: the run is a canary, which has to fail so that it is seen that failures are told.
+    Canary,
 }
 
 impl Check {
+    /// All of them.
+    pub const ALL: [Check; 17] = [
+        Check::Bytes,
+        Check::Needle,
+        Check::Success,
+        Check::Completion,
+        Check::Message,
+        Check::Atomic,
+        Check::Floor,
+        Check::Expectation,
+        Check::Progress,
+        Check::Leak,
+        Check::Event,
+        Check::Recorded,
+        Check::Deadline,
+        Check::Retired,
+        Check::Liveness,
+        Check::Repeated,
+        Check::Canary,
+    ];
+
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,6 +85,12 @@ impl Check {
             Check::Leak => "leak",
             Check::Event => "event",
             Check::Recorded => "recorded",
+            Check::Fault => "fault",
+            Check::Deadline => "deadline",
+            Check::Retired => "retired",
+            Check::Liveness => "liveness",
+            Check::Repeated => "repeated",
+            Check::Canary => "canary",
         }
     }
 }
@@ -79,14 +118,14 @@ pub struct Failures {
     told: Vec<Failure>,
     total: u64,
     /// Checks that failed, told or not, by number.
-    seen: u16,
+    seen: u32,
 }
 
 impl Failures {
     /// Adds one. `what` is only called while failures are still told in full.
     pub fn add(&mut self, check: Check, at: Instant, what: impl FnOnce() -> String) {
         self.total += 1;
-        self.seen |= 1 << check as u16;
+        self.seen |= 1 << check as u32;
         if self.told.len() < TOLD {
             self.told.push(Failure { check, at, what: what() });
         }
@@ -99,7 +138,7 @@ impl Failures {
 
     /// Whether a check failed, told or not.
     pub fn has(&self, check: Check) -> bool {
-        self.seen & 1 << check as u16 != 0
+        self.seen & 1 << check as u32 != 0
     }
 
     /// How many in all.

@@ -183,6 +183,35 @@ pub fn first_foreign(
     None
 }
 
+/// The first byte, counted from `at`, of a word that is not wholly of one of the generations: words of the pattern are never
+/// torn. `offset` is that of `at` in the region.
+pub fn first_torn(
+    memory: &Region,
+    at: u64,
+    len: usize,
+    region: u32,
+    generations: &[u32],
+    offset: u64,
+) -> Option<usize> {
+    let tag = |generation| Tag { region, generation };
+    if generations.iter().any(|&generation| holds(memory, at, len, tag(generation), offset)) {
+        return None;
+    }
+    let mut next = 0;
+    while next < len {
+        let here = offset + next as u64;
+        let word = ((8 - here % 8) as usize).min(len - next);
+        let mut found = [0; 8];
+        memory.read(at + next as u64, &mut found[..word]);
+        let whole = |&generation: &u32| tag(generation).word_at(here).to_le_bytes()[..word] == found[..word];
+        if !generations.iter().any(whole) {
+            return Some(next);
+        }
+        next += word;
+    }
+    None
+}
+
 /// Poisons the destination of one message, so that bytes that never arrive are seen.
 #[inline]
 pub fn poison(memory: &Region, at: u64, len: usize) {
@@ -330,6 +359,19 @@ mod tests {
         assert_eq!(found(0), "a retired region");
         m.write(0, &[1; 1024]);
         assert!(found(0).starts_with("nobody's pattern"));
+    }
+
+    #[test]
+    fn a_word_of_two_generations_is_torn_and_a_range_of_two_is_not() {
+        let m = memory();
+        fill(&m, 0, 96, Tag { region: 1, generation: 4 }, 0);
+        fill(&m, 96, 104, Tag { region: 1, generation: 5 }, 96);
+        assert_eq!(first_torn(&m, 0, 200, 1, &[4, 5], 0), None);
+        assert_eq!(first_torn(&m, 0, 200, 1, &[4], 0), Some(96));
+        assert_eq!(first_torn(&m, 3, 190, 1, &[4, 5], 3), None, "at any alignment");
+        fill(&m, 92, 4, Tag { region: 1, generation: 5 }, 92);
+        assert_eq!(first_foreign(&m, 0, 200, 1, &[4, 5], 0), None, "byte by byte it is one of either");
+        assert_eq!(first_torn(&m, 0, 200, 1, &[4, 5], 0), Some(88));
     }
 
     #[test]

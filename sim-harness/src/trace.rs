@@ -32,6 +32,8 @@ pub enum EventKind {
     TimedOut,
     /// A wait that a receiver asked for is over.
     ReceiverWaited,
+    /// The last pieces of a message were placed, which had been kept back.
+    Placed,
 }
 
 impl EventKind {
@@ -41,6 +43,7 @@ impl EventKind {
             EventKind::Finished => 2,
             EventKind::TimedOut => 3,
             EventKind::ReceiverWaited => 4,
+            EventKind::Placed => 5,
             EventKind::Delivered(opcode) => 0x100 | opcode as u16,
             EventKind::Unclaimed(opcode) => 0x200 | opcode as u16,
             EventKind::Lost(opcode) => 0x300 | opcode as u16,
@@ -95,6 +98,7 @@ impl From<&Step> for Event {
                 StepKind::Dropped(why, opcode) => EventKind::Dropped(why, opcode),
                 StepKind::TimedOut => EventKind::TimedOut,
                 StepKind::ReceiverWaited => EventKind::ReceiverWaited,
+                StepKind::Placed => EventKind::Placed,
             },
             len: step.len,
             digest: step.digest,
@@ -151,6 +155,11 @@ impl Trace {
     /// How many events.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// The hash after every [`CHECKPOINT_EVENTS`] events.
+    pub fn checkpoints(&self) -> &[u64] {
+        &self.checkpoints
     }
 
     /// The events of the window that [`keeping`](Self::keeping) was given.

@@ -74,6 +74,8 @@ enum Motion {
 struct Ready {
     nodes: Vec<u16>,
     is_ready: Vec<bool>,
+    /// Hosts that stand still: they are ready for as long as they like.
+    is_paused: Vec<bool>,
 }
 
 impl Ready {
@@ -81,8 +83,27 @@ impl Ready {
     fn touch(&mut self, node: u16) {
         if !self.is_ready[node as usize] {
             self.is_ready[node as usize] = true;
-            self.nodes.push(node);
+            if !self.is_paused[node as usize] {
+                self.nodes.push(node);
+            }
         }
+    }
+
+    fn pause(&mut self, node: u16) {
+        self.is_paused[node as usize] = true;
+        self.nodes.retain(|ready| *ready != node);
+    }
+
+    fn resume(&mut self, node: u16) {
+        self.is_paused[node as usize] = false;
+        self.is_ready[node as usize] = false;
+        self.nodes.retain(|ready| *ready != node);
+        self.touch(node);
+    }
+
+    fn take(&mut self, node: u16) {
+        self.is_ready[node as usize] = false;
+        self.nodes.retain(|ready| *ready != node);
     }
 }
 
@@ -106,7 +127,12 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
     }
 
     fn moving(motion: Motion, nodes: Vec<Node<C>>, choices: X, trace: Trace) -> World<C, X> {
-        let ready = Ready { nodes: Vec::with_capacity(nodes.len()), is_ready: vec![false; nodes.len()] };
+        let count = nodes.len();
+        let ready = Ready {
+            nodes: Vec::with_capacity(count),
+            is_ready: vec![false; count],
+            is_paused: vec![false; count],
+        };
         World { nodes, choices, trace, motion, ready, fresh: Vec::new(), wakes: Deadlines::new() }
     }
 
@@ -146,9 +172,44 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
         self.ready.touch(node);
     }
 
+    /// Lets a host stand still: it is not turned, whatever its device has for it, and misses its own deadlines. The device
+    /// goes on.
+    pub fn pause(&mut self, node: u16) {
+        self.ready.pause(node);
+    }
+
+    /// Lets a host go on. It is turned at once.
+    pub fn resume(&mut self, node: u16) {
+        self.ready.resume(node);
+    }
+
+    /// Whether a host stands still.
+    pub fn is_paused(&self, node: u16) -> bool {
+        self.ready.is_paused[node as usize]
+    }
+
+    /// Gives a host another engine and memory, and takes those it had: it died, or opened another device.
+    pub fn replace(&mut self, node: u16, host: Node<C>) -> Node<C> {
+        self.wakes.remove(u32::from(node));
+        self.ready.take(node);
+        std::mem::replace(&mut self.nodes[node as usize], host)
+    }
+
+    /// Turns a node now, whether it is ready or not. Answers whether it wants to be turned again at once.
+    pub fn turn(&mut self, node: u16) -> bool {
+        self.ready.take(node);
+        let now = self.now();
+        let wake = self.nodes[node as usize].driver.turn(now);
+        self.plan(node, wake);
+        wake == Wake::Now
+    }
+
     /// Posts what was submitted at a node.
     #[inline]
     pub fn flush(&mut self, node: u16) {
+        if self.is_paused(node) {
+            return;
+        }
         let now = self.now();
         let wake = self.nodes[node as usize].driver.flush(now);
         self.plan(node, wake);

@@ -1,11 +1,13 @@
 //! `wavetank`: the one binary. Its subcommands are thin; what they do lives in the crates they call.
 
+mod again;
 mod bench;
 mod calibrate;
 mod clock;
 mod device;
 mod device_bench;
 mod doctor;
+mod faults;
 mod figures;
 mod files;
 mod judge;
@@ -16,6 +18,8 @@ mod perftest;
 mod planted;
 mod progress;
 mod replay;
+mod shrink;
+mod sim;
 mod table;
 
 use std::error::Error;
@@ -31,6 +35,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "wavetank", version, max_term_width = 100)]
 #[command(after_help = "Examples:
   wavetank replay workloads/pgbench-8k.toml   replay a PostgreSQL's I/O and check every byte of it
+  wavetank sim --seeds 1000 --jobs 2          look for bugs: runs drawn from seeds, with faults
   wavetank bench sim                          measure what the simulator does per core-second
 
 Exit status:
@@ -50,6 +55,8 @@ enum Command {
     Doctor(doctor::Args),
     Judge(judge::Args),
     Kit(kit::Args),
+    Sim(sim::Args),
+    Shrink(shrink::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +71,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Kit(args) => kit::run(&args),
+        Command::Sim(args) => sim::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
     };
     result.unwrap_or_else(|error| {
         say(&format!("wavetank: {}", told(&*error)));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Parser};
 use wavetank_engine::{BackendKind, Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
+use wavetank_harness::lab::Wire;
 use wavetank_harness::report::Spent;
 use wavetank_harness::trace::Event;
 use wavetank_harness::workload::units::Nanos;
@@ -17,12 +18,12 @@ use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::progress::Bar;
-use crate::{files, memory, print, say, table};
+use crate::{again, faults, files, memory, print, say, table};
 
 /// Replays a workload and checks every byte and latency.
 ///
 /// FILE is a workload in TOML, a fio iolog of version 2 or 3 (each file becomes a region on a storage node, each read a READ
-/// and each write a WRITE), or a run recorded with --record. With --volume, the needles of a SeaweedFS volume are read and
+/// and each write a WRITE), a run recorded with --record, or a run that `wavetank sim` left: that has to end as its file says. With --volume, the needles of a SeaweedFS volume are read and
 /// each is checked against the checksum stored with it.
 ///
 /// On the simulated network the same file and seed give the same trace hash on every machine. With --backend verbs the same
@@ -37,7 +38,9 @@ use crate::{files, memory, print, say, table};
   wavetank replay --volume /data/1.dat
   wavetank replay workloads/mixed.toml --seed 7 --check-determinism
   wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
+  wavetank replay workloads/pgbench-8k.toml --faults workloads/faults/lossy.toml
   wavetank replay run.sim          the same operations on the simulated network, status by status
+  wavetank replay sim-failures/seed-8117.sim      a failure of `wavetank sim`, choice by choice
 
 Exit status:
   0  every check held
@@ -81,26 +84,43 @@ pub(crate) struct Args {
     /// Poll devices for so long before sleeping, as in 50us. For hardware: software devices need the core themselves.
     #[arg(long, value_name = "TIME")]
     spin: Option<Nanos>,
+    /// Disturb the run by this schedule of faults (see workloads/faults). What succeeds is checked as ever; what fails by a
+    /// fault is counted, and its connection made anew. What the workload expects is not asked for.
+    #[arg(long, value_name = "TOML", conflicts_with = "record")]
+    faults: Option<PathBuf>,
+    /// The network devices at the two ends of the wire between two devices, for --faults: tc(8) and ip(8) disturb it, as
+    /// root.
+    #[arg(long, value_name = "A,B", requires = "faults")]
+    wire: Option<String>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(path) = args.file.as_deref().filter(|path| again::is_swarm_run(path)) {
+        refuse_for_swarm(args)?;
+        return again::run(path, args.record.as_deref(), args.check_determinism, args.json);
+    }
     let devices = Devices::asked(args.backend, &args.device)?;
     if devices.is_some() && args.check_determinism {
         let why = "--check-determinism runs twice and wants the same trace; nothing on a device happens twice: leave it \
                    out, or leave --backend out";
         return Err(why.into());
     }
-    let workload = load(args)?;
+    let mut workload = load(args)?;
+    let faults = faults::load(args.faults.as_deref(), &mut workload)?;
     memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
     // Before the run: a long one should not end with a file that cannot be written.
     let mut record = args.record.as_deref().map(files::create).transpose()?;
     let progress = Bar::new();
     let mut spent = Spent::default();
-    let mut once = |trace: Trace| -> Result<Report, SetupError> {
+    let mut once = |trace: Trace| -> Result<Report, Box<dyn Error>> {
         let mut replay = prepare(args, &workload, devices.as_ref(), trace)?;
+        if let Some(schedule) = &faults {
+            let wire = args.wire.as_deref().map(Wire::parse).transpose()?;
+            replay.disturb(schedule.clone(), wire)?;
+        }
         if record.is_some() {
             replay.record();
         }
@@ -138,11 +158,34 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         print(&serde_json::to_string_pretty(&json)?)?;
     } else {
         print(&table::report(&report, &spent))?;
+        if let Some(toll) = &report.toll {
+            print(&faults::told(toll))?;
+        }
         if args.check_determinism && deterministic {
             print("  repeated     two runs, the same trace: deterministic")?;
         }
     }
     Ok(if report.ok() && deterministic { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A swarm run has everything in its file.
+fn refuse_for_swarm(args: &Args) -> Result<(), String> {
+    let given = [
+        ("--seed", args.seed.is_some()),
+        ("--pace", args.pace),
+        ("--profile", args.profile.is_some()),
+        ("--backend", args.backend != BackendKind::Mock),
+        ("--device", !args.device.is_empty()),
+        ("--no-expect", args.no_expect),
+        ("--deadline", args.deadline.is_some()),
+        ("--spin", args.spin.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => {
+            Err(format!("{flag} is for workloads; a swarm run has all there is to it in its file"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Sets a run up, on the simulated network or on devices.

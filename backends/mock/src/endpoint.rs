@@ -1,5 +1,6 @@
 //! Queue pairs: state, work queues, and the requester's and responder's memory of the conversation.
 
+mod sent;
 mod work_queue;
 
 use std::cell::RefCell;
@@ -7,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wavetank_contract::error::PostError;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     AsyncEvent, Caps, Completion, Data, EndpointSpec, EpId, Instant, OpKind, QpState, Sge, Status, Work,
     WorkId,
@@ -14,8 +16,10 @@ use wavetank_contract::{
 
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
+use crate::rc::placement::Kept;
 use crate::shared::SharedQueue;
 use crate::tap::Happening;
+use sent::Sent;
 use work_queue::SendQueue;
 pub(crate) use work_queue::{RecvQueue, SendWqe};
 
@@ -79,6 +83,10 @@ pub(crate) struct Requester {
     pub(crate) timer_at: Instant,
     /// SQD was asked for and its event not sent yet.
     pub(crate) draining: bool,
+    /// Of the answer to a READ.
+    pub(crate) kept: Kept,
+    /// What the latest packets carried when they were sent first.
+    pub(crate) sent: Sent,
 }
 
 /// The answering half's protocol state.
@@ -98,6 +106,18 @@ pub(crate) struct Responder {
     pub(crate) rd_pending: u8,
     /// The latest READs and atomics granted, the oldest first, for repeated requests: as many as are served at a time.
     pub(crate) granted: VecDeque<Granted>,
+    /// Of a WRITE.
+    pub(crate) kept: Kept,
+    /// The last packet of a WRITE whose pieces are kept back.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// What is still to be done with a message whose last packet has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) psn: u32,
+    pub(crate) imm: Option<u32>,
+    pub(crate) ack_requested: bool,
 }
 
 /// A READ or atomic that was granted.
@@ -268,7 +288,8 @@ impl Qp {
     pub(crate) fn complete_send(&mut self, status: Status, reports: &mut Reports) {
         let seq = self.sq.acked;
         let wqe = self.sq.wqe(seq);
-        if wqe.signalled || status != Status::Success {
+        let told = status != Status::Success && !planted::is(Bug::SwallowUnsignalledError);
+        if wqe.signalled || told {
             let completion = match status {
                 Status::Success => Completion {
                     id: wqe.id,
@@ -282,6 +303,9 @@ impl Qp {
                 _ => self.failure(wqe.id, status),
             };
             reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
+            if planted::is(Bug::CompleteTwice) {
+                reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
+            }
         }
         self.sq.acked += 1;
     }
@@ -343,6 +367,9 @@ impl Qp {
         self.resp.answers.clear();
         self.resp.rd_pending = 0;
         self.resp.message = None;
+        self.resp.ending = None;
+        self.resp.kept.clear();
+        self.req.kept.clear();
         self.flush(reports);
         // rxe: rxe_resp.c flush_recv_queue
         if alive && self.shared.is_some() {
@@ -352,6 +379,10 @@ impl Qp {
 
     fn flush(&mut self, reports: &mut Reports) {
         while self.sq.acked < self.sq.posted {
+            if planted::is(Bug::LoseFlush) && self.sq.acked + 1 == self.sq.posted {
+                self.sq.acked += 1;
+                break;
+            }
             self.complete_send(Status::WrFlushErr, reports);
         }
         self.sq.cursor = self.sq.posted;
@@ -386,6 +417,8 @@ impl Requester {
             rnr_until: Instant::ZERO,
             timer_at: Instant::FAR,
             draining: false,
+            kept: Kept::default(),
+            sent: Sent::default(),
         }
     }
 }
@@ -410,6 +443,8 @@ impl Responder {
             answers: VecDeque::with_capacity(32),
             rd_pending: 0,
             granted: VecDeque::new(),
+            kept: Kept::default(),
+            ending: None,
         }
     }
 }

@@ -114,10 +114,14 @@ impl Fabric {
     }
 
     /// Lets a node's device place the pieces of a message in any order, and be seen half way.
-    pub fn place_out_of_order(&mut self, _node: u16, _on: bool) {}
+    pub fn place_out_of_order(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().place_out_of_order(on);
+    }
 
     /// Lets completions of different queue pairs change places in a queue they share.
-    pub fn shuffle_completions(&mut self, _node: u16, _on: bool) {}
+    pub fn shuffle_completions(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().shuffle_completions(on);
+    }
 
     /// Lets somebody see everything from now on, or nobody.
     pub fn set_tap(&mut self, tap: Option<Box<dyn Tap>>) {
@@ -276,7 +280,7 @@ impl Fabric {
         at: Instant,
         from: u16,
         to: u16,
-        mut choices: &mut C,
+        choices: &mut C,
     ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
         if link.planned != at {
@@ -303,12 +307,18 @@ impl Fabric {
         if let Some(next) = next {
             self.agenda.push(next, Event::Arrival { from, to });
         }
-        Some(self.take_in(at, to, in_flight?, &mut choices))
+        Some(self.take_in(at, to, in_flight?, choices))
     }
 
     /// A packet is there, or would be.
     #[inline]
-    fn take_in(&mut self, at: Instant, to: u16, in_flight: InFlight, choices: &mut dyn Choices) -> Step {
+    fn take_in<C: Choices + ?Sized>(
+        &mut self,
+        at: Instant,
+        to: u16,
+        in_flight: InFlight,
+        mut choices: &mut C,
+    ) -> Step {
         let packet = in_flight.packet;
         let opcode = packet.opcode;
         let met = in_flight.lost.map_or_else(|| self.admits(to, &packet), Err);
@@ -323,7 +333,7 @@ impl Fabric {
                 if in_flight.copy {
                     self.shared.marks.pass(Mark::PacketDuplicated);
                 }
-                self.nics[to as usize].borrow_mut().receive(at, &packet, choices);
+                self.nics[to as usize].borrow_mut().receive(at, &packet, &mut choices);
                 (StepKind::Delivered(opcode), Some(state))
             }
             Err(why) => {
@@ -382,6 +392,7 @@ impl Fabric {
                 StepKind::TimedOut
             }
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
+            TimerOutcome::Placed => StepKind::Placed,
         };
         Some(Step { at, node, kind, qpn: ep + QPN_BASE, state, psn: 0, len: 0, digest: 0, syndrome: 0 })
     }

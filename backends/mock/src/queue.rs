@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::{AsyncEvent, Completion, CqId};
+use wavetank_contract::{AsyncEvent, Choices, Completion, CqId, Site};
 
 use crate::endpoint::Qp;
 use crate::marks::Mark;
@@ -46,12 +46,14 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
+    /// The queue that last got a completion.
+    latest: CqId,
 }
 
 impl Reports {
     pub(crate) fn new(node: u16, shared: Rc<Shared>) -> Reports {
         let (cqs, events, overrun) = (Vec::new(), VecDeque::new(), Vec::new());
-        Reports { node, shared, cqs, events, fresh: false, overrun, queued: 0 }
+        Reports { node, shared, cqs, events, fresh: false, overrun, queued: 0, latest: CqId(0) }
     }
 
     /// Tells the tap, if there is one, what happens at this node.
@@ -97,8 +99,25 @@ impl Reports {
         }
         queue.entries.push_back(entry);
         self.queued += 1;
+        self.latest = cq;
         if self.shared.tap.is_on() {
             self.tell_last(cq);
+        }
+    }
+
+    /// Lets the latest completion overtake some of other endpoints, never one of its own.
+    #[cold]
+    pub(crate) fn shuffle(&mut self, choices: &mut dyn Choices) {
+        let Some(queue) = self.cqs.get_mut(self.latest.0 as usize) else { return };
+        let Some(last) = queue.entries.len().checked_sub(1) else { return };
+        let ep = queue.entries[last].completion.ep;
+        let others = queue.entries.iter().rev().skip(1).take_while(|entry| entry.completion.ep != ep).count();
+        let places = choices.choose(Site::CompletionOrder, others as u64 + 1) as usize;
+        if places > 0
+            && let Some(entry) = queue.entries.pop_back()
+        {
+            queue.entries.insert(last - places, entry);
+            self.shared.marks.pass(Mark::CompletionsShuffled);
         }
     }
 

@@ -63,7 +63,7 @@ pub enum Buggify {
     ShrinkWindow,
     /// Another endpoint than the first in line is served first.
     ReorderEndpoints,
-    /// Free memory is given out anew instead of memory used a moment ago, or the other way round.
+    /// Free memory is given out anew instead of memory used a moment ago.
     ReorderLeases,
     /// Every send is signalled, or as few as may be.
     OtherSignals,
@@ -121,6 +121,47 @@ impl Site {
             Site::Swarm,
         ];
         plain.into_iter().chain(Buggify::ALL.into_iter().map(Site::Buggify))
+    }
+
+    /// How many there are.
+    pub const COUNT: usize = 18 + Buggify::ALL.len();
+
+    /// Its place in [`all`](Site::all), for tables with an entry per site.
+    pub const fn index(self) -> usize {
+        match self {
+            Site::LinkJitter => 0,
+            Site::LinkLoss => 1,
+            Site::LinkDuplicate => 2,
+            Site::LinkReorder => 3,
+            Site::LinkCorrupt => 4,
+            Site::LinkCorruptAt => 5,
+            Site::LinkTruncate => 6,
+            Site::Placement => 7,
+            Site::Tear => 8,
+            Site::CompletionOrder => 9,
+            Site::Fault => 10,
+            Site::TimeoutSlack => 11,
+            Site::NodeOrder => 12,
+            Site::WorkloadOp => 13,
+            Site::WorkloadSize => 14,
+            Site::WorkloadPlace => 15,
+            Site::WorkloadArrival => 16,
+            Site::Swarm => 17,
+            Site::Buggify(buggify) => 18 + buggify as usize,
+        }
+    }
+
+    /// Whether it asks for a yes, which is the last of `bound` choices, and takes all others for a no.
+    pub const fn is_one_in(self) -> bool {
+        matches!(
+            self,
+            Site::LinkLoss
+                | Site::LinkDuplicate
+                | Site::LinkReorder
+                | Site::LinkCorrupt
+                | Site::LinkTruncate
+                | Site::Fault
+        )
     }
 
     /// Its name in files.
@@ -231,6 +272,7 @@ mod tests {
     fn every_site_is_found_by_its_name_and_no_two_share_one() {
         assert!(Site::all().all(|site| Site::from_name(site.name()) == Some(site)));
         assert_eq!(Site::from_name("weather"), None);
+        assert!(Site::all().map(Site::index).eq(0..Site::COUNT));
     }
 
     #[test]

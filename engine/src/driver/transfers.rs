@@ -2,7 +2,8 @@
 
 use std::task::Waker;
 
-use wavetank_contract::{EpId, Instant, OpKind, Status};
+use wavetank_contract::planted::{self, Bug};
+use wavetank_contract::{Buggify, EpId, Instant, OpKind, Status};
 
 use super::{Driver, Lane};
 use crate::context::RdmaOps;
@@ -224,7 +225,7 @@ impl<C: RdmaOps> Driver<C> {
         let lease = transfer.lease.take();
         let error = transfer.failed.take().unwrap_or(TransferError::Cancelled);
         let finished = report(key, transfer, Err(error), now);
-        transfer.lease = lease;
+        transfer.lease = lease.filter(|_| !planted::is(Bug::ReturnLeaseEarly));
         transfer.abandoned = true;
         if let Some((session, holding)) = transfer.session.take() {
             let _ = self.sessions.take(session, holding);
@@ -244,7 +245,8 @@ impl<C: RdmaOps> Driver<C> {
             return;
         };
         lane.dirty = false;
-        let window = self.config.window;
+        let small = lane.waiting.front().is_some() && self.context.buggify(Buggify::ShrinkWindow);
+        let window = if small { 1 } else { self.config.window };
         while let Some(index) = lane.waiting.pop_front() {
             let Some(key) = self.transfers.key_at(index) else {
                 continue;

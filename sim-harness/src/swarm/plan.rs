@@ -1,11 +1,16 @@
 //! Plans: all that a generated run consists of, spelled out. A plan and its choices are the whole run; the seed that drew
 //! them is only a name.
 
+mod check;
+
 use std::collections::BTreeSet;
 
 use wavetank_contract::{Buggify, Mtu};
 
 use crate::fault::Fault;
+
+pub use check::ADDS_MAX;
+pub(crate) use check::LEASE_BYTES_MIN;
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,6 +26,21 @@ pub struct Verdict {
     pub marks: BTreeMap<Mark, u64>,
 }
 
+impl Verdict {
+    /// The verdict on a plan that cannot be run.
+    pub fn refused(guilt: Guilt) -> Verdict {
+        Verdict {
+            failure: Some(guilt),
+            trace_hash: 0,
+            checkpoints: Vec::new(),
+            ended: Ended::default(),
+            bytes_verified: 0,
+            took: Instant::ZERO,
+            marks: BTreeMap::new(),
+        }
+    }
+}
+
 /// Operations by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {

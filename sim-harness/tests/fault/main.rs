@@ -2,4 +2,5 @@
 
 mod all;
 mod injector;
+mod schedule;
 mod text;

@@ -43,6 +43,8 @@ pub enum StepKind {
     TimedOut,
     /// A wait that a receiver asked for is over.
     ReceiverWaited,
+    /// The last pieces of a message were placed, which had been kept back.
+    Placed,
 }
 
 impl StepKind {

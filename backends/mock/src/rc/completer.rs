@@ -1,5 +1,6 @@
 //! Makes completions of what the responder answered. `rxe_comp.c` is the model.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, QpState, RnrTimer, Status};
 
 use crate::endpoint::Qp;
@@ -8,6 +9,7 @@ use crate::memory::MrTable;
 use crate::packet::{Opcode, Packet, Syndrome};
 use crate::psn;
 use crate::queue::Reports;
+use crate::rc::placement::Disorder;
 use crate::rc::requester;
 
 /// Handles one answer packet. True when the requester may have something to send now.
@@ -17,10 +19,17 @@ pub(crate) fn handle(
     reports: &mut Reports,
     now: Instant,
     packet: &Packet,
+    disorder: Option<&mut Disorder<'_>>,
 ) -> bool {
     if !matches!(qp.state, QpState::Rts | QpState::Sqd) {
         reports.pass(Mark::SilentDrop);
         return false;
+    }
+    if qp.req.kept.due != Instant::FAR {
+        finish(qp, mrs, reports, now);
+        if qp.state == QpState::Err {
+            return true;
+        }
     }
     // Nothing outstanding, or an answer to something that is complete: a repeated or late packet.
     if psn::diff(packet.psn, qp.req.una) < 0 && packet.syndrome == Syndrome::Ack
@@ -34,7 +43,7 @@ pub(crate) fn handle(
     match packet.opcode {
         Opcode::Acknowledge => acknowledge(qp, reports, now, packet),
         Opcode::AtomicAcknowledge => atomic_result(qp, mrs, reports, now, packet),
-        _ => read_data(qp, mrs, reports, now, packet),
+        _ => read_data(qp, mrs, reports, now, packet, disorder),
     }
     requester::fail_if_due(qp, reports);
     qp.check_drained(reports);
@@ -60,6 +69,10 @@ fn acknowledge(qp: &mut Qp, reports: &mut Reports, now: Instant, packet: &Packet
         }
         Syndrome::RnrNak(code) => {
             // rxe: COMPST_RNR_RETRY; 7 is not counted down.
+            if planted::is(Bug::CountRnrAsLoss) {
+                requester::retry(qp, reports);
+                return;
+            }
             if qp.req.rnr_left > 0 {
                 if qp.req.rnr_left != 7 {
                     qp.req.rnr_left -= 1;
@@ -130,7 +143,9 @@ fn progressed(qp: &mut Qp, now: Instant, progress: bool) {
     if !progress {
         return;
     }
-    qp.req.retry_left = qp.spec.retry_cnt;
+    if !planted::is(Bug::KeepRetriesSpent) {
+        qp.req.retry_left = qp.spec.retry_cnt;
+    }
     qp.req.rnr_left = qp.spec.rnr_retry;
     qp.req.started_again = false;
     if qp.req.una == qp.req.next_psn {
@@ -152,7 +167,14 @@ fn answers_head(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> b
     wqe.numbered && wqe.op.kind().is_read_or_atomic() && psn == qp.req.una
 }
 
-fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, packet: &Packet) {
+fn read_data(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &mut Reports,
+    now: Instant,
+    packet: &Packet,
+    mut disorder: Option<&mut Disorder<'_>>,
+) {
     if !answers_head(qp, reports, now, packet.psn) {
         return;
     }
@@ -161,15 +183,30 @@ fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, pa
     let mtu = qp.spec.mtu.bytes();
     let index = psn::diff(packet.psn, wqe.first_psn) as u32;
     let done = index * mtu;
-    let last = index + 1 == wqe.psns;
+    let last = index + 1 == wqe.psns || planted::is(Bug::CompleteBeforeData);
     if packet.len != (wqe.len - done).min(mtu) || wqe.op.kind().is_atomic() {
         qp.complete_send(Status::BadRespErr, reports);
         qp.fail(reports);
         return;
     }
-    if mrs.scatter(qp.sq.sges(seq), qp.spec.pd, done, packet.payload()).is_err() {
+    let (sges, pd, kept) = (qp.sq.sges(seq), qp.spec.pd, &mut qp.req.kept);
+    let mut place = |at, bytes: &[u8]| mrs.scatter(sges, pd, at, bytes);
+    let placed = match &mut disorder {
+        // Where a word of several pieces begins is nobody's business: only whole answers are torn.
+        Some(disorder) if sges.len() == 1 && packet.len > 0 => {
+            kept.take(done, packet.payload(), sges[0].offset, disorder, reports, place)
+        }
+        _ => kept.finish(&mut place).and_then(|()| place(done, packet.payload())),
+    };
+    if placed.is_err() {
         qp.complete_send(Status::LocProtErr, reports);
         qp.fail(reports);
+        return;
+    }
+    if last && !qp.req.kept.is_empty() {
+        if !disorder.is_some_and(|disorder| qp.req.kept.linger(disorder)) {
+            finish(qp, mrs, reports, now);
+        }
         return;
     }
     qp.req.una = psn::add(packet.psn, 1);
@@ -177,6 +214,23 @@ fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, pa
         answered(qp, reports);
     }
     progressed(qp, now, true);
+}
+
+/// Places what was kept back of a READ whose answer has come, and completes it.
+pub(crate) fn finish(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant) {
+    let (seq, pd) = (qp.sq.acked, qp.spec.pd);
+    let sges = qp.sq.sges(seq);
+    if qp.req.kept.finish(|at, bytes| mrs.scatter(sges, pd, at, bytes)).is_err() {
+        qp.complete_send(Status::LocProtErr, reports);
+        qp.fail(reports);
+        return;
+    }
+    let wqe = qp.sq.wqe(seq);
+    qp.req.una = psn::add(wqe.first_psn, wqe.psns);
+    answered(qp, reports);
+    progressed(qp, now, true);
+    requester::fail_if_due(qp, reports);
+    qp.check_drained(reports);
 }
 
 fn atomic_result(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, packet: &Packet) {

@@ -1,6 +1,7 @@
 //! The simulated NIC, held to what a reliable-connected NIC does. Each module is one table of the specification.
 #![allow(clippy::unwrap_used)]
 
+mod catalogue;
 mod chaos;
 mod data;
 mod errors;

@@ -1,0 +1,219 @@
+//! Faults: when they come, whom they touch, and what the run itself has to do about them.
+
+use wavetank_contract::{Choices, Instant, Site};
+use wavetank_engine::RdmaOps;
+
+use super::Run;
+use super::state::{Contents, Expect, OpState};
+use super::tasks::Task;
+use crate::fault::{Fault, When, inject};
+use crate::lab::{Cause, DeviceFault, HostFault, MemoryFault};
+use crate::pattern;
+use crate::swarm::oracle::blame::Blame;
+
+/// A change of source touches this many works at most.
+const SOURCES_MAX: usize = 4;
+
+impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
+    /// Plans the faults that come at a time.
+    pub(super) fn plan_faults(&mut self) {
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            if let When::At(ns) = fault.when {
+                self.tasks.add(Instant(ns), Task::Begin(index));
+            }
+        }
+    }
+
+    /// When the last fault that comes at a time is over and whoever it hit has given up.
+    pub(super) fn quiet_at(&self) -> Instant {
+        let over = |fault: &Fault| match fault.when {
+            When::At(ns) => ns + fault.lasts_ns.unwrap_or(0),
+            When::Op { .. } | When::EachOp { .. } => fault.lasts_ns.unwrap_or(0),
+        };
+        let last = self.plan.faults.iter().map(over).max().unwrap_or(0);
+        let patience = self.plan.connections.iter().map(|plan| plan.patience_ns()).max().unwrap_or(0);
+        Instant(last) + 4 * patience
+    }
+
+    /// An operation has just begun: faults that wait for it come.
+    pub(super) fn faults_of_begun(&mut self, connection: usize) {
+        if self.healed {
+            return;
+        }
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            let comes = match fault.when {
+                When::At(_) => false,
+                When::Op { connection: None, op } => self.begun == op + 1,
+                When::Op { connection: Some(of), op } => {
+                    usize::from(of) == connection && self.connections[connection].begun == op + 1
+                }
+                When::EachOp { one_in } => {
+                    let bound = u64::from(one_in);
+                    self.world.choices.choose(Site::Fault, bound) + 1 == bound
+                }
+            };
+            if comes {
+                self.begin_fault(index);
+            }
+        }
+    }
+
+    /// A fault comes.
+    pub(super) fn begin_fault(&mut self, index: usize) {
+        let Fault { cause, lasts_ns, .. } = self.plan.faults[index];
+        if self.apply(cause)
+            && let Some(ns) = lasts_ns
+        {
+            self.tasks.add(self.world.now() + ns, Task::End(index));
+        }
+    }
+
+    /// A fault is over, if it is of a kind that can be.
+    pub(super) fn end_fault(&mut self, index: usize) {
+        match self.plan.faults[index].cause {
+            Cause::Link { from, to, .. } => {
+                self.apply(Cause::Mend { from, to });
+            }
+            Cause::Device { node, fault } => match fault {
+                DeviceFault::PortDown => {
+                    self.apply(Cause::Device { node, fault: DeviceFault::PortUp });
+                }
+                DeviceFault::Remove => self.restore(node, false),
+                DeviceFault::PlaceOutOfOrder => {
+                    self.with_fabric(|fabric| fabric.place_out_of_order(node, false))
+                }
+                DeviceFault::ShuffleCompletions => {
+                    self.with_fabric(|fabric| fabric.shuffle_completions(node, false));
+                }
+                DeviceFault::ShallowBuffer { .. } => {
+                    self.with_fabric(|fabric| fabric.shallow_buffer(node, None))
+                }
+                DeviceFault::MarkCongestion => self.with_fabric(|fabric| fabric.mark_congestion(node, false)),
+                _ => {}
+            },
+            Cause::Host { node, fault: HostFault::Pause } => self.resume(node),
+            Cause::Host { node, fault: HostFault::Crash } => self.restore(node, false),
+            Cause::Memory { region, fault: MemoryFault::Deregister } => {
+                self.export_again(usize::from(region))
+            }
+            _ => {}
+        }
+    }
+
+    fn with_fabric(&mut self, what: impl FnOnce(&mut wavetank_mock::Fabric)) {
+        if let Some(fabric) = self.world.fabric() {
+            what(fabric);
+        }
+    }
+
+    /// Lets a cause come about. False when there is nothing left to do it to.
+    fn apply(&mut self, cause: Cause) -> bool {
+        match cause {
+            Cause::Link { .. } | Cause::Mend { .. } => self.inject(cause),
+            Cause::Device { node, fault } => {
+                if self.hosts[usize::from(node)].outage.is_some() {
+                    return false;
+                }
+                self.inject(cause);
+                match fault {
+                    DeviceFault::Remove => self.lose_device(node),
+                    DeviceFault::LoseNotification => self.hosts[usize::from(node)].looks = true,
+                    _ => {}
+                }
+            }
+            Cause::Host { node, fault } => match fault {
+                HostFault::Restart { same } => self.restore(node, same),
+                HostFault::Resume => self.resume(node),
+                _ if !self.is_able(node) => return false,
+                HostFault::Pause => self.world.pause(node),
+                HostFault::Crash => self.crash(node),
+                HostFault::ClientDeath => self.close_sessions(node),
+            },
+            Cause::Memory { region, fault } => {
+                let place = usize::from(region);
+                if !self.is_able(self.places[place].node) {
+                    return false;
+                }
+                match fault {
+                    MemoryFault::Deregister => self.retire(place),
+                    MemoryFault::RollKey => self.roll_key(place),
+                    MemoryFault::RevokeWindow => self.roll_key(place),
+                    MemoryFault::ChangeSource => self.change_sources(place),
+                }
+            }
+        }
+        self.spread_blame(&cause);
+        true
+    }
+
+    fn inject(&mut self, cause: Cause) {
+        if let Some(fabric) = self.world.fabric() {
+            // Only hosts and memory are refused, and those are ours.
+            let _ = inject(fabric, cause);
+        }
+    }
+
+    /// Notes what the cause may do to whom.
+    fn spread_blame(&mut self, cause: &Cause) {
+        let blame = Blame::of(cause);
+        let touched: Vec<u16> = match *cause {
+            Cause::Link { from, to, .. } | Cause::Mend { from, to } => vec![from, to],
+            Cause::Device { node, .. } | Cause::Host { node, .. } => vec![node],
+            Cause::Memory { region, .. } => vec![self.places[usize::from(region)].node],
+        };
+        for connection in &mut self.connections {
+            let nodes = connection.ends.each_ref().map(|end| end.node);
+            if touched.iter().all(|node| nodes.contains(node)) {
+                connection.blame = connection.blame.and(blame);
+            }
+        }
+        for node in touched {
+            let host = &mut self.hosts[usize::from(node)];
+            host.blame = host.blame.and(blame);
+        }
+    }
+
+    /// A region that was retired is made anew.
+    fn export_again(&mut self, place: usize) {
+        if self.places[place].edition.is_none() && self.is_able(self.places[place].node) {
+            self.export(place);
+        }
+    }
+
+    /// Writes to the sources of WRITEs to this place, and of messages to its host, that are under way.
+    fn change_sources(&mut self, place: usize) {
+        let node = self.places[place].node;
+        let mut changed = 0;
+        for op in 0..self.states.len() {
+            let OpState::UnderWay(flight) = &self.states[op] else { continue };
+            let (memory, at) = flight.source.clone();
+            let (connection, end) = (usize::from(flight.party.connection), usize::from(flight.party.end));
+            let len = self.ops[op].verb.len() as usize;
+            let peer = self.plan.connections[connection].nodes[1 - end];
+            let filled = match flight.expect {
+                Expect::Written { edition, slot, generation, .. }
+                    if self.editions[edition].place == place =>
+                {
+                    let crate::swarm::plan::VerbPlan::Write { to, .. } = self.ops[op].verb else { continue };
+                    let start = self.slot_start(edition, slot) + u64::from(to.offset);
+                    let region = self.editions[edition].tag;
+                    let Contents::Data(oracle) = &mut self.editions[edition].slots[slot] else { continue };
+                    oracle
+                        .change_source(generation)
+                        .map(|generation| (pattern::Tag { region, generation }, start))
+                }
+                Expect::Sent if peer == node => {
+                    self.streams[connection][end].change_source(self.ops[op].id).map(|tag| (tag, 0))
+                }
+                _ => None,
+            };
+            if let Some((tag, start)) = filled {
+                pattern::fill(&memory, at, len, tag, start);
+                changed += 1;
+            }
+            if changed == SOURCES_MAX {
+                return;
+            }
+        }
+    }
+}
