@@ -99,12 +99,15 @@ impl Fabric {
         MockNic::new(Rc::clone(&self.nics[node as usize]))
     }
 
-    /// Undoes whatever can be undone: links are mended, ports come up and go on, switches are deep and mark nothing.
+    /// Undoes whatever can be undone: links are mended, ports come up and go on, switches are deep and mark nothing,
+    /// devices keep their order.
     /// What crashed or was removed stays away.
     pub fn heal(&mut self) {
         self.links.iter_mut().flatten().for_each(Link::mend);
         for node in 0..self.nics.len() as u16 {
             self.set_port(node, true);
+            self.place_out_of_order(node, false);
+            self.shuffle_completions(node, false);
             self.shallow_buffer(node, None);
             self.mark_congestion(node, false);
             let now = self.now();
