@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wavetank_contract::error::PostError;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     AsyncEvent, Caps, Completion, Data, EndpointSpec, EpId, Instant, OpKind, QpState, Sge, Status, Work,
     WorkId,
@@ -32,6 +33,10 @@ pub(crate) struct Peer {
     pub(crate) qpn: u32,
     /// The first PSN the peer sends.
     pub(crate) psn: u32,
+    /// Which of the addresses its port has had.
+    pub(crate) gid: u16,
+    /// Which of ours it was told: packets leave with that one, as the kernel keeps it for a queue pair's life.
+    pub(crate) own_gid: u16,
 }
 
 /// A reliable-connected queue pair.
@@ -283,7 +288,8 @@ impl Qp {
     pub(crate) fn complete_send(&mut self, status: Status, reports: &mut Reports) {
         let seq = self.sq.acked;
         let wqe = self.sq.wqe(seq);
-        if wqe.signalled || status != Status::Success {
+        let told = status != Status::Success && !planted::is(Bug::SwallowUnsignalledError);
+        if wqe.signalled || told {
             let completion = match status {
                 Status::Success => Completion {
                     id: wqe.id,
@@ -297,6 +303,9 @@ impl Qp {
                 _ => self.failure(wqe.id, status),
             };
             reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
+            if planted::is(Bug::CompleteTwice) {
+                reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
+            }
         }
         self.sq.acked += 1;
     }
@@ -370,6 +379,10 @@ impl Qp {
 
     fn flush(&mut self, reports: &mut Reports) {
         while self.sq.acked < self.sq.posted {
+            if planted::is(Bug::LoseFlush) && self.sq.acked + 1 == self.sq.posted {
+                self.sq.acked += 1;
+                break;
+            }
             self.complete_send(Status::WrFlushErr, reports);
         }
         self.sq.cursor = self.sq.posted;

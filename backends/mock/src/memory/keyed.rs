@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use wavetank_contract::planted::{self, Bug};
+
 /// How often a slot is used: all that the lower 8 bits of a key count.
 const ROLLS: u32 = 256;
 
@@ -45,7 +47,8 @@ impl<T> Keyed<T> {
 
     #[inline]
     pub(super) fn get(&self, key: u32) -> Option<&T> {
-        self.slots.get((key >> 8) as usize).filter(|slot| slot.rolls == key & 0xff)?.thing.as_ref()
+        let fits = |slot: &&Slot<T>| slot.rolls == key & 0xff || planted::is(Bug::SkipKeyCheck);
+        self.slots.get((key >> 8) as usize).filter(fits)?.thing.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
@@ -56,12 +59,45 @@ impl<T> Keyed<T> {
     pub(super) fn remove(&mut self, key: u32) -> Option<T> {
         let slot = self.slots.get_mut((key >> 8) as usize).filter(|slot| slot.rolls == key & 0xff)?;
         let thing = slot.thing.take()?;
-        slot.rolls += 1;
+        slot.rolls += if planted::is(Bug::ReuseKey) { 0 } else { 1 };
         if slot.rolls < ROLLS {
             self.free.push_back(key >> 8);
         }
         self.live -= 1;
         Some(thing)
+    }
+
+    /// Retires every key.
+    pub(super) fn remove_all(&mut self, mut each: impl FnMut(T)) {
+        for index in 0..self.slots.len() as u32 {
+            let key = index << 8 | self.slots[index as usize].rolls & 0xff;
+            if let Some(thing) = self.remove(key) {
+                each(thing);
+            }
+        }
+    }
+
+    /// An empty table whose keys are none that this one gave out.
+    pub(super) fn successor<U>(&self) -> Keyed<U> {
+        let rolls_of = |slot: &Slot<T>| slot.rolls + u32::from(slot.thing.is_some());
+        let slots = self.slots.iter().map(|slot| Slot { thing: None, rolls: rolls_of(slot) }).collect();
+        let mut next = Keyed { slots, ..Keyed::new(self.slots_max) };
+        next.list_free();
+        next
+    }
+
+    /// Gives out none of the keys that another table gave out either. Both are empty.
+    pub(super) fn skip<U>(&mut self, other: &Keyed<U>) {
+        self.slots.resize_with(self.slots.len().max(other.slots.len()), || Slot { thing: None, rolls: 0 });
+        for (slot, other) in self.slots.iter_mut().zip(&other.slots) {
+            slot.rolls = slot.rolls.max(other.rolls);
+        }
+        self.list_free();
+    }
+
+    fn list_free(&mut self) {
+        let free = (0..).zip(&self.slots).filter(|(_, slot)| slot.rolls < ROLLS);
+        self.free = free.map(|(index, _)| index).collect();
     }
 
     /// Whether this was a key, and is none any more.

@@ -5,6 +5,7 @@ mod check;
 mod incoming;
 mod repeat;
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{AsyncEvent, OpKind, Status};
 
 use crate::endpoint::{Answer, Ending, Grant, Granted, Qp};
@@ -43,6 +44,10 @@ pub(crate) fn handle(
             qp.resp.nak_sent = false;
             execute(qp, mrs, reports, packet, disorder);
         }
+        ahead if ahead > 0 && planted::is(Bug::AckDroppedPacket) => {
+            qp.resp.psn = packet.psn;
+            execute(qp, mrs, reports, packet, disorder);
+        }
         ahead if ahead > 0 => {
             // rxe: RESPST_ERR_PSN_OUT_OF_SEQ. One NAK, then silence until the sequence is right again.
             if !qp.resp.nak_sent {
@@ -51,6 +56,13 @@ pub(crate) fn handle(
                 let psn = qp.resp.psn;
                 answer(qp, Answer::Ack { psn, syndrome: Syndrome::NakSequence });
             }
+        }
+        _ if packet.opcode == Opcode::SendOnly && planted::is(Bug::RepeatSend)
+            || packet.opcode.is_atomic() && planted::is(Bug::RepeatAtomic) =>
+        {
+            let psn = std::mem::replace(&mut qp.resp.psn, packet.psn);
+            execute(qp, mrs, reports, packet, disorder);
+            qp.resp.psn = psn;
         }
         _ => repeat(qp, reports, packet),
     }

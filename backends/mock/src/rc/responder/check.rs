@@ -2,8 +2,7 @@
 
 use super::{INVALID, Refusal};
 use crate::endpoint::Qp;
-use crate::packet::Opcode;
-use crate::packet::Packet;
+use crate::packet::{Opcode, Packet};
 use crate::queue::Reports;
 
 // rxe: check_op_seq

@@ -1,5 +1,6 @@
 //! Messages and atomics carried out.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, OpKind, PdId, Status};
 
 use super::answer::answer;
@@ -17,7 +18,12 @@ pub(super) fn end(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, ending: End
     let Ending { psn, imm, ack_requested } = ending;
     qp.resp.msn = psn::add(qp.resp.msn, 1);
     let message = qp.resp.message.take();
-    let done = message.map_or(0, |message| message.done);
+    let mut done = message.map_or(0, |message| message.done);
+    if planted::is(Bug::ReportPostedLength)
+        && let Some((wqe, _)) = qp.rq.head()
+    {
+        done = wqe.len;
+    }
     if message.is_some_and(|message| message.is_send) {
         qp.complete_recv(Status::Success, OpKind::Send, done, imm, reports);
     } else if imm.is_some() {
@@ -96,6 +102,10 @@ pub(super) fn receive_write(
                 mrs.remote(packet.rkey, pd, Right::Write, packet.remote_addr, packet.message_len)
                     .ok_or(NO_ACCESS)?;
             }
+            if planted::is(Bug::AckFirstPacket) {
+                let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
+                answer(qp, Answer::Ack { psn: psn::add(packet.psn, psns - 1), syndrome: Syndrome::Ack });
+            }
             let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
             Incoming { is_send: false, rkey, addr, len, done: 0 }
         }
@@ -135,7 +145,7 @@ pub(super) fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), 
     let former = u64::from_le(word.get());
     let new = match packet.opcode {
         Opcode::FetchAdd => former.wrapping_add(packet.operand),
-        _ if former == packet.compare => packet.operand,
+        _ if former == packet.compare || planted::is(Bug::SwapAlways) => packet.operand,
         _ => former,
     };
     word.set(new.to_le());
