@@ -156,7 +156,7 @@ impl Packet {
             psn: self.psn,
             remote_addr: if opcode.has_remote() { self.remote_addr } else { 0 },
             rkey: remote(self.rkey),
-            message_len: remote(self.message_len),
+            message_len: if opcode.is_atomic() { 0 } else { remote(self.message_len) },
             imm: if opcode.has_imm() { self.imm } else { 0 },
             syndrome: if opcode.has_aeth() { self.syndrome.wire() } else { 0 },
             msn: aeth(self.msn),

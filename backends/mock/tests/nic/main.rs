@@ -16,3 +16,4 @@ mod retries;
 mod rnr;
 mod shared;
 mod states;
+mod tap;
