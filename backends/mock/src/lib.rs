@@ -15,7 +15,11 @@
 //!   [`caps`](fn@caps::caps).
 //! * Memory windows, bound and revoked by the owner's control plane.
 //! * Ports and links with bandwidth and queueing, and what can go wrong with them: packets lost singly and in bursts,
-//!   duplicated, overtaken, delayed, corrupted, truncated; less bandwidth; one-way partitions.
+//!   duplicated, overtaken, delayed, corrupted, truncated; less bandwidth; one-way partitions; ports that go down,
+//!   addresses that change.
+//! * Nodes that crash and come back, with new numbers and keys or with the same.
+//! * Congestion, modelled and not validated: PFC pauses, incast before shallow buffers, ECN marks and rate cuts.
+//! * A [`Tap`] that sees every work, packet, timer, completion and event.
 //!
 //! # Rejected
 //! * Requests outside the caps, with the error a device gives.

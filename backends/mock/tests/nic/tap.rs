@@ -108,9 +108,11 @@ fn timeouts_waits_and_events_are_told_once_each() {
     assert_eq!(all.last().unwrap(), "0.0 completed 1 RemAccessErr");
 }
 
+type Cause = fn(&mut Lab);
+
 #[test]
 fn every_reason_to_drop_a_packet_is_told() {
-    let reasons: [(Mark, fn(&mut Lab)); 7] = [
+    let reasons: [(Mark, Cause); 7] = [
         (Mark::PacketLost, |lab| lab.fabric.link(0, 1).loss_one_in = 1),
         (Mark::PacketCorrupted, |lab| lab.fabric.link(0, 1).corrupt_one_in = 1),
         (Mark::PacketTruncated, |lab| lab.fabric.link(0, 1).truncate_one_in = 1),
