@@ -55,10 +55,10 @@ fn a_schedule_that_is_not_right_is_refused() {
         file("bad.toml", "[[fault]]\nat = \"1ms\"\nnode = \"nobody\"\nhost = \"pause\"\n".to_owned());
     let path = faults.to_str().expect("UTF-8");
     replay(&work, &["--faults", path])
-        .refused("wavetank: ", &["bad.toml:3: fault[0].node: there is no node \"nobody\""]);
+        .refused("", &["bad.toml:3: fault[0].node: there is no node \"nobody\""]);
     let crash = "\n[[fault]]\nat = \"1ms\"\nnode = \"client\"\nhost = \"crash\"\n";
     let (_third, faults) = file("crash.toml", crash.to_owned());
     let path = faults.to_str().expect("UTF-8");
     replay(&work, &["--faults", path])
-        .refused("wavetank: ", &["crash.toml:2: at 1000000 host 0 crash: a replay does not outlive"]);
+        .refused("", &["crash.toml:2: at 1000000 host 0 crash: a replay does not outlive"]);
 }
