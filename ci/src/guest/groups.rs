@@ -156,6 +156,15 @@ pub(crate) const GROUPS: &[Group] = &[
         env: &[],
         seconds: 240,
     },
+    Group {
+        step: RXE,
+        name: "faults",
+        about: "The shipped schedules of faults disturb a run: what succeeds is right, what breaks is made anew",
+        net: Net::TwoRxe,
+        run: Run::Session { package: WAVETANK, name: "wavetank", script: "faults.sh" },
+        env: TWO_RXE,
+        seconds: 300,
+    },
     program(
         RXE,
         "perftest",

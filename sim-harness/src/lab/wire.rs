@@ -1,12 +1,16 @@
 //! The wire between two network devices of this machine, and how it is disturbed: by `tc(8)` and `ip(8)`, as root.
 //!
-//! Packets are dropped where they arrive, before the protocol sees them: adding a queueing discipline where they leave
-//! can itself flush what is under way.
+//! Packets are dropped where they arrive, before the protocol sees them. What else happens to them happens where they leave,
+//! in a queueing discipline: adding one can itself flush what is under way, so one that will be needed is
+//! [expected](Wire::expect) before anything is.
+
+mod netem;
 
 use std::fmt;
 use std::process::Command;
 
 use super::{Cause, DeviceFault, LinkFault, Skip};
+use netem::Netem;
 
 /// Runs a program and answers with what it printed, or with why it failed.
 pub type Runner = Box<dyn FnMut(&str, &[&str]) -> Result<String, String>>;
@@ -20,10 +24,22 @@ const LOSS: &str = "2";
 pub struct Wire {
     netdevs: [String; 2],
     run: Runner,
-    /// Where something is attached, by node.
+    /// Where something is attached to what arrives, by node.
     attached: [bool; 2],
-    /// What has to be routed again once the link is up, by node.
-    down: [Option<Vec<String>>; 2],
+    /// Whether some of what arrives is dropped, by node.
+    lossy: [bool; 2],
+    /// What is done to what leaves, by node.
+    leaving: [Option<Netem>; 2],
+    /// What a link that is down took along, by node.
+    down: [Option<Lost>; 2],
+}
+
+/// What goes with a link and does not come back with it.
+#[derive(Debug)]
+struct Lost {
+    routes: Vec<String>,
+    /// Address and link-layer address of permanent neighbours.
+    neighbours: Vec<(String, String)>,
 }
 
 impl Wire {
@@ -34,7 +50,7 @@ impl Wire {
 
     /// The same, with somebody else running the programs.
     pub fn with_runner(netdevs: [String; 2], run: Runner) -> Wire {
-        Wire { netdevs, run, attached: [false; 2], down: [None, None] }
+        Wire { netdevs, run, attached: [false; 2], lossy: [false; 2], leaving: [None; 2], down: [None, None] }
     }
 
     /// Parses `va,vb`.
@@ -61,24 +77,82 @@ impl Wire {
     /// # Errors
     /// Why there is no such command.
     pub(crate) fn expect(&mut self, cause: Cause) -> Result<(), Skip> {
-        let _ = cause;
-        Ok(())
+        let ready = match cause {
+            Cause::Link { from, to, fault } => side(to).and(side(from)).and_then(|at| match fault {
+                LinkFault::LoseNth { .. } => Err("tc(8) cannot lose one chosen packet".to_owned()),
+                LinkFault::TruncateOneIn { .. } => Err("tc(8) cannot cut packets short".to_owned()),
+                fault if Netem::does(fault) => self.leave_by(at).map(drop),
+                _ => Ok(()),
+            }),
+            Cause::Mend { from, to } => side(from).and(side(to)).map(drop),
+            Cause::Device { node, fault: DeviceFault::PortDown | DeviceFault::PortUp } => {
+                side(node).map(drop)
+            }
+            _ => Err("there is no command for that; the simulated network can do it".to_owned()),
+        };
+        ready.map_err(Skip)
     }
 
     fn apply(&mut self, cause: Cause) -> Result<(), String> {
         match cause {
             Cause::Link { to, fault: LinkFault::Cut, .. } => self.filter(to, CUT, &["drop"]),
-            Cause::Link { to, fault: LinkFault::LoseOneIn { n, burst: 1 }, .. } => {
-                self.filter(to, LOSS, &["pass", "random", "netrand", "drop", &n.to_string()])
-            }
-            Cause::Mend { to, .. } => self.detach(side(to)?),
+            Cause::Link { to, fault: LinkFault::LoseOneIn { n, burst: 0 | 1 }, .. } => self.lose(to, n),
+            Cause::Link { from, fault, .. } if Netem::does(fault) => self.shape(side(from)?, fault),
             Cause::Link { fault: LinkFault::LoseNth { .. }, .. } => {
                 Err("tc(8) cannot lose one chosen packet".to_owned())
+            }
+            Cause::Mend { from, to } => {
+                self.unshape(side(from)?)?;
+                self.detach(side(to)?)
             }
             Cause::Device { node, fault: DeviceFault::PortDown } => self.link_down(side(node)?),
             Cause::Device { node, fault: DeviceFault::PortUp } => self.link_up(side(node)?),
             _ => Err("there is no command for that".to_owned()),
         }
+    }
+
+    /// What leaves a node passes a queueing discipline from now on.
+    fn leave_by(&mut self, at: usize) -> Result<Netem, String> {
+        if let Some(netem) = self.leaving[at] {
+            return Ok(netem);
+        }
+        let mut netem = Netem::default();
+        self.netem("replace", at, &mut netem)?;
+        self.leaving[at] = Some(netem);
+        Ok(netem)
+    }
+
+    fn shape(&mut self, at: usize, fault: LinkFault) -> Result<(), String> {
+        let mut netem = self.leave_by(at)?;
+        netem.add(fault)?;
+        self.netem("change", at, &mut netem)?;
+        self.leaving[at] = Some(netem);
+        Ok(())
+    }
+
+    fn unshape(&mut self, at: usize) -> Result<(), String> {
+        let Some(mut netem) = self.leaving[at] else { return Ok(()) };
+        netem.clear();
+        self.netem("change", at, &mut netem)?;
+        self.leaving[at] = Some(netem);
+        Ok(())
+    }
+
+    fn netem(&mut self, verb: &str, at: usize, netem: &mut Netem) -> Result<(), String> {
+        let (netdev, words) = (self.netdevs[at].clone(), netem.words());
+        let mut args = vec!["qdisc", verb, "dev", &netdev, "root", "netem"];
+        args.extend(words.iter().map(String::as_str));
+        self.tc(&args)
+    }
+
+    /// Drops one in `n` of what arrives at a node.
+    fn lose(&mut self, to: u16, n: u32) -> Result<(), String> {
+        let at = side(to)?;
+        if std::mem::replace(&mut self.lossy[at], true) {
+            // One of a kind is all there may be.
+            self.tc(&["filter", "del", "dev", &self.netdevs[at].clone(), "ingress", "pref", LOSS])?;
+        }
+        self.filter(to, LOSS, &["pass", "random", "netrand", "drop", &n.to_string()])
     }
 
     /// Drops what arrives at a node, or some of it.
@@ -97,7 +171,7 @@ impl Wire {
         if !self.attached[at] {
             return Ok(());
         }
-        self.attached[at] = false;
+        (self.attached[at], self.lossy[at]) = (false, false);
         self.tc(&["qdisc", "del", "dev", &self.netdevs[at].clone(), "clsact"])
     }
 
@@ -106,14 +180,17 @@ impl Wire {
         if self.down[at].is_none() {
             // A link that goes down takes its routes along, and only the kernel's own come back with it.
             let routes = (self.run)("ip", &["-4", "route", "show", "table", "all", "dev", &netdev])?;
-            self.down[at] =
-                Some(routes.lines().filter(|route| lost_with_link(route)).map(str::to_owned).collect());
+            let known = (self.run)("ip", &["-4", "neigh", "show", "dev", &netdev, "nud", "permanent"])?;
+            self.down[at] = Some(Lost {
+                routes: routes.lines().filter(|route| lost_with_link(route)).map(str::to_owned).collect(),
+                neighbours: known.lines().filter_map(neighbour).collect(),
+            });
         }
         (self.run)("ip", &["link", "set", "dev", &netdev, "down"]).map(drop)
     }
 
     fn link_up(&mut self, at: usize) -> Result<(), String> {
-        let Some(routes) = self.down[at].take() else {
+        let Some(Lost { routes, neighbours }) = self.down[at].take() else {
             return Ok(());
         };
         let netdev = self.netdevs[at].clone();
@@ -124,6 +201,12 @@ impl Wire {
             let words: Vec<&str> =
                 ["-4", "route", "replace"].into_iter().chain(words).chain(["dev", &netdev]).collect();
             (self.run)("ip", &words)?;
+        }
+        for (address, link) in neighbours {
+            (self.run)(
+                "ip",
+                &["-4", "neigh", "replace", &address, "lladdr", &link, "dev", &netdev, "nud", "permanent"],
+            )?;
         }
         Ok(())
     }
@@ -137,6 +220,9 @@ impl Wire {
         for at in 0..2 {
             let _ = self.detach(at);
             let _ = self.link_up(at);
+            if self.leaving[at].take().is_some() {
+                let _ = self.tc(&["qdisc", "del", "dev", &self.netdevs[at].clone(), "root"]);
+            }
         }
     }
 }
@@ -172,6 +258,14 @@ fn lost_with_link(route: &str) -> bool {
     !kernel_s_own && !route.contains("proto kernel") && !route.trim().is_empty()
 }
 
+/// Address and link-layer address, of a line like `10.7.0.2 lladdr 66:55:44:33:22:11 PERMANENT`.
+fn neighbour(line: &str) -> Option<(String, String)> {
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [address, "lladdr", link, ..] => Some((address.to_owned(), link.to_owned())),
+        _ => None,
+    }
+}
+
 fn run(program: &str, args: &[&str]) -> Result<String, String> {
     let told = || format!("`{program} {}`", args.join(" "));
     let output = Command::new(program)
@@ -195,11 +289,18 @@ mod tests {
 
     type Ran = Rc<RefCell<Vec<String>>>;
 
+    const NEIGHBOUR: &str = "10.0.0.2 lladdr 02:00:00:00:00:02 PERMANENT\n";
+
     fn wire(ran: &Ran, routes: &'static str) -> Wire {
         let ran = Rc::clone(ran);
         let runner = move |program: &str, args: &[&str]| {
             ran.borrow_mut().push(format!("{program} {}", args.join(" ")));
-            Ok(if args.contains(&"show") { routes.to_owned() } else { String::new() })
+            let said = match args {
+                [_, "neigh", "show", ..] => NEIGHBOUR,
+                [_, "route", "show", ..] => routes,
+                _ => "",
+            };
+            Ok(said.to_owned())
         };
         Wire::with_runner(["va".to_owned(), "vb".to_owned()], Box::new(runner))
     }
@@ -235,9 +336,71 @@ mod tests {
         drop(wire);
         let expected = [
             "ip -4 route show table all dev va",
+            "ip -4 neigh show dev va nud permanent",
             "ip link set dev va down",
             "ip link set dev va up",
             "ip -4 route replace default table 7 scope link dev va",
+            "ip -4 neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 dev va nud permanent",
+        ];
+        assert_eq!(*ran.borrow(), expected);
+    }
+
+    #[test]
+    fn what_leaves_is_shaped_by_a_discipline_that_was_there_before() {
+        let ran = Ran::default();
+        let mut wire = wire(&ran, "");
+        let link = |fault| Cause::Link { from: 0, to: 1, fault };
+        let (lose, slow) = (LinkFault::LoseOneIn { n: 100, burst: 2 }, LinkFault::Delay { ns: 5_000_000 });
+        for cause in [link(lose), link(slow), Cause::Device { node: 1, fault: DeviceFault::PortDown }] {
+            wire.expect(cause).expect("it can be done");
+        }
+        for cause in [link(lose), link(slow), Cause::Mend { from: 0, to: 1 }] {
+            wire.inject(cause).expect("it runs");
+        }
+        drop(wire);
+        let calm = "dev va root netem limit 100000 delay 0us loss 0% duplicate 0%";
+        let expected = [
+            format!("tc qdisc replace {calm}"),
+            "tc qdisc change dev va root netem limit 100000 delay 0us loss gemodel 1.000000% 50.000000% duplicate 0%"
+                .to_owned(),
+            "tc qdisc change dev va root netem limit 100000 delay 5000us loss gemodel 1.000000% 50.000000% duplicate 0%"
+                .to_owned(),
+            format!("tc qdisc change {calm}"),
+            "tc qdisc del dev va root".to_owned(),
+        ];
+        assert_eq!(*ran.borrow(), expected);
+    }
+
+    #[test]
+    fn what_there_is_no_command_for_is_refused_before_anything_runs() {
+        let ran = Ran::default();
+        let refused = [
+            Cause::Link { from: 0, to: 1, fault: LinkFault::LoseNth { nth: 3 } },
+            Cause::Link { from: 0, to: 1, fault: LinkFault::TruncateOneIn { n: 3 } },
+            Cause::Link { from: 0, to: 2, fault: LinkFault::Cut },
+            Cause::Link { from: 2, to: 0, fault: LinkFault::Delay { ns: 1 } },
+            Cause::Device { node: 0, fault: DeviceFault::Remove },
+            Cause::Device { node: 2, fault: DeviceFault::PortDown },
+        ];
+        for cause in refused {
+            assert!(wire(&ran, "").expect(cause).is_err(), "{cause}");
+        }
+        assert_eq!(ran.borrow().len(), 0);
+    }
+
+    #[test]
+    fn a_loss_that_changes_replaces_the_one_before() {
+        let ran = Ran::default();
+        let mut wire = wire(&ran, "");
+        for n in [20, 30] {
+            let fault = LinkFault::LoseOneIn { n, burst: 1 };
+            wire.inject(Cause::Link { from: 0, to: 1, fault }).expect("it runs");
+        }
+        let expected = [
+            "tc qdisc add dev vb clsact",
+            "tc filter add dev vb ingress pref 2 matchall action pass random netrand drop 20",
+            "tc filter del dev vb ingress pref 2",
+            "tc filter add dev vb ingress pref 2 matchall action pass random netrand drop 30",
         ];
         assert_eq!(*ran.borrow(), expected);
     }

@@ -61,7 +61,18 @@ fn what_does_not_kill_a_connection_costs_no_operation() {
     for fault in faults {
         let (report, toll) = survives(busy(400), &format!("[[fault]]\nat = '20us'\n{fault}"));
         assert_eq!((report.ops, toll.failed_ops(), toll.renewed), (400, 0, 0), "{fault}: {toll:?}");
+        let on_a_link = fault.starts_with("between") || fault.starts_with("from");
+        assert!(!on_a_link || !toll.marks.is_empty(), "{fault} left no mark");
     }
+}
+
+#[test]
+fn a_host_that_stands_still_does_nothing_and_its_device_serves_its_peers() {
+    let pause = |node| format!("[[fault]]\nop = 50\nnode = '{node}'\nhost = 'pause'\nfor = '20ms'");
+    let (report, _) = survives(two_nodes(&reads(4, 200)), &pause("client"));
+    assert!(report.elapsed_ns > 20_000_000, "it went on: {} ns", report.elapsed_ns);
+    let (report, _) = survives(two_nodes(&reads(4, 200)), &pause("storage"));
+    assert!(report.elapsed_ns < 1_000_000, "READs need no host: {} ns", report.elapsed_ns);
 }
 
 #[test]

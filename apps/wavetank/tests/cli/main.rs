@@ -4,6 +4,7 @@
 mod bench;
 mod doctor;
 mod endings;
+mod faults;
 mod files;
 mod iologs;
 mod judge;
