@@ -7,11 +7,13 @@ mod clock;
 mod device;
 mod device_bench;
 mod doctor;
+mod faults;
 mod figures;
 mod files;
 mod judge;
 mod kit;
 mod memory;
+mod pcap;
 mod perftest;
 #[cfg(feature = "planted")]
 mod planted;

@@ -53,6 +53,7 @@ impl<C: RdmaOps> Replay<C> {
         self.ended += 1;
         self.connections.get_mut(connection).in_flight -= 1;
         self.world.progressed();
+        self.tell_ended(now, serial, &finished);
         if let Some(recorder) = &mut self.recorder {
             recorder.finished(serial, &finished);
         }
@@ -110,7 +111,7 @@ impl<C: RdmaOps> Replay<C> {
         self.doubt(ended);
         self.break_connection(ended.connection);
         let (breaks, index) = (self.connections.get(ended.connection).breaks, ended.connection);
-        if breaks > BREAKS_MAX {
+        if breaks > BREAKS_MAX && !self.will_change() {
             let (story, fault) = (self.story(&ended.planned, ended.serial), self.latest_fault());
             self.failures.add(Check::Success, now, || {
                 format!("{story}: {error}; connection {index} broke {breaks} times and did nothing in between; {fault}")
@@ -167,6 +168,7 @@ impl<C: RdmaOps> Replay<C> {
             }
             Wrong::Said { check, what } => (check, what),
         };
+        self.tell_blamed(now, serial, &what);
         self.failures.add(check, now, || format!("{story}: {what}"));
     }
 
