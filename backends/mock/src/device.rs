@@ -22,7 +22,7 @@ use crate::psn;
 use crate::queue::Side;
 
 const ADDRESS_MAGIC: &[u8; 4] = b"WTM1";
-const ADDRESS_FORMAT: &str = "14 bytes that begin with WTM1";
+const ADDRESS_FORMAT: &str = "16 bytes that begin with WTM1";
 
 /// One node's handle to its simulated NIC. The NIC itself lives in a [`Fabric`](crate::Fabric), which moves it.
 #[derive(Debug)]
@@ -56,10 +56,13 @@ fn parse_address(bytes: &[u8]) -> Option<Peer> {
     let (node, rest) = rest.split_first_chunk::<2>()?;
     let (qpn, rest) = rest.split_first_chunk::<4>()?;
     let (psn, rest) = rest.split_first_chunk::<4>()?;
+    let (gid, rest) = rest.split_first_chunk::<2>()?;
     let peer = Peer {
         node: u16::from_le_bytes(*node),
         qpn: u32::from_le_bytes(*qpn),
         psn: u32::from_le_bytes(*psn),
+        gid: u16::from_le_bytes(*gid),
+        own_gid: 0,
     };
     (magic == ADDRESS_MAGIC && rest.is_empty() && peer.psn <= psn::MASK && peer.qpn <= psn::MASK)
         .then_some(peer)
@@ -119,11 +122,12 @@ impl Backend for MockNic {
         let nic = self.nic.borrow();
         nic.present("ibv_query_qp(3)").ok()?;
         let life = nic.qp(ep)?.life;
-        let mut bytes = Vec::with_capacity(14);
+        let mut bytes = Vec::with_capacity(16);
         bytes.extend_from_slice(ADDRESS_MAGIC);
         bytes.extend_from_slice(&nic.node.to_le_bytes());
         bytes.extend_from_slice(&(ep.0 + QPN_BASE).to_le_bytes());
         bytes.extend_from_slice(&first_psn(nic.node, ep, life).to_le_bytes());
+        bytes.extend_from_slice(&nic.gid.to_le_bytes());
         EndpointAddress::from_bytes(&bytes)
     }
 
@@ -133,12 +137,12 @@ impl Backend for MockNic {
         let peer = parse_address(peer.as_bytes())
             .ok_or(ConnectError::Malformed { len_bytes, expected: ADDRESS_FORMAT })?;
         let mut nic = self.nic.borrow_mut();
-        let node = nic.node;
+        let (node, own_gid) = (nic.node, nic.gid);
         let (qp, ..) = nic.parts(ep).ok_or(ConnectError::Unknown(ep))?;
         if !matches!(qp.state, QpState::Reset | QpState::Init) {
             return Err(ConnectError::WrongState { ep, state: qp.state });
         }
-        qp.begin(first_psn(node, ep, qp.life), peer);
+        qp.begin(first_psn(node, ep, qp.life), Peer { own_gid, ..peer });
         qp.state = QpState::Rts;
         Ok(())
     }

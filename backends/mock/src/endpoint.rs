@@ -33,6 +33,10 @@ pub(crate) struct Peer {
     pub(crate) qpn: u32,
     /// The first PSN the peer sends.
     pub(crate) psn: u32,
+    /// Which of the addresses its port has had.
+    pub(crate) gid: u16,
+    /// Which of ours it was told: packets leave with that one, as the kernel keeps it for a queue pair's life.
+    pub(crate) own_gid: u16,
 }
 
 /// A reliable-connected queue pair.

@@ -5,6 +5,8 @@
 //! port they enter.
 
 mod agenda;
+mod causes;
+mod congestion;
 mod link;
 mod port;
 mod step;
@@ -95,29 +97,11 @@ impl Fabric {
         self.steps
     }
 
-    /// What is wrong with the link from one node to another; to be changed.
-    ///
-    /// # Panics
-    /// When a node does not exist, as for all other faults.
-    pub fn link(&mut self, from: u16, to: u16) -> &mut LinkFaults {
-        self.links[from as usize][to as usize].faults_mut()
-    }
-
-    /// Makes a link whole again.
-    pub fn mend(&mut self, from: u16, to: u16) {
-        self.links[from as usize][to as usize].mend();
-    }
-
-    /// Takes a node's port down, or up.
-    pub fn set_port(&mut self, _node: u16, _up: bool) {}
-
     /// Removes a node's device. Its host opens another one with [`restart`](Self::restart).
     pub fn remove_device(&mut self, node: u16) {
         self.nics[node as usize].borrow_mut().remove();
+        self.ports[node as usize].nobody = true;
     }
-
-    /// Gives a node's port another address.
-    pub fn change_gid(&mut self, _node: u16) {}
 
     /// Keeps a node's next notification from its host.
     pub fn lose_notification(&mut self, node: u16) {
@@ -137,29 +121,6 @@ impl Fabric {
     /// Lets completions of different queue pairs change places in a queue they share.
     pub fn shuffle_completions(&mut self, node: u16, on: bool) {
         self.nics[node as usize].borrow_mut().shuffle_completions(on);
-    }
-
-    /// Pauses a node's port: nothing leaves it for `ns`. Modelled, not validated.
-    pub fn pause_port(&mut self, _node: u16, _ns: u64) {}
-
-    /// Puts a buffer of so many bytes before a node's port: what does not fit is dropped. Modelled, not validated.
-    pub fn shallow_buffer(&mut self, _node: u16, _bytes: Option<u32>) {}
-
-    /// Marks packets that queue before a node's port, so that their senders slow down. Modelled, not validated.
-    pub fn mark_congestion(&mut self, _node: u16, _on: bool) {}
-
-    /// A node dies: its device forgets everything and answers nobody.
-    pub fn crash(&mut self, _node: u16) {}
-
-    /// A crashed node, or one whose device was removed, gets a device again. `same`: queue pair numbers and keys of the
-    /// earlier life are given out again.
-    pub fn restart(&mut self, node: u16, _same: bool) -> MockNic {
-        MockNic::new(Rc::clone(&self.nics[node as usize]))
-    }
-
-    /// Undoes whatever can be undone: links are mended, ports come up, switches are deep again.
-    pub fn heal(&mut self) {
-        self.links.iter_mut().flatten().for_each(Link::mend);
     }
 
     /// Lets somebody see everything from now on, or nobody.
@@ -240,6 +201,7 @@ impl Fabric {
                 self.pump(node, choices);
                 None
             }
+            Event::Switched { node } => self.switched(at, node, choices),
             Event::Timer { node, ep } => self.timer(at, node, ep, choices),
         };
         self.steps += u64::from(step.is_some());
@@ -260,7 +222,10 @@ impl Fabric {
         let now = self.shared.now.get();
         let mut nic = self.nics[node as usize].borrow_mut();
         let port = &mut self.ports[node as usize];
-        while nic.has_line() && port.sends_free <= now + FETCH_AHEAD_NS {
+        if port.nobody {
+            return;
+        }
+        while nic.has_line() && port.sends_at() <= now + FETCH_AHEAD_NS {
             let mut packet = self.pool.take();
             if !nic.transmit(now, &mut packet) {
                 self.pool.give(packet);
@@ -275,16 +240,20 @@ impl Fabric {
             if link.is_disturbed() {
                 serialise_ns = link.throttled_ns(serialise_ns, &self.shared.marks);
             }
-            let sent = port.sends_free.max(now) + serialise_ns;
+            if port.rate.is_cut() {
+                serialise_ns = port.rate.stretched_ns(now, serialise_ns);
+            }
+            let sent = port.sends_at().max(now) + serialise_ns;
             port.sends_free = sent;
-            if self.shared.tap.is_on() {
+            if self.shared.tap.is_on() && !port.down {
                 self.shared.tap.tell(sent, &Happening::Sent(packet.view()));
             }
             let jitter = choices.choose(Site::LinkJitter, self.profile.jitter_ns + 1);
             let arrives = sent + self.profile.base_ns + jitter;
             let to = packet.to_node;
-            let first = if link.is_disturbed() {
-                link.disturb(arrives, None, packet, &mut self.pool, &self.shared.marks, choices)
+            let first = if link.is_disturbed() || port.down {
+                let doomed = port.down.then_some(Mark::PortWasDown);
+                link.disturb(arrives, doomed, packet, &mut self.pool, &self.shared.marks, choices)
             } else {
                 link.carry(arrives, packet)
             };
@@ -295,9 +264,12 @@ impl Fabric {
         for (ep, at) in nic.timers.drain(..) {
             self.agenda.push(at, Event::Timer { node, ep });
         }
-        if nic.has_line() && !port.waiting {
-            port.waiting = true;
-            self.agenda.push(port.sends_free - FETCH_AHEAD_NS, Event::PortFree { node });
+        if nic.has_line() {
+            port.note_wait(now, &self.shared.marks);
+            if !port.waiting {
+                port.waiting = true;
+                self.agenda.push(port.sends_at() - FETCH_AHEAD_NS, Event::PortFree { node });
+            }
         }
     }
 
@@ -315,6 +287,9 @@ impl Fabric {
             return None;
         }
         let port = &mut self.ports[to as usize];
+        if port.switch.is_some() {
+            return self.switch(at, from, to, choices);
+        }
         let head = link.head()?;
         if head.lost.is_none() && !head.admitted {
             // The receiving port takes packets no faster than its bandwidth, in the order in which they come: time
@@ -384,8 +359,19 @@ impl Fabric {
     /// Whether a packet gets as far as a queue pair: the state that one is in, or why not.
     #[inline]
     fn admits(&self, to: u16, packet: &Packet) -> Result<QpState, Mark> {
+        let port = &self.ports[to as usize];
+        if port.nobody {
+            return Err(Mark::NobodyThere);
+        }
+        if port.down {
+            return Err(Mark::PortWasDown);
+        }
         packet.check()?;
-        self.nics[to as usize].borrow().claims(packet).ok_or(Mark::SilentDrop)
+        let nic = self.nics[to as usize].borrow();
+        if packet.to_gid != nic.gid {
+            return Err(Mark::StaleAddress);
+        }
+        nic.claims(packet).ok_or(Mark::SilentDrop)
     }
 
     fn timer<C: Choices + ?Sized>(

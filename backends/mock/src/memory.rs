@@ -37,6 +37,11 @@ pub(crate) struct Mr {
     windows: u32,
 }
 
+fn scribble(region: &Region) {
+    let (_, words, _) = region.words(0, region.len() as usize);
+    words.iter().for_each(|word| word.set(SCRIBBLE));
+}
+
 /// Why a local piece was refused. The device tells only LOC_PROT_ERR.
 #[derive(Debug)]
 pub(crate) struct LocalFault;
@@ -100,10 +105,28 @@ impl MrTable {
         if let Some(retired) = self.mrs.remove(mr.0)
             && !self.mrs.iter().any(|other| other.region.same_as(&retired.region))
         {
-            let (_, words, _) = retired.region.words(0, retired.region.len() as usize);
-            words.iter().for_each(|word| word.set(SCRIBBLE));
+            scribble(&retired.region);
         }
         Ok(())
+    }
+
+    /// Ends every registration and window, whoever still uses them.
+    pub(crate) fn retire_all(&mut self) {
+        self.windows.remove_all(|_| {});
+        self.mrs.remove_all(|mr| scribble(&mr.region));
+    }
+
+    /// A table that gives out only keys and addresses that this one never had.
+    pub(crate) fn successor(&self) -> MrTable {
+        let (mrs, windows) = (self.mrs.successor(), self.windows.successor());
+        MrTable { mrs, windows, next_addr: self.next_addr }
+    }
+
+    /// Gives out none of the keys and addresses that another table gave out either.
+    pub(crate) fn skip(&mut self, other: &MrTable) {
+        self.mrs.skip(&other.mrs);
+        self.windows.skip(&other.windows);
+        self.next_addr = self.next_addr.max(other.next_addr);
     }
 
     pub(crate) fn export(&self, mr: MrId) -> Result<RemoteKey, KeyError> {

@@ -2,6 +2,7 @@
 
 mod control;
 mod faults;
+mod life;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,7 +12,7 @@ use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{AsyncEvent, Caps, Choices, EpId, Instant, QpState};
 
 use crate::buggify::Oracle;
-use crate::endpoint::Qp;
+use crate::endpoint::{Peer, Qp};
 use crate::marks::{Mark, Marks};
 use crate::memory::MrTable;
 use crate::packet::Packet;
@@ -21,6 +22,7 @@ use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
 use crate::tap::{Happening, TapSlot};
 use faults::Faults;
+use life::Past;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
@@ -67,6 +69,12 @@ pub(crate) struct Nic {
     kicked: bool,
     announced: bool,
     faults: Faults,
+    /// Which of the addresses that its port has had is the one now.
+    pub(crate) gid: u16,
+    /// How many NICs were here before.
+    incarnation: u32,
+    crashed: bool,
+    past: Option<Box<Past>>,
     shared: Rc<Shared>,
 }
 
@@ -85,6 +93,10 @@ impl Nic {
             kicked: false,
             announced: false,
             faults: Faults::default(),
+            gid: 0,
+            incarnation: 0,
+            crashed: false,
+            past: None,
             shared,
         }
     }
@@ -157,7 +169,7 @@ impl Nic {
                 || requester::next_request(qp, &self.mrs, &mut self.reports, now, out);
             if built && let Some(peer) = qp.peer {
                 (out.from_node, out.to_node, out.to_qpn) = (self.node, peer.node, peer.qpn);
-                out.from_qpn = ep + QPN_BASE;
+                (out.from_gid, out.to_gid, out.from_qpn) = (peer.own_gid, peer.gid, ep + QPN_BASE);
                 if !qp.resp.answers.is_empty() || qp.sq.cursor != qp.sq.posted {
                     qp.in_line = true;
                     self.line.push_back(ep);
@@ -178,7 +190,8 @@ impl Nic {
         // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
         self.qp(EpId(packet.to_qpn.wrapping_sub(QPN_BASE)))
             .filter(|qp| {
-                qp.peer.is_some_and(|peer| peer.node == packet.from_node || planted::is(Bug::SkipPeerCheck))
+                let known = |peer: Peer| peer.node == packet.from_node && peer.gid == packet.from_gid;
+                qp.peer.is_some_and(|peer| known(peer) || planted::is(Bug::SkipPeerCheck))
             })
             .map(|qp| qp.state)
     }

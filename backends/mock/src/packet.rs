@@ -146,6 +146,9 @@ impl Syndrome {
 pub(crate) struct Packet {
     pub(crate) from_node: u16,
     pub(crate) to_node: u16,
+    /// Which of the addresses that their ports have had.
+    pub(crate) from_gid: u16,
+    pub(crate) to_gid: u16,
     /// Not in the header; for people.
     pub(crate) from_qpn: u32,
     pub(crate) to_qpn: u32,
@@ -179,6 +182,8 @@ impl Packet {
         Box::new(Packet {
             from_node: 0,
             to_node: 0,
+            from_gid: 0,
+            to_gid: 0,
             from_qpn: 0,
             to_qpn: 0,
             opcode: Opcode::Acknowledge,

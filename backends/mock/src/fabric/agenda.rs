@@ -13,6 +13,8 @@ pub(crate) enum Event {
     Arrival { from: u16, to: u16 },
     /// A port can take more to send.
     PortFree { node: u16 },
+    /// A port takes in the next packet of the switch before it.
+    Switched { node: u16 },
     /// An endpoint's timer fires.
     Timer { node: u16, ep: u32 },
 }

@@ -67,6 +67,39 @@ impl<T> Keyed<T> {
         Some(thing)
     }
 
+    /// Retires every key.
+    pub(super) fn remove_all(&mut self, mut each: impl FnMut(T)) {
+        for index in 0..self.slots.len() as u32 {
+            let key = index << 8 | self.slots[index as usize].rolls & 0xff;
+            if let Some(thing) = self.remove(key) {
+                each(thing);
+            }
+        }
+    }
+
+    /// An empty table whose keys are none that this one gave out.
+    pub(super) fn successor<U>(&self) -> Keyed<U> {
+        let rolls_of = |slot: &Slot<T>| slot.rolls + u32::from(slot.thing.is_some());
+        let slots = self.slots.iter().map(|slot| Slot { thing: None, rolls: rolls_of(slot) }).collect();
+        let mut next = Keyed { slots, ..Keyed::new(self.slots_max) };
+        next.list_free();
+        next
+    }
+
+    /// Gives out none of the keys that another table gave out either. Both are empty.
+    pub(super) fn skip<U>(&mut self, other: &Keyed<U>) {
+        self.slots.resize_with(self.slots.len().max(other.slots.len()), || Slot { thing: None, rolls: 0 });
+        for (slot, other) in self.slots.iter_mut().zip(&other.slots) {
+            slot.rolls = slot.rolls.max(other.rolls);
+        }
+        self.list_free();
+    }
+
+    fn list_free(&mut self) {
+        let free = (0..).zip(&self.slots).filter(|(_, slot)| slot.rolls < ROLLS);
+        self.free = free.map(|(index, _)| index).collect();
+    }
+
     /// Whether this was a key, and is none any more.
     pub(super) fn is_retired(&self, key: u32) -> bool {
         self.slots.get((key >> 8) as usize).is_some_and(|slot| key & 0xff < slot.rolls)

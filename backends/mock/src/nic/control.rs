@@ -107,7 +107,9 @@ impl Nic {
             return Err(OpenError::TooMany { what: "endpoints", limit: caps.endpoint_max });
         }
         let ep = EpId(self.qps.len() as u32);
-        self.qps.push(Some(Box::new(Qp::new(ep, spec, shared, caps))));
+        // Each life of a NIC begins its conversations elsewhere, though it may give out the numbers of another one.
+        let life = self.incarnation << 16;
+        self.qps.push(Some(Box::new(Qp { life, ..Qp::new(ep, spec, shared, caps) })));
         self.open += 1;
         Ok(ep)
     }

@@ -12,7 +12,7 @@ const ENODEV: i32 = 19;
 /// What is wrong with a NIC. Default: nothing.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    removed: bool,
+    pub(super) removed: bool,
     /// The host is not told the next time.
     pub(super) lose_notification: bool,
     /// Registrations that succeed before one fails.

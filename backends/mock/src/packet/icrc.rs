@@ -43,7 +43,8 @@ impl Packet {
     }
 
     fn computed_icrc(&self, payload: u64) -> u64 {
-        let routing = u64::from(self.from_node) << 32 | u64::from(self.to_node);
+        let gids = u64::from(self.from_gid) << 48 | u64::from(self.to_gid) << 16;
+        let routing = gids | u64::from(self.from_node) << 32 | u64::from(self.to_node);
         let place = u64::from(self.to_qpn) << 32 | u64::from(self.psn);
         let flags = u64::from(self.opcode as u8) << 16
             | u64::from(self.syndrome.wire()) << 8

@@ -1,7 +1,10 @@
 //! Faults of links, ports and peers: what a device shows of each, and that the mark of a fault proves it. Where nothing is
 //! disturbed no mark is passed.
 
+mod congestion;
 mod links;
+mod peers;
+mod ports;
 
 use wavetank_contract::*;
 use wavetank_mock::{Mark, Profile};

@@ -158,7 +158,7 @@ fn addresses_and_keys_that_no_mock_made_are_refused() {
     long.push(0);
     let mut psn = own.as_bytes().to_vec();
     psn[13] = 1;
-    for bytes in [&b""[..], &own.as_bytes()[..13], &long, &psn, b"WTM2\0\0\0\0\0\0\0\0\0\0"] {
+    for bytes in [&b""[..], &own.as_bytes()[..14], &long, &psn, b"WTM2\0\0\0\0\0\0\0\0\0\0\0\0"] {
         let address = EndpointAddress::from_bytes(bytes).unwrap();
         let refused = lab.nic(a).connect(a.ep, &address).unwrap_err();
         assert!(matches!(refused, ConnectError::Malformed { len_bytes, .. } if len_bytes == bytes.len()));
