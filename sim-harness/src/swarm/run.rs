@@ -24,6 +24,7 @@ use wavetank_contract::{Choices, Instant};
 use wavetank_engine::{Port, PortConfig, RdmaContext, RdmaOps};
 use wavetank_mock::{Fabric, Mark, MockNic, Profile, Tap};
 
+use super::coverage::Coverage;
 use super::oracle::messages::Stream;
 use super::plan::{OpPlan, Plan};
 use super::verdict::{Ended, Guilt, Verdict};
@@ -98,6 +99,9 @@ struct Run<'a, C, X> {
     ended: Ended,
     bytes_verified: u64,
     guilt: Option<Guilt>,
+    coverage: Coverage,
+    /// Repetitions until an operation last ended.
+    repeated: u64,
 }
 
 impl<C, X> fmt::Debug for Run<'_, C, X> {
@@ -123,7 +127,8 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
         let config = engines::port_config(plan);
         let nodes: Vec<Node<C>> =
             (0..plan.nodes).map(|_| engines::node(plan, context(fabric.add_node(), config))).collect();
-        let world = World::choosing(fabric, nodes, choices, Trace::keeping(watch.keep));
+        let mut world = World::choosing(fabric, nodes, choices, Trace::keeping(watch.keep));
+        world.counts = Some(Box::default());
         Run {
             plan,
             context,
@@ -145,6 +150,8 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             ended: Ended::default(),
             bytes_verified: 0,
             guilt: None,
+            coverage: Coverage::default(),
+            repeated: 0,
         }
     }
 
@@ -227,6 +234,8 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             bytes_verified: self.bytes_verified,
             took,
             marks,
+            cells: self.coverage.cells(self.world.counts.as_deref()),
+            faults: self.injector.came().to_vec(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use wavetank_contract::{Choices, Instant};
 use wavetank_engine::RdmaOps;
+use wavetank_mock::Mark;
 
 use super::Run;
 use super::state::{Contents, Expect, OpState};
@@ -9,6 +10,7 @@ use super::tasks::Task;
 use crate::fault::{Begins, Fault, Part, When, inject};
 use crate::lab::{Cause, DeviceFault, HostFault, MemoryFault};
 use crate::pattern;
+use crate::swarm::coverage::Phase;
 use crate::swarm::oracle::blame::Blame;
 
 /// A change of source touches this many works at most.
@@ -44,6 +46,10 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         while self.guilt.is_none()
             && let Some(step) = self.injector.due(now)
         {
+            if step.part == Part::Comes {
+                let phase = self.phase();
+                self.coverage.fault(&step.cause, phase);
+            }
             let done = self.apply(step.cause);
             // Whatever the injector does not undo by itself.
             let own = step.part == Part::Comes && step.cause.undone_by().is_none();
@@ -78,6 +84,27 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             }
             _ => {}
         }
+    }
+
+    /// What the world is doing now.
+    fn phase(&mut self) -> Phase {
+        let (down, under_way) =
+            self.connections.iter().fold((false, false), |(down, under_way), connection| {
+                let in_flight = connection.ends.iter().any(|end| end.in_flight > 0);
+                (down || !connection.up, under_way || in_flight)
+            });
+        match (down, under_way) {
+            (true, _) => Phase::Down,
+            (_, true) if self.repetitions() > self.repeated => Phase::Retrying,
+            (_, true) => Phase::UnderWay,
+            _ => Phase::Idle,
+        }
+    }
+
+    /// Whatever made somebody send something again so far.
+    pub(super) fn repetitions(&mut self) -> u64 {
+        let marks = [Mark::AckTimeout, Mark::RnrNak, Mark::SequenceNak];
+        self.world.fabric().map_or(0, |fabric| marks.into_iter().map(|mark| fabric.passed(mark)).sum())
     }
 
     fn with_fabric(&mut self, what: impl FnOnce(&mut wavetank_mock::Fabric)) {
