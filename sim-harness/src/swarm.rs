@@ -2,11 +2,13 @@
 //!
 //! * [`plan`]: all that a run consists of; [`draw()`]: a plan of a seed.
 //! * [`run()`]: a plan and its choices on the simulated network, first disturbed, then healed.
+//! * [`coverage`]: which parts of the state space were visited, and which never are.
 //! * [`oracle`]: what must be true; [`verdict`]: what was found.
 //! * [`choices`]: what chance decides, by seed or by the little of it that is loud.
 //! * [`mod@file`]: runs as text, to be kept and run again; [`shrink`]: made as small as they get; [`tally`]: what many came to.
 
 pub mod choices;
+pub mod coverage;
 pub mod defaults;
 mod draw;
 pub mod file;

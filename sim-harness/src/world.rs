@@ -18,6 +18,7 @@ pub use chance::Shaped;
 use real::Real;
 pub use real::Waiting;
 
+use crate::swarm::coverage::StepCounts;
 use crate::trace::{Event, Trace};
 
 /// A host: a driver over its NIC, and memory to work with.
@@ -58,6 +59,8 @@ pub struct World<C = RdmaContext, X = Shaped> {
     fresh: Vec<u16>,
     /// When drivers asked to be turned.
     wakes: Deadlines,
+    /// What the network did, counted, if anybody wants to know.
+    pub counts: Option<Box<StepCounts>>,
 }
 
 /// How time passes.
@@ -133,7 +136,16 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
             is_ready: vec![false; count],
             is_paused: vec![false; count],
         };
-        World { nodes, choices, trace, motion, ready, fresh: Vec::new(), wakes: Deadlines::new() }
+        World {
+            nodes,
+            choices,
+            trace,
+            motion,
+            ready,
+            fresh: Vec::new(),
+            wakes: Deadlines::new(),
+            counts: None,
+        }
     }
 
     /// The simulated network, to inject causes into; `None` in a world of devices.
@@ -254,6 +266,9 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
             if event <= wake {
                 if let Some(step) = fabric.step_one(&mut self.choices) {
                     self.trace.push(&Event::from(&step));
+                    if let Some(counts) = &mut self.counts {
+                        counts.count(&step);
+                    }
                 }
             } else {
                 fabric.advance_to(wake);

@@ -24,10 +24,12 @@ use wavetank_contract::{Choices, Instant};
 use wavetank_engine::{Port, PortConfig, RdmaContext, RdmaOps};
 use wavetank_mock::{Fabric, Mark, MockNic, Profile, Tap};
 
+use super::coverage::Coverage;
 use super::oracle::messages::Stream;
 use super::plan::{OpPlan, Plan};
 use super::verdict::{Ended, Guilt, Verdict};
 use crate::check::Check;
+use crate::fault::Injector;
 use crate::trace::Trace;
 use crate::world::{Node, Ran, World};
 use state::{Connection, Edition, Host, OpState, Place};
@@ -87,6 +89,7 @@ struct Run<'a, C, X> {
     ops: Vec<OpPlan>,
     states: Vec<OpState>,
     tasks: Tasks,
+    injector: Injector,
     /// Counts what began and ended, so that both have an order within an instant.
     tick: u64,
     begun: u32,
@@ -96,6 +99,9 @@ struct Run<'a, C, X> {
     ended: Ended,
     bytes_verified: u64,
     guilt: Option<Guilt>,
+    coverage: Coverage,
+    /// Repetitions until an operation last ended.
+    repeated: u64,
 }
 
 impl<C, X> fmt::Debug for Run<'_, C, X> {
@@ -121,7 +127,8 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
         let config = engines::port_config(plan);
         let nodes: Vec<Node<C>> =
             (0..plan.nodes).map(|_| engines::node(plan, context(fabric.add_node(), config))).collect();
-        let world = World::choosing(fabric, nodes, choices, Trace::keeping(watch.keep));
+        let mut world = World::choosing(fabric, nodes, choices, Trace::keeping(watch.keep));
+        world.counts = Some(Box::default());
         Run {
             plan,
             context,
@@ -135,6 +142,7 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             states: plan.ops.iter().map(|_| OpState::Waiting).collect(),
             ops: plan.ops.clone(),
             tasks: Tasks::default(),
+            injector: Injector::new(plan.faults.clone()),
             tick: 0,
             begun: 0,
             left: plan.ops.len(),
@@ -142,10 +150,12 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             ended: Ended::default(),
             bytes_verified: 0,
             guilt: None,
+            coverage: Coverage::default(),
+            repeated: 0,
         }
     }
 
-    /// Opens everything, connects everything, and plans the faults that come at a time.
+    /// Opens and connects everything.
     fn set_up(&mut self) {
         for node in 0..self.plan.nodes {
             self.furnish(node);
@@ -154,13 +164,14 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             self.open_connection(connection);
             self.introduce(connection);
         }
-        self.plan_faults();
     }
 
     /// The safety phase: until everything is over, or long after the last fault.
     fn disturb(&mut self) {
         let until = self.quiet_at();
-        self.run_until(until, |run| run.left == 0 && run.tasks.is_empty());
+        self.run_until(until, |run| {
+            run.left == 0 && run.tasks.is_empty() && run.injector.next_at() == Instant::FAR
+        });
     }
 
     /// Lets things happen until `done`, or until `limit`. True when done.
@@ -176,7 +187,7 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             }
             let looks = self.hosts.iter().any(|host| host.looks);
             let look_at = if looks { self.world.now() + LOOK_NS } else { Instant::FAR };
-            let next = self.tasks.next_at().min(limit).min(look_at);
+            let next = self.tasks.next_at().min(self.injector.next_at()).min(limit).min(look_at);
             match self.world.run(next) {
                 Ran::Turned(node) => self.collect(node),
                 Ran::Reached | Ran::Stuck if next == limit => return false,
@@ -223,6 +234,8 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             bytes_verified: self.bytes_verified,
             took,
             marks,
+            cells: self.coverage.cells(self.world.counts.as_deref()),
+            faults: self.injector.came().to_vec(),
         }
     }
 }

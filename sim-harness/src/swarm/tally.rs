@@ -104,6 +104,9 @@ impl Tally {
             for (mark, count) in &verdict.marks {
                 plus(&mut self.marks, mark.name(), *count);
             }
+            for (cell, count) in &verdict.cells {
+                plus(&mut self.cells, cell, *count);
+            }
             self.bytes_verified = self.bytes_verified.saturating_add(verdict.bytes_verified);
             self.virtual_ns = self.virtual_ns.saturating_add(verdict.took.0);
         }
@@ -239,6 +242,8 @@ mod tests {
             bytes_verified: 10,
             took: Instant(100),
             marks: BTreeMap::from([(Mark::PacketLost, seed)]),
+            cells: BTreeMap::new(),
+            faults: Vec::new(),
         })
     }
 

@@ -24,6 +24,10 @@ pub struct Verdict {
     pub took: Instant,
     /// Marks that were passed, and how often.
     pub marks: BTreeMap<Mark, u64>,
+    /// Cells of the state space that were visited, and how often.
+    pub cells: BTreeMap<String, u64>,
+    /// How often each fault of the plan came, in its order.
+    pub faults: Vec<u64>,
 }
 
 impl Verdict {
@@ -37,6 +41,8 @@ impl Verdict {
             bytes_verified: 0,
             took: Instant::ZERO,
             marks: BTreeMap::new(),
+            cells: BTreeMap::new(),
+            faults: Vec::new(),
         }
     }
 }

@@ -47,10 +47,10 @@ impl Blame {
                 | DeviceFault::ShallowBuffer { .. }
                 | DeviceFault::MarkCongestion => Blame::SILENCE,
                 DeviceFault::Remove => Blame::SILENCE.and(Blame::DEVICE),
-                DeviceFault::LoseNotification => Blame::SLOW,
+                // A receive is complete when the last of its pieces is in place, which may be late.
+                DeviceFault::LoseNotification | DeviceFault::PlaceOutOfOrder => Blame::SLOW,
                 DeviceFault::PortUp
                 | DeviceFault::FailRegistration { .. }
-                | DeviceFault::PlaceOutOfOrder
                 | DeviceFault::ShuffleCompletions => Blame::NONE,
             },
             Cause::Host { fault, .. } => match fault {

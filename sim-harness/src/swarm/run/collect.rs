@@ -8,6 +8,7 @@ use super::connect::RECEIVE;
 use super::state::{Flight, OpState};
 use crate::check::Check;
 use crate::swarm::oracle::blame::Blame;
+use crate::swarm::plan::VerbPlan;
 use crate::swarm::verdict::Ended;
 use crate::trace::{Event, EventKind};
 
@@ -65,6 +66,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             Err(TransferError::Cancelled) => 252,
             Err(_) => 253,
         };
+        self.coverage.ended(kind_of(&plan.verb), ending(&finished.result));
+        self.repeated = self.repetitions();
         let at = self.world.now();
         let (object, kind, len) = (plan.id.into(), EventKind::Finished, plan.verb.len());
         self.world.trace.push(&Event { at, node, object, kind, len, digest: 0, status });
@@ -140,6 +143,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let tag = finished.tag & !RECEIVE;
         let (connection, end) = ((tag >> 1) as usize, (tag & 1) as usize);
         self.connections[connection].ends[end].receives -= 1;
+        self.coverage.ended(OpKind::Recv, ending(&finished.result));
         let life = self.connections[connection].life;
         let stream = &mut self.streams[connection][1 - end];
         let arrived = match (&finished.result, finished.kind, &finished.lease) {
@@ -194,5 +198,24 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     pub(super) fn count(&mut self, _op: usize, how: impl Fn(&mut Ended) -> &mut u64) {
         *how(&mut self.ended) += 1;
         self.left -= 1;
+    }
+}
+
+/// How something ended, in a word.
+fn ending(result: &Result<u64, TransferError>) -> &'static str {
+    match result {
+        Ok(_) => Status::Success.name(),
+        Err(error) => error.code(),
+    }
+}
+
+fn kind_of(verb: &VerbPlan) -> OpKind {
+    match verb {
+        VerbPlan::Read(_) => OpKind::Read,
+        VerbPlan::Write { imm: false, .. } => OpKind::Write,
+        VerbPlan::Write { imm: true, .. } => OpKind::WriteImm,
+        VerbPlan::Send { .. } | VerbPlan::CloseSession => OpKind::Send,
+        VerbPlan::Add { .. } => OpKind::FetchAdd,
+        VerbPlan::Swap { .. } => OpKind::CompareSwap,
     }
 }

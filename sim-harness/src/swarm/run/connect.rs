@@ -82,10 +82,14 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 continue;
             };
             let Fate::Registered(mr) = self.editions[edition].fate else { continue };
-            let imported = match self.world.nodes[usize::from(peer)].driver.context().export(mr) {
-                Ok(key) => self.world.nodes[usize::from(node)].driver.context().import(ep, &key),
-                Err(error) => Err(error),
+            let context = |run: &mut Self, key| {
+                run.world.nodes[usize::from(node)]
+                    .driver
+                    .context()
+                    .import(ep, &key)
+                    .map_err(|e| e.to_string())
             };
+            let imported = self.key_of(place, edition, mr).and_then(|key| context(self, key));
             match imported {
                 Ok(remote) => {
                     self.connections[connection].ends[end].keys.insert(place, (remote, edition));

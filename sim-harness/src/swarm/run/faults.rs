@@ -1,29 +1,22 @@
 //! Faults: when they come, whom they touch, and what the run itself has to do about them.
 
-use wavetank_contract::{Choices, Instant, Site};
+use wavetank_contract::{Choices, Instant};
 use wavetank_engine::RdmaOps;
+use wavetank_mock::Mark;
 
 use super::Run;
 use super::state::{Contents, Expect, OpState};
 use super::tasks::Task;
-use crate::fault::{Fault, When, inject};
+use crate::fault::{Begins, Fault, Part, When, inject};
 use crate::lab::{Cause, DeviceFault, HostFault, MemoryFault};
 use crate::pattern;
+use crate::swarm::coverage::Phase;
 use crate::swarm::oracle::blame::Blame;
 
 /// A change of source touches this many works at most.
 const SOURCES_MAX: usize = 4;
 
 impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
-    /// Plans the faults that come at a time.
-    pub(super) fn plan_faults(&mut self) {
-        for (index, fault) in self.plan.faults.iter().enumerate() {
-            if let When::At(ns) = fault.when {
-                self.tasks.add(Instant(ns), Task::Begin(index));
-            }
-        }
-    }
-
     /// When the last fault that comes at a time is over and whoever it hit has given up.
     pub(super) fn quiet_at(&self) -> Instant {
         let over = |fault: &Fault| match fault.when {
@@ -37,47 +30,42 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
 
     /// An operation has just begun: faults that wait for it come.
     pub(super) fn faults_of_begun(&mut self, connection: usize) {
-        if self.healed {
-            return;
-        }
-        for (index, fault) in self.plan.faults.iter().enumerate() {
-            let comes = match fault.when {
-                When::At(_) => false,
-                When::Op { connection: None, op } => self.begun == op + 1,
-                When::Op { connection: Some(of), op } => {
-                    usize::from(of) == connection && self.connections[connection].begun == op + 1
-                }
-                When::EachOp { one_in } => {
-                    let bound = u64::from(one_in);
-                    self.world.choices.choose(Site::Fault, bound) + 1 == bound
-                }
-            };
-            if comes {
-                self.begin_fault(index);
+        let begins = Begins {
+            op: self.begun - 1,
+            connection: connection as u16,
+            op_of_connection: self.connections[connection].begun - 1,
+        };
+        let now = self.world.now();
+        self.injector.begin_op(now, begins, &mut self.world.choices);
+        self.do_faults();
+    }
+
+    /// Lets faults come and end that are due.
+    pub(super) fn do_faults(&mut self) {
+        let now = self.world.now();
+        while self.guilt.is_none()
+            && let Some(step) = self.injector.due(now)
+        {
+            if step.part == Part::Comes {
+                let phase = self.phase();
+                self.coverage.fault(&step.cause, phase);
+            }
+            let done = self.apply(step.cause);
+            // Whatever the injector does not undo by itself.
+            let own = step.part == Part::Comes && step.cause.undone_by().is_none();
+            if let Some(ns) = self.plan.faults[step.fault].lasts_ns
+                && own
+                && done
+            {
+                self.tasks.add(now + ns, Task::End(step.fault));
             }
         }
     }
 
-    /// A fault comes.
-    pub(super) fn begin_fault(&mut self, index: usize) {
-        let Fault { cause, lasts_ns, .. } = self.plan.faults[index];
-        if self.apply(cause)
-            && let Some(ns) = lasts_ns
-        {
-            self.tasks.add(self.world.now() + ns, Task::End(index));
-        }
-    }
-
-    /// A fault is over, if it is of a kind that can be.
+    /// A fault that only a host can end is over, if it is of a kind that can be.
     pub(super) fn end_fault(&mut self, index: usize) {
         match self.plan.faults[index].cause {
-            Cause::Link { from, to, .. } => {
-                self.apply(Cause::Mend { from, to });
-            }
             Cause::Device { node, fault } => match fault {
-                DeviceFault::PortDown => {
-                    self.apply(Cause::Device { node, fault: DeviceFault::PortUp });
-                }
                 DeviceFault::Remove => self.restore(node, false),
                 DeviceFault::PlaceOutOfOrder => {
                     self.with_fabric(|fabric| fabric.place_out_of_order(node, false))
@@ -91,13 +79,32 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 DeviceFault::MarkCongestion => self.with_fabric(|fabric| fabric.mark_congestion(node, false)),
                 _ => {}
             },
-            Cause::Host { node, fault: HostFault::Pause } => self.resume(node),
-            Cause::Host { node, fault: HostFault::Crash } => self.restore(node, false),
             Cause::Memory { region, fault: MemoryFault::Deregister } => {
                 self.export_again(usize::from(region))
             }
             _ => {}
         }
+    }
+
+    /// What the world is doing now.
+    fn phase(&mut self) -> Phase {
+        let (down, under_way) =
+            self.connections.iter().fold((false, false), |(down, under_way), connection| {
+                let in_flight = connection.ends.iter().any(|end| end.in_flight > 0);
+                (down || !connection.up, under_way || in_flight)
+            });
+        match (down, under_way) {
+            (true, _) => Phase::Down,
+            (_, true) if self.repetitions() > self.repeated => Phase::Retrying,
+            (_, true) => Phase::UnderWay,
+            _ => Phase::Idle,
+        }
+    }
+
+    /// Whatever made somebody send something again so far.
+    pub(super) fn repetitions(&mut self) -> u64 {
+        let marks = [Mark::AckTimeout, Mark::RnrNak, Mark::SequenceNak];
+        self.world.fabric().map_or(0, |fabric| marks.into_iter().map(|mark| fabric.passed(mark)).sum())
     }
 
     fn with_fabric(&mut self, what: impl FnOnce(&mut wavetank_mock::Fabric)) {
@@ -137,7 +144,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 match fault {
                     MemoryFault::Deregister => self.retire(place),
                     MemoryFault::RollKey => self.roll_key(place),
-                    MemoryFault::RevokeWindow => self.roll_key(place),
+                    MemoryFault::RevokeWindow => self.revoke_window(place),
                     MemoryFault::ChangeSource => self.change_sources(place),
                 }
             }

@@ -32,6 +32,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         }
         self.healed = true;
         self.tasks.forget_faults();
+        // What it would undo is undone below, whoever did it.
+        drop(self.injector.heal());
         if let Some(fabric) = self.world.fabric() {
             fabric.heal();
         }

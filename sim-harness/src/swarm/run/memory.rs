@@ -1,6 +1,6 @@
 //! Exported memory: made, retired, found as it should be.
 
-use wavetank_contract::{Access, Choices, Region, RegionSpec};
+use wavetank_contract::{Access, Choices, MrId, Region, RegionSpec, RemoteKey};
 use wavetank_engine::RdmaOps;
 use wavetank_mock::{SCRIBBLE, digest};
 
@@ -34,7 +34,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         };
         let slots = uses.iter().enumerate().map(slot).collect();
         self.places[place].edition = Some(self.editions.len());
-        self.editions.push(Edition { place, tag, memory, fate: Fate::Registered(mr), slots });
+        let (fate, window) = (Fate::Registered(mr), None);
+        self.editions.push(Edition { place, tag, memory, fate, window, slots });
     }
 
     /// Ends the registration of a place, whatever peers are doing. What it held is dead from now on.
@@ -42,6 +43,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let Some(edition) = self.places[place].edition.take() else { return };
         let Fate::Registered(mr) = self.editions[edition].fate else { return };
         let node = self.places[place].node;
+        self.close_window(node, edition);
         match self.world.nodes[usize::from(node)].driver.context().deregister(mr) {
             Ok(()) => self.editions[edition].fate = Fate::Retired,
             Err(error) => {
@@ -56,11 +58,43 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let Fate::Registered(old) = self.editions[edition].fate else { return };
         let node = self.places[place].node;
         let memory = self.editions[edition].memory.clone();
+        self.close_window(node, edition);
         let Some(new) = self.register_again(node, &memory, Access::ALL) else { return };
         self.editions[edition].fate = Fate::Registered(new);
         if let Err(error) = self.world.nodes[usize::from(node)].driver.context().deregister(old) {
             self.guilty(Check::Leak, None, || format!("region {place} keeps its old key: {error}"));
         }
+    }
+
+    /// Revokes the window of a place. Peers get the key of another one with their next connection.
+    pub(super) fn revoke_window(&mut self, place: usize) {
+        if let Some(edition) = self.places[place].edition {
+            self.close_window(self.places[place].node, edition);
+        }
+    }
+
+    fn close_window(&mut self, node: u16, edition: usize) {
+        if let Some((window, _)) = self.editions[edition].window.take()
+            && let Err(error) = self.world.nodes[usize::from(node)].driver.context().close_window(window)
+        {
+            self.guilty(Check::Leak, None, || format!("node {node}: a window stays open: {error}"));
+        }
+    }
+
+    /// The key that peers of a place get: that of a window, where it has one.
+    pub(super) fn key_of(&mut self, place: usize, edition: usize, mr: MrId) -> Result<RemoteKey, String> {
+        let context = self.world.nodes[usize::from(self.places[place].node)].driver.context();
+        if !self.places[place].window {
+            return context.export(mr).map_err(|error| error.to_string());
+        }
+        if let Some((_, key)) = &self.editions[edition].window {
+            return Ok(key.clone());
+        }
+        let len = self.editions[edition].memory.len();
+        let (window, key) =
+            context.open_window(mr, 0, len, Access::ALL).map_err(|error| error.to_string())?;
+        self.editions[edition].window = Some((window, key.clone()));
+        Ok(key)
     }
 
     /// The host of these places is dead, or its device gone: whatever they hold may not change any more.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wavetank_contract::{Buggify, CqId, EpId, Instant, MrId, Region, RemoteRegion};
+use wavetank_contract::{Buggify, CqId, EpId, Instant, MrId, Region, RemoteKey, RemoteRegion, WindowId};
 use wavetank_engine::TransferId;
 use wavetank_engine::session::SessionKey;
 
@@ -73,6 +73,8 @@ pub(super) struct Edition {
     pub(super) tag: u32,
     pub(super) memory: Region,
     pub(super) fate: Fate,
+    /// The window that peers have the key of.
+    pub(super) window: Option<(WindowId, RemoteKey)>,
     pub(super) slots: Vec<Contents>,
 }
 

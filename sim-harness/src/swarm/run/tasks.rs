@@ -10,9 +10,7 @@ use super::Run;
 /// Something planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// A fault of the plan comes.
-    Begin(usize),
-    /// A fault of the plan is over.
+    /// A fault of the plan, by its place, is over.
     End(usize),
     /// A failed connection is made anew.
     Reconnect(usize),
@@ -46,18 +44,18 @@ impl Tasks {
 
     /// Forgets the faults: nothing else is to happen.
     pub(super) fn forget_faults(&mut self) {
-        self.planned.retain(|_, task| !matches!(task, Task::Begin(_) | Task::End(_)));
+        self.planned.retain(|_, task| !matches!(task, Task::End(_)));
     }
 }
 
 impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     /// Does what is due.
     pub(super) fn do_due(&mut self) {
+        self.do_faults();
         while self.guilt.is_none()
             && let Some(task) = self.tasks.pop_due(self.world.now())
         {
             match task {
-                Task::Begin(fault) => self.begin_fault(fault),
                 Task::End(fault) => self.end_fault(fault),
                 Task::Reconnect(connection) => self.reconnect(connection),
             }
