@@ -8,10 +8,11 @@ mod transfers;
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use wavetank_contract::{AsyncEvent, EpId, Instant, MrId, Status, Wake};
+use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, MrId, Status, Wake};
 
 use crate::context::{RdmaContext, RdmaOps};
 use crate::deadline::Deadlines;
+use crate::memory::{Arena, MemoryError};
 use crate::port::{Batch, Outcome};
 use crate::session::Sessions;
 use crate::slab::Slab;
@@ -73,6 +74,8 @@ pub struct Driver<C = RdmaContext> {
     events: VecDeque<AsyncEvent>,
     /// To be called once nobody is inside the driver any more: what they wake may come straight back in.
     wakers: Vec<Waker>,
+    /// The last turn did not poll: this one must.
+    put_off: bool,
 }
 
 impl<C: RdmaOps> Driver<C> {
@@ -96,6 +99,7 @@ impl<C: RdmaOps> Driver<C> {
             retiring: Vec::new(),
             events: VecDeque::new(),
             wakers: Vec::new(),
+            put_off: false,
         }
     }
 
@@ -107,6 +111,19 @@ impl<C: RdmaOps> Driver<C> {
     /// The sessions, to look at.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// A lease from an arena this engine works with.
+    ///
+    /// # Errors
+    /// See [`Arena::acquire`].
+    #[inline]
+    pub fn lease(&mut self, arena: &mut Arena, len_bytes: u64) -> Result<Lease, MemoryError> {
+        if self.context.buggify(Buggify::ReorderLeases) {
+            // Nothing is at hand any more: the lease is cut anew.
+            arena.coalesce();
+        }
+        arena.acquire(len_bytes)
     }
 
     /// Transfers that have not ended, and ended ones whose memory the device still has.
@@ -128,6 +145,11 @@ impl<C: RdmaOps> Driver<C> {
     /// Polls, moves on, sweeps, posts. Says when to be turned again.
     #[inline]
     pub fn turn(&mut self, now: Instant) -> Wake {
+        self.put_off = !self.put_off && self.context.buggify(Buggify::DelayPoll);
+        if self.put_off {
+            self.flush(now);
+            return Wake::Now;
+        }
         // What is done by now is done, also at its deadline and after it.
         self.poll(now);
         if self.sweep(now) {
@@ -140,7 +162,9 @@ impl<C: RdmaOps> Driver<C> {
     /// Posts what was submitted since, without looking for what ended. Says when to be turned again.
     #[inline]
     pub fn flush(&mut self, now: Instant) -> Wake {
-        while let Some(ep) = self.dirty.pop() {
+        while let Some(last) = self.dirty.len().checked_sub(1) {
+            let next = if last > 0 && self.context.buggify(Buggify::ReorderEndpoints) { 0 } else { last };
+            let ep = self.dirty.swap_remove(next);
             self.serve(ep, now);
         }
         self.wake()

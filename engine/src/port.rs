@@ -371,6 +371,7 @@ impl<B: Backend> RdmaOps for Port<B> {
                 None => Ok(0),
             };
         }
+        let mut split = batch.len() > 1 && self.backend.buggify(Buggify::SplitBatch);
         while let Some(order) = batch.front() {
             let kind = order.op.kind();
             let receives = kind == OpKind::Recv;
@@ -395,11 +396,22 @@ impl<B: Backend> RdmaOps for Port<B> {
                 }
                 break;
             }
+            // Not behind a work that needs a signalled one to follow it.
+            if queue.len > 0
+                && (receives || endpoint.unsignalled == 0)
+                && self.backend.buggify(Buggify::EarlyFull)
+            {
+                break;
+            }
+            let mut signal_every = self.config.signal_every;
+            if self.backend.buggify(Buggify::OtherSignals) {
+                signal_every = if signal_every > 1 { 1 } else { u32::MAX };
+            }
             let unsignalled = endpoint.unsignalled + 1;
             // A work may only go unsignalled if a signalled one is sure to follow it in this very batch and queue:
             // not a receive, and none that the device will refuse.
             let signalled = receives
-                || unsignalled >= self.config.signal_every.min(depth / 2).max(1)
+                || unsignalled >= signal_every.min(depth / 2).max(1)
                 || queue.len + 1 >= depth
                 || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
             let Some(mut order) = batch.pop_front() else { break };
@@ -421,6 +433,11 @@ impl<B: Backend> RdmaOps for Port<B> {
             }
             posted += 1;
             run.works += 1;
+            if split {
+                split = false;
+                self.ring(ep, run);
+                run.works = 0;
+            }
         }
         self.ring(ep, run);
         match refused {
@@ -433,6 +450,13 @@ impl<B: Backend> RdmaOps for Port<B> {
         out.extend(self.flushed.drain(..));
         for index in 0..self.cqs.len() {
             let cq = self.cqs[index];
+            if self.backend.buggify(Buggify::ShortPoll) {
+                // The rest is still there, and the device says so.
+                let mut polled = Completions::with_capacity(1);
+                self.backend.poll(cq, &mut polled);
+                polled.as_slice().iter().for_each(|completion| self.settle(completion, out));
+                continue;
+            }
             loop {
                 let mut polled = std::mem::replace(&mut self.polled, Completions::with_capacity(0));
                 polled.clear();

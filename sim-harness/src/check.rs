@@ -34,6 +34,8 @@ pub enum Check {
     Event,
     /// Every operation of a recorded run ends again as it was recorded.
     Recorded,
+    /// Every fault of a schedule is done when it is due.
+    Fault,
     /// No operation outlives its deadline while its host runs.
     Deadline,
     /// No byte of a retired region changes.
@@ -83,6 +85,7 @@ impl Check {
             Check::Leak => "leak",
             Check::Event => "event",
             Check::Recorded => "recorded",
+            Check::Fault => "fault",
             Check::Deadline => "deadline",
             Check::Retired => "retired",
             Check::Liveness => "liveness",

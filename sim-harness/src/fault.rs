@@ -2,11 +2,13 @@
 //! each ([`parse_line`], `Display`) where programs write them.
 
 mod inject;
+mod injector;
 pub mod schedule;
 mod text;
 mod words;
 
 pub use inject::inject;
+pub use injector::{Begins, Injector, Part, Step};
 pub use text::parse_line;
 
 use crate::lab::Cause;

@@ -6,9 +6,11 @@
 
 mod close;
 mod connection;
+mod disturb;
 mod finish;
 mod message;
 mod place;
+mod renew;
 mod setup;
 mod start;
 mod volume;
@@ -26,9 +28,11 @@ use crate::version::ReadTicket;
 use crate::workload::{Arrival, Generator, Planned, Stop, Workload};
 use crate::world::{Ran, World};
 use connection::Connections;
+use disturb::Disturbed;
 use message::Messages;
 use place::Place;
 
+pub use disturb::NoSuchFault;
 pub use setup::SetupError;
 pub use volume::VolumeProblem;
 
@@ -79,6 +83,8 @@ pub struct Replay<C = RdmaContext> {
     recorder: Option<Recorder>,
     /// A recorded run that is issued again.
     again: Option<Again>,
+    /// Faults that come, and what came of them.
+    disturbed: Option<Box<Disturbed>>,
 }
 
 /// A recorded run that is issued again.
@@ -96,6 +102,7 @@ struct InFlight {
     /// When it arrived: latency counts from here.
     arrived: Instant,
     serial: u64,
+    connection: usize,
     expect: Expect,
 }
 
@@ -105,9 +112,9 @@ enum Expect {
     /// The destination holds what a reader may see.
     Read(ReadTicket),
     /// The region holds this generation.
-    Written { generation: u32 },
-    /// The receiver checks it.
-    Sent,
+    Written { generation: u32, imm: Option<u32> },
+    /// The receiver checks this message.
+    Sent { generation: u32 },
     /// The cell went from what was found to this.
     Added { add: u64 },
     /// The cell went to `swap` if it held `compare`.
@@ -136,8 +143,10 @@ impl<C: RdmaOps> Replay<C> {
         };
         let mut turns = 0u64;
         loop {
+            self.do_faults();
+            self.renew();
             let next_arrival = self.start_due(stop_at);
-            match self.world.run(next_arrival) {
+            match self.world.run(next_arrival.min(self.next_disturbance())) {
                 Ran::Turned(node) => self.collect(node),
                 Ran::Reached => {}
                 Ran::Stuck => break,

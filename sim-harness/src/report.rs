@@ -162,6 +162,52 @@ pub struct Report {
     pub failures: Failures,
     /// What happened, if it was to be [recorded](crate::replay::Replay::record) and was not too long for that.
     pub recorded: Option<RecordedRun>,
+    /// What faults did, if the run was [disturbed](crate::replay::Replay::disturb).
+    pub toll: Option<Toll>,
+}
+
+/// What the faults of a run did.
+#[derive(Clone, Debug, Default)]
+pub struct Toll {
+    /// The faults, in the order of their schedule.
+    pub came: Vec<CameOf>,
+    /// Operations that failed by a fault, by status.
+    pub failed: BTreeMap<String, u64>,
+    /// Connections made anew.
+    pub renewed: u64,
+    /// Marks that the simulated network passed, and how often; empty on devices.
+    pub marks: Vec<(&'static str, u64)>,
+}
+
+/// A fault, and how often it came.
+#[derive(Clone, Debug)]
+pub struct CameOf {
+    /// Its file and line.
+    pub place: String,
+    /// It, as a line of text.
+    pub fault: String,
+    /// How often.
+    pub times: u64,
+}
+
+impl Toll {
+    /// Operations that failed.
+    pub fn failed_ops(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// The toll for machines.
+    fn to_json(&self) -> Value {
+        let came = |came: &CameOf| json!({ "place": came.place, "fault": came.fault, "times": came.times });
+        let marks: serde_json::Map<String, Value> =
+            self.marks.iter().map(|(mark, times)| ((*mark).to_owned(), (*times).into())).collect();
+        json!({
+            "came": self.came.iter().map(came).collect::<Vec<Value>>(),
+            "failed": self.failed,
+            "renewed": self.renewed,
+            "marks": marks,
+        })
+    }
 }
 
 impl Report {
@@ -251,6 +297,9 @@ impl Report {
             // No hash: nothing on a device happens twice.
             report["elapsed_ns"] = self.elapsed_ns.into();
             report["bytes_per_s"] = self.bytes_per_s().into();
+        }
+        if let Some(toll) = &self.toll {
+            report["faults"] = toll.to_json();
         }
         report
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use wavetank_contract::Instant;
-use wavetank_mock::{Opcode, Step, StepKind};
+use wavetank_mock::{Mark, Opcode, Step, StepKind};
 
 /// Events between two checkpoints.
 pub const CHECKPOINT_EVENTS: u64 = 1024;
@@ -26,10 +26,14 @@ pub enum EventKind {
     Unclaimed(Opcode),
     /// A packet was lost.
     Lost(Opcode),
+    /// A packet was dropped for another reason.
+    Dropped(Mark, Opcode),
     /// An ACK timeout passed.
     TimedOut,
     /// A wait that a receiver asked for is over.
     ReceiverWaited,
+    /// The last pieces of a message were placed, which had been kept back.
+    Placed,
 }
 
 impl EventKind {
@@ -39,10 +43,25 @@ impl EventKind {
             EventKind::Finished => 2,
             EventKind::TimedOut => 3,
             EventKind::ReceiverWaited => 4,
+            EventKind::Placed => 5,
             EventKind::Delivered(opcode) => 0x100 | opcode as u16,
             EventKind::Unclaimed(opcode) => 0x200 | opcode as u16,
             EventKind::Lost(opcode) => 0x300 | opcode as u16,
+            EventKind::Dropped(why, opcode) => drop_code(why) | opcode as u16,
         }
+    }
+}
+
+/// Codes of the reasons to drop a packet. They stay as they are, whatever marks are added.
+fn drop_code(why: Mark) -> u16 {
+    match why {
+        Mark::PacketCorrupted => 0x400,
+        Mark::PacketTruncated => 0x500,
+        Mark::PortWasDown => 0x600,
+        Mark::StaleAddress => 0x700,
+        Mark::NobodyThere => 0x800,
+        Mark::BufferOverflow => 0x900,
+        _ => 0xf00,
     }
 }
 
@@ -76,8 +95,10 @@ impl From<&Step> for Event {
                 StepKind::Delivered(opcode) => EventKind::Delivered(opcode),
                 StepKind::Unclaimed(opcode) => EventKind::Unclaimed(opcode),
                 StepKind::Lost(opcode) => EventKind::Lost(opcode),
+                StepKind::Dropped(why, opcode) => EventKind::Dropped(why, opcode),
                 StepKind::TimedOut => EventKind::TimedOut,
                 StepKind::ReceiverWaited => EventKind::ReceiverWaited,
+                StepKind::Placed => EventKind::Placed,
             },
             len: step.len,
             digest: step.digest,
@@ -169,7 +190,7 @@ impl Trace {
 #[inline]
 fn mix(hash: u64, event: &Event) -> u64 {
     let Event { at, node, object, kind, len, digest, status } = event;
-    // Kind has 10 bits, status 8, node 10 (a fabric has at most 1024 nodes), length 32: all fit one word.
+    // Kind has 12 bits, status 8, node 10 (a fabric has at most 1024 nodes), length 32: all fit one word.
     let packed =
         u64::from(*len) << 32 | u64::from(kind.code()) << 20 | u64::from(*node) << 8 | u64::from(*status);
     let hash = fold(hash ^ at.0 ^ 0x2d35_8dcc_aa6c_78a5, packed ^ 0x8bb8_4b93_962e_acc9).wrapping_add(hash);
@@ -202,7 +223,7 @@ mod tests {
     fn changing_any_field_of_any_event_changes_the_hash() {
         let base: Vec<Event> = (0..5).map(|i| Event { at: Instant(i * 100), ..event() }).collect();
         let whole = hash_of(&base);
-        let mutations: [fn(&mut Event); 14] = [
+        let mutations: [fn(&mut Event); 16] = [
             |e| e.at.0 += 1,
             |e| e.at.0 ^= 1 << 63,
             |e| e.node += 1,
@@ -212,6 +233,8 @@ mod tests {
             |e| e.kind = EventKind::Delivered(Opcode::ReadResponseOnly),
             |e| e.kind = EventKind::Lost(Opcode::ReadRequest),
             |e| e.kind = EventKind::Finished,
+            |e| e.kind = EventKind::Dropped(Mark::PacketCorrupted, Opcode::ReadRequest),
+            |e| e.kind = EventKind::Dropped(Mark::NobodyThere, Opcode::ReadRequest),
             |e| e.len += 1,
             |e| e.len ^= 1 << 31,
             |e| e.digest ^= 1,
@@ -257,6 +280,27 @@ mod tests {
         for (i, a) in hashes.iter().enumerate() {
             assert!(hashes[i + 1..].iter().all(|b| a != b), "{i}");
         }
+    }
+
+    #[test]
+    fn reasons_to_drop_a_packet_are_told_apart() {
+        let reasons = [
+            Mark::PacketCorrupted,
+            Mark::PacketTruncated,
+            Mark::PortWasDown,
+            Mark::StaleAddress,
+            Mark::NobodyThere,
+            Mark::BufferOverflow,
+        ];
+        let last = Opcode::FetchAdd;
+        let mut codes: Vec<u16> = reasons.map(|why| EventKind::Dropped(why, last).code()).to_vec();
+        codes.extend(
+            [EventKind::Delivered(last), EventKind::Unclaimed(last), EventKind::Lost(last)]
+                .map(EventKind::code),
+        );
+        let distinct: std::collections::BTreeSet<u16> = codes.iter().copied().collect();
+        assert_eq!(distinct.len(), codes.len(), "{codes:x?}");
+        assert!(codes.iter().all(|code| *code < 1 << 12), "{codes:x?}");
     }
 
     #[test]

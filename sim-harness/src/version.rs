@@ -126,6 +126,19 @@ impl Versions {
         Some(pieces)
     }
 
+    /// A write failed, and can land no more: its connection is gone. Its bytes are there or not, each for itself, until
+    /// another write covers them.
+    pub fn give_up_write(&mut self, generation: u32) {
+        let Some(index) = self.writes.iter().position(|write| write.generation == generation) else { return };
+        let ActiveWrite { range, .. } = self.writes.swap_remove(index);
+        for (piece, mut legal) in self.legal_in(&range) {
+            if !legal.contains(&generation) {
+                legal.push(generation);
+                self.replace(&piece, &legal);
+            }
+        }
+    }
+
     /// A read begins.
     pub fn begin_read(&mut self, range: Range<u64>) -> ReadTicket {
         if !self.written {
@@ -252,6 +265,26 @@ mod tests {
         let c = v.begin_write(0..10);
         assert_eq!(v.end_write(c), Some(vec![(0..10, vec![3, 2])]), "b may come last, a cannot");
         assert_eq!(v.end_write(b), Some(vec![(0..10, vec![2, 3])]));
+    }
+
+    #[test]
+    fn a_write_that_failed_is_there_or_not_until_a_later_one_covers_it() {
+        let mut v = Versions::new(100, true);
+        let failed = v.begin_write(10..30);
+        let rival = v.begin_write(0..12);
+        v.end_write(rival);
+        v.give_up_write(failed);
+        assert_eq!(
+            v.all(),
+            [(0..10, vec![2]), (10..12, vec![2, 1]), (12..30, vec![0, 1]), (30..100, vec![0])]
+        );
+        let id = watched(v.begin_read(20..40));
+        assert_eq!(v.end_read(id), Some(vec![(20..30, vec![0, 1]), (30..40, vec![0])]));
+        let covers = v.begin_write(15..100);
+        v.end_write(covers);
+        assert_eq!(v.all()[2..], [(12..15, vec![0, 1]), (15..100, vec![3])], "what covers it ends the doubt");
+        v.give_up_write(failed);
+        assert_eq!(v.all()[2..], [(12..15, vec![0, 1]), (15..100, vec![3])], "once");
     }
 
     #[test]

@@ -64,14 +64,15 @@ pub use op::Op;
 pub use place::Place;
 pub use profile::{load_profile, named_profile, profile_text};
 pub use recording::Recording;
-pub use settings::Settings;
+pub use settings::{Patience, Settings};
 pub use size::Sizes;
 pub use source::Source;
+pub(crate) use topology::listed;
 pub use topology::{Node, NodeId, Region, RegionId};
 
 use crate::record::{self, RecordedRun};
 
-mod document;
+pub(crate) mod document;
 mod error;
 mod expect;
 mod generator;
@@ -138,18 +139,8 @@ impl Workload {
     /// # Errors
     /// [`WorkloadError`] with file, line and key.
     pub fn parse(path: &Path, text: &[u8]) -> Result<Workload, WorkloadError> {
-        if text.len() as u64 > limits::MAX_TOML_BYTES {
-            let problem = format!("a workload is at most {}", units::Bytes(limits::MAX_TOML_BYTES));
-            return Err(WorkloadError::invalid(path, 1, "syntax", problem));
-        }
-        match std::str::from_utf8(text) {
-            Ok(text) => toml_file::parse(path, text),
-            Err(e) => {
-                let line = text[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() as u32 + 1;
-                let problem = "not UTF-8, so neither a TOML workload nor a fio iolog";
-                Err(WorkloadError::invalid(path, line, "syntax", problem))
-            }
-        }
+        let neither = "not UTF-8, so neither a TOML workload nor a fio iolog";
+        toml_file::parse(path, document::text(path, text, "a workload", neither)?)
     }
 
     /// A fio iolog under default settings: `cx6`, a closed load of 32 operations in flight, all of the log.

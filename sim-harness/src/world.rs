@@ -207,6 +207,9 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
     /// Posts what was submitted at a node.
     #[inline]
     pub fn flush(&mut self, node: u16) {
+        if self.is_paused(node) {
+            return;
+        }
         let now = self.now();
         let wake = self.nodes[node as usize].driver.flush(now);
         self.plan(node, wake);

@@ -1,5 +1,6 @@
 //! Queue pairs: state, work queues, and the requester's and responder's memory of the conversation.
 
+mod sent;
 mod work_queue;
 
 use std::cell::RefCell;
@@ -14,7 +15,10 @@ use wavetank_contract::{
 
 use crate::packet::Syndrome;
 use crate::queue::{Entry, Reports, Side};
+use crate::rc::placement::Kept;
 use crate::shared::SharedQueue;
+use crate::tap::Happening;
+use sent::Sent;
 use work_queue::SendQueue;
 pub(crate) use work_queue::{RecvQueue, SendWqe};
 
@@ -74,6 +78,10 @@ pub(crate) struct Requester {
     pub(crate) timer_at: Instant,
     /// SQD was asked for and its event not sent yet.
     pub(crate) draining: bool,
+    /// Of the answer to a READ.
+    pub(crate) kept: Kept,
+    /// What the latest packets carried when they were sent first.
+    pub(crate) sent: Sent,
 }
 
 /// The answering half's protocol state.
@@ -81,6 +89,8 @@ pub(crate) struct Requester {
 pub(crate) struct Responder {
     /// PSN expected next.
     pub(crate) psn: u32,
+    /// Requests done: whole messages, 24 bits (IBA 9.7.7.1).
+    pub(crate) msn: u32,
     /// A sequence NAK is out; say nothing more until the sequence is right again.
     pub(crate) nak_sent: bool,
     /// The message whose middle we are in.
@@ -91,6 +101,18 @@ pub(crate) struct Responder {
     pub(crate) rd_pending: u8,
     /// The latest READs and atomics granted, the oldest first, for repeated requests: as many as are served at a time.
     pub(crate) granted: VecDeque<Granted>,
+    /// Of a WRITE.
+    pub(crate) kept: Kept,
+    /// The last packet of a WRITE whose pieces are kept back.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// What is still to be done with a message whose last packet has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) psn: u32,
+    pub(crate) imm: Option<u32>,
+    pub(crate) ack_requested: bool,
 }
 
 /// A READ or atomic that was granted.
@@ -214,7 +236,7 @@ impl Qp {
             return Err(PostError::AtomicShape { pieces: pieces.len(), len_bytes: asked_bytes });
         }
         if kind == OpKind::Recv {
-            return self.post_recv(work.id, pieces, len, reports);
+            return self.post_recv(work, pieces, len, reports);
         }
         if !self.state.accepts_sends() {
             return Err(PostError::WrongState { ep: self.ep, state: self.state });
@@ -223,6 +245,7 @@ impl Qp {
             return Err(PostError::QueueFull { ep: self.ep, depth: self.sq.depth });
         }
         self.sq.post(work, len);
+        reports.tell(|node| Happening::Posted { node, ep: self.ep, work });
         if self.state == QpState::Err {
             self.flush(reports);
         }
@@ -231,7 +254,7 @@ impl Qp {
 
     fn post_recv(
         &mut self,
-        id: WorkId,
+        work: &Work<'_>,
         pieces: &[Sge],
         len: u32,
         reports: &mut Reports,
@@ -247,7 +270,8 @@ impl Qp {
         if self.rq.is_full() {
             return Err(PostError::QueueFull { ep: self.ep, depth: self.rq.depth });
         }
-        self.rq.post(id, pieces, len);
+        self.rq.post(work.id, pieces, len);
+        reports.tell(|node| Happening::Posted { node, ep: self.ep, work });
         if self.state == QpState::Err {
             self.flush(reports);
         }
@@ -334,6 +358,9 @@ impl Qp {
         self.resp.answers.clear();
         self.resp.rd_pending = 0;
         self.resp.message = None;
+        self.resp.ending = None;
+        self.resp.kept.clear();
+        self.req.kept.clear();
         self.flush(reports);
         // rxe: rxe_resp.c flush_recv_queue
         if alive && self.shared.is_some() {
@@ -377,6 +404,8 @@ impl Requester {
             rnr_until: Instant::ZERO,
             timer_at: Instant::FAR,
             draining: false,
+            kept: Kept::default(),
+            sent: Sent::default(),
         }
     }
 }
@@ -395,11 +424,14 @@ impl Responder {
     fn new(psn: u32) -> Responder {
         Responder {
             psn,
+            msn: 0,
             nak_sent: false,
             message: None,
             answers: VecDeque::with_capacity(32),
             rd_pending: 0,
             granted: VecDeque::new(),
+            kept: Kept::default(),
+            ending: None,
         }
     }
 }

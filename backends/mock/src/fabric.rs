@@ -6,65 +6,33 @@
 
 mod agenda;
 mod link;
+mod port;
+mod step;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use wavetank_contract::{Buggify, Choices, EpId, Instant, Site};
+use wavetank_contract::{Buggify, Choices, EpId, Instant, QpState, Site};
 
 use crate::caps::caps;
 use crate::device::MockNic;
 use crate::marks::Mark;
 use crate::nic::{Nic, QPN_BASE, Shared, TimerOutcome};
-use crate::packet::{Opcode, PacketPool};
+use crate::packet::{Opcode, Packet, PacketPool};
 use crate::profile::Profile;
-use crate::tap::Tap;
+use crate::tap::{Fate, Happening, Tap};
 use agenda::{Agenda, Event};
 pub use link::LinkFaults;
-use link::{Link, Port};
+use link::{InFlight, Link};
+use port::Port;
+pub use step::{Step, StepKind};
 
 /// How far ahead of the wire a NIC fetches and frames packets: payload is read this long before it leaves, at most.
 const FETCH_AHEAD_NS: u64 = 500;
 
 /// Nodes of one fabric, at most.
 pub const NODES_MAX: usize = 1024;
-
-/// What one step of the simulation did: the raw material of traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// When.
-    pub at: Instant,
-    /// At which node.
-    pub node: u16,
-    /// What happened.
-    pub kind: StepKind,
-    /// The queue pair number it concerns.
-    pub qpn: u32,
-    /// The packet's sequence number, 0 where there is none.
-    pub psn: u32,
-    /// Payload bytes.
-    pub len: u32,
-    /// Digest of the payload.
-    pub digest: u64,
-    /// The acknowledgement's syndrome byte (IBA table 44), 0 where there is none.
-    pub syndrome: u8,
-}
-
-/// The kinds of steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepKind {
-    /// A packet reached an endpoint.
-    Delivered(Opcode),
-    /// A packet reached a node that has no such endpoint, or not from there.
-    Unclaimed(Opcode),
-    /// A link lost a packet.
-    Lost(Opcode),
-    /// An ACK timeout passed.
-    TimedOut,
-    /// A wait that a receiver asked for is over.
-    ReceiverWaited,
-}
 
 /// The simulated network: owns time, NICs, links and the agenda of what happens next.
 #[derive(Debug)]
@@ -132,12 +100,12 @@ impl Fabric {
     /// # Panics
     /// When a node does not exist, as for all other faults.
     pub fn link(&mut self, from: u16, to: u16) -> &mut LinkFaults {
-        &mut self.links[from as usize][to as usize].faults
+        self.links[from as usize][to as usize].faults_mut()
     }
 
     /// Makes a link whole again.
     pub fn mend(&mut self, from: u16, to: u16) {
-        *self.link(from, to) = LinkFaults::default();
+        self.links[from as usize][to as usize].mend();
     }
 
     /// Takes a node's port down, or up.
@@ -162,10 +130,14 @@ impl Fabric {
     }
 
     /// Lets a node's device place the pieces of a message in any order, and be seen half way.
-    pub fn place_out_of_order(&mut self, _node: u16, _on: bool) {}
+    pub fn place_out_of_order(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().place_out_of_order(on);
+    }
 
     /// Lets completions of different queue pairs change places in a queue they share.
-    pub fn shuffle_completions(&mut self, _node: u16, _on: bool) {}
+    pub fn shuffle_completions(&mut self, node: u16, on: bool) {
+        self.nics[node as usize].borrow_mut().shuffle_completions(on);
+    }
 
     /// Pauses a node's port: nothing leaves it for `ns`. Modelled, not validated.
     pub fn pause_port(&mut self, _node: u16, _ns: u64) {}
@@ -187,11 +159,13 @@ impl Fabric {
 
     /// Undoes whatever can be undone: links are mended, ports come up, switches are deep again.
     pub fn heal(&mut self) {
-        self.links.iter_mut().flatten().for_each(|link| link.faults = LinkFaults::default());
+        self.links.iter_mut().flatten().for_each(Link::mend);
     }
 
     /// Lets somebody see everything from now on, or nobody.
-    pub fn set_tap(&mut self, _tap: Option<Box<dyn Tap>>) {}
+    pub fn set_tap(&mut self, tap: Option<Box<dyn Tap>>) {
+        self.shared.tap.set(tap);
+    }
 
     /// Lets engines over these NICs do what is legal but rare, at these sites, by these choices.
     pub fn set_buggify(&mut self, sites: BTreeSet<Buggify>, choices: Box<dyn Choices>) {
@@ -297,16 +271,25 @@ impl Fabric {
                 self.pool.give(packet);
                 continue;
             };
-            let serialise_ns = self.profile.serialise_ns(u64::from(packet.wire_bytes()));
+            let mut serialise_ns = self.profile.serialise_ns(u64::from(packet.wire_bytes()));
+            if link.is_disturbed() {
+                serialise_ns = link.throttled_ns(serialise_ns, &self.shared.marks);
+            }
             let sent = port.sends_free.max(now) + serialise_ns;
             port.sends_free = sent;
+            if self.shared.tap.is_on() {
+                self.shared.tap.tell(sent, &Happening::Sent(packet.view()));
+            }
             let jitter = choices.choose(Site::LinkJitter, self.profile.jitter_ns + 1);
-            let lost = link.loses(choices);
-            let arrives = (sent + self.profile.base_ns + jitter).max(link.last_arrival);
-            link.last_arrival = arrives;
+            let arrives = sent + self.profile.base_ns + jitter;
             let to = packet.to_node;
-            if link.push(arrives, lost, packet) {
-                self.agenda.push(arrives, Event::Arrival { from: node, to });
+            let first = if link.is_disturbed() {
+                link.disturb(arrives, None, packet, &mut self.pool, &self.shared.marks, choices)
+            } else {
+                link.carry(arrives, packet)
+            };
+            if first {
+                self.agenda.push(link.planned, Event::Arrival { from: node, to });
             }
         }
         for (ep, at) in nic.timers.drain(..) {
@@ -325,49 +308,84 @@ impl Fabric {
         at: Instant,
         from: u16,
         to: u16,
-        mut choices: &mut C,
+        choices: &mut C,
     ) -> Option<Step> {
         let link = &mut self.links[from as usize][to as usize];
+        if link.planned != at {
+            return None;
+        }
         let port = &mut self.ports[to as usize];
         let head = link.head()?;
-        if !head.lost && !head.admitted {
+        if head.lost.is_none() && !head.admitted {
             // The receiving port takes packets no faster than its bandwidth, in the order in which they come: time
             // is set aside when a packet has to wait, so that no sender is overtaken for ever by another.
             let ready = port.receives_free + self.profile.serialise_ns(u64::from(head.packet.wire_bytes()));
             port.receives_free = ready.max(at);
             if at < ready {
                 head.admitted = true;
+                link.planned = ready;
                 self.agenda.push(ready, Event::Arrival { from, to });
                 return None;
             }
         }
-        let (in_flight, next) = link.pop();
+        let (in_flight, next) = link.pop(at);
         if let Some(next) = next {
-            self.agenda.push(next.max(at), Event::Arrival { from, to });
+            self.agenda.push(next, Event::Arrival { from, to });
         }
-        let in_flight = in_flight?;
+        Some(self.take_in(at, to, in_flight?, choices))
+    }
+
+    /// A packet is there, or would be.
+    #[inline]
+    fn take_in<C: Choices + ?Sized>(
+        &mut self,
+        at: Instant,
+        to: u16,
+        in_flight: InFlight,
+        mut choices: &mut C,
+    ) -> Step {
         let packet = in_flight.packet;
         let opcode = packet.opcode;
-        let kind = if in_flight.lost {
-            StepKind::Lost(opcode)
-        } else if self.nics[to as usize].borrow_mut().receive(at, &packet, &mut choices) {
-            StepKind::Delivered(opcode)
-        } else {
-            StepKind::Unclaimed(opcode)
+        let met = in_flight.lost.map_or_else(|| self.admits(to, &packet), Err);
+        if self.shared.tap.is_on() {
+            self.shared.tap.tell(at, &Happening::Arrived(packet.view(), fate(met, opcode)));
+        }
+        let (kind, state) = match met {
+            Ok(state) => {
+                if in_flight.overtaken {
+                    self.shared.marks.pass(Mark::PacketReordered);
+                }
+                if in_flight.copy {
+                    self.shared.marks.pass(Mark::PacketDuplicated);
+                }
+                self.nics[to as usize].borrow_mut().receive(at, &packet, &mut choices);
+                (StepKind::Delivered(opcode), Some(state))
+            }
+            Err(why) => {
+                self.shared.marks.pass(why);
+                (StepKind::dropped(why, opcode), None)
+            }
         };
-        let syndrome = if opcode == Opcode::Acknowledge { packet.syndrome.wire() } else { 0 };
         let step = Step {
             at,
             node: to,
             kind,
             qpn: packet.to_qpn,
+            state,
             psn: packet.psn,
             len: packet.len,
             digest: packet.digest,
-            syndrome,
+            syndrome: if opcode == Opcode::Acknowledge { packet.syndrome.wire() } else { 0 },
         };
         self.pool.give(packet);
-        Some(step)
+        step
+    }
+
+    /// Whether a packet gets as far as a queue pair: the state that one is in, or why not.
+    #[inline]
+    fn admits(&self, to: u16, packet: &Packet) -> Result<QpState, Mark> {
+        packet.check()?;
+        self.nics[to as usize].borrow().claims(packet).ok_or(Mark::SilentDrop)
     }
 
     fn timer<C: Choices + ?Sized>(
@@ -378,12 +396,28 @@ impl Fabric {
         choices: &mut C,
     ) -> Option<Step> {
         let mut slack = |bound| choices.choose(Site::TimeoutSlack, bound);
-        let outcome = self.nics[node as usize].borrow_mut().timer(EpId(ep), at, &mut slack);
+        let mut nic = self.nics[node as usize].borrow_mut();
+        let state = nic.qp(EpId(ep)).map(|qp| qp.state);
+        let outcome = nic.timer(EpId(ep), at, &mut slack);
         let kind = match outcome {
             TimerOutcome::Stale => return None,
-            TimerOutcome::TimedOut => StepKind::TimedOut,
+            TimerOutcome::TimedOut => {
+                self.shared.marks.pass(Mark::AckTimeout);
+                StepKind::TimedOut
+            }
             TimerOutcome::ReceiverWaited => StepKind::ReceiverWaited,
+            TimerOutcome::Placed => StepKind::Placed,
         };
-        Some(Step { at, node, kind, qpn: ep + QPN_BASE, psn: 0, len: 0, digest: 0, syndrome: 0 })
+        Some(Step { at, node, kind, qpn: ep + QPN_BASE, state, psn: 0, len: 0, digest: 0, syndrome: 0 })
+    }
+}
+
+/// What became of a packet that met a queue pair in this state, or none.
+fn fate(met: Result<QpState, Mark>, opcode: Opcode) -> Fate {
+    match met {
+        Err(why) => Fate::Dropped(why),
+        Ok(state) if state.responds() || !opcode.is_request() && state == QpState::Sqd => Fate::Taken,
+        // rxe: rxe_recv.c check_type_state
+        Ok(_) => Fate::Dropped(Mark::SilentDrop),
     }
 }

@@ -14,7 +14,8 @@
 //! * Responder checks in rxe's order; keys that roll and stay dead; completion queue overrun; the limits in
 //!   [`caps`](fn@caps::caps).
 //! * Memory windows, bound and revoked by the owner's control plane.
-//! * Ports and links with bandwidth and queueing; loss of packets.
+//! * Ports and links with bandwidth and queueing, and what can go wrong with them: packets lost singly and in bursts,
+//!   duplicated, overtaken, delayed, corrupted, truncated; less bandwidth; one-way partitions.
 //!
 //! # Rejected
 //! * Requests outside the caps, with the error a device gives.

@@ -92,7 +92,7 @@ marks! {
     SourceChanged = "source-changed",
     /// The pieces of a message were placed out of order.
     PlacedOutOfOrder = "placed-out-of-order",
-    /// A reader saw a placement half done.
+    /// A packet's bytes were placed in two halves with time in between: whoever reads meanwhile sees it half done.
     Torn = "torn",
     /// Completions of different queue pairs changed places in their shared queue.
     CompletionsShuffled = "completions-shuffled",

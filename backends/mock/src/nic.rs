@@ -15,8 +15,10 @@ use crate::marks::{Mark, Marks};
 use crate::memory::MrTable;
 use crate::packet::Packet;
 use crate::queue::Reports;
+use crate::rc::placement::Disorder;
 use crate::rc::{completer, requester, responder};
 use crate::shared::SharedQueue;
+use crate::tap::{Happening, TapSlot};
 use faults::Faults;
 
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) ready: RefCell<Vec<u16>>,
     pub(crate) marks: Marks,
     pub(crate) buggify: Oracle,
+    pub(crate) tap: TapSlot,
 }
 
 impl Shared {
@@ -67,7 +70,7 @@ impl Nic {
             node,
             caps,
             mrs: MrTable::new(node),
-            reports: Reports::new(Rc::clone(&shared)),
+            reports: Reports::new(node, Rc::clone(&shared)),
             srqs: Vec::new(),
             qps: Vec::new(),
             open: 0,
@@ -148,6 +151,7 @@ impl Nic {
                 || requester::next_request(qp, &self.mrs, &mut self.reports, now, out);
             if built && let Some(peer) = qp.peer {
                 (out.from_node, out.to_node, out.to_qpn) = (self.node, peer.node, peer.qpn);
+                out.from_qpn = ep + QPN_BASE;
                 if !qp.resp.answers.is_empty() || qp.sq.cursor != qp.sq.posted {
                     qp.in_line = true;
                     self.line.push_back(ep);
@@ -162,33 +166,42 @@ impl Nic {
         false
     }
 
-    /// A packet arrived. Answers whether an endpoint took notice. `choices` are for what the device may do in any order.
+    /// The state of the queue pair that a packet is for.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) -> bool {
-        if self.is_removed() {
-            return false;
-        }
-        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+    pub(crate) fn claims(&self, packet: &Packet) -> Option<QpState> {
         // rxe: rxe_recv.c hdr_check. Unknown number or wrong sender: dropped without a word.
-        let Some((qp, mrs, reports, _)) =
-            self.parts(ep).filter(|(qp, ..)| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
-        else {
-            self.shared.marks.pass(Mark::SilentDrop);
-            return false;
+        self.qp(EpId(packet.to_qpn.wrapping_sub(QPN_BASE)))
+            .filter(|qp| qp.peer.is_some_and(|peer| peer.node == packet.from_node))
+            .map(|qp| qp.state)
+    }
+
+    /// A packet that an endpoint [`claims`](Self::claims) arrived.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: Instant, packet: &Packet, choices: &mut dyn Choices) {
+        let ep = EpId(packet.to_qpn.wrapping_sub(QPN_BASE));
+        let mut disorder = self.faults.out_of_order.then_some(Disorder { now, choices: &mut *choices });
+        let Some((qp, mrs, reports, _)) = self.parts(ep) else {
+            return;
         };
         if packet.opcode.is_request() {
-            responder::handle(qp, mrs, reports, packet);
+            responder::handle(qp, mrs, reports, packet, disorder.as_mut());
+            let due = qp.resp.kept.due;
             if !qp.resp.answers.is_empty() {
                 self.kick(ep);
             }
-        } else if completer::handle(qp, mrs, reports, now, packet) {
+            if due != Instant::FAR {
+                self.set_timer(ep);
+            }
+        } else if completer::handle(qp, mrs, reports, now, packet, disorder.as_mut()) {
             if qp.sq.cursor < qp.sq.posted {
                 self.kick(ep);
             }
             self.set_timer(ep);
         }
+        if self.faults.shuffle && self.reports.fresh {
+            self.reports.shuffle(choices);
+        }
         self.settle();
-        true
     }
 
     /// A timer fired. `slack` draws how much longer than its nominal value an ACK timeout lasts.
@@ -198,7 +211,7 @@ impl Nic {
         now: Instant,
         slack: &mut dyn FnMut(u64) -> u64,
     ) -> TimerOutcome {
-        let Some((qp, _, reports, _)) = self.parts(ep) else {
+        let Some((qp, mrs, reports, _)) = self.parts(ep) else {
             return TimerOutcome::Stale;
         };
         if qp.req.timer_at != now {
@@ -206,7 +219,17 @@ impl Nic {
         }
         qp.req.timer_at = Instant::FAR;
         let mut outcome = TimerOutcome::Stale;
+        // Whatever time brings, what has arrived completely comes before it.
+        if qp.resp.kept.due <= now {
+            responder::finish(qp, mrs, reports);
+            outcome = TimerOutcome::Placed;
+        }
+        if qp.req.kept.due <= now || qp.req.kept.due != Instant::FAR && qp.req.ack_deadline <= now {
+            completer::finish(qp, mrs, reports, now);
+            outcome = TimerOutcome::Placed;
+        }
         if qp.req.rnr_until != Instant::ZERO && qp.req.rnr_until <= now {
+            reports.tell(|node| Happening::ReceiverWaited { node, ep });
             qp.req.rnr_until = Instant::ZERO;
             outcome = TimerOutcome::ReceiverWaited;
         } else if qp.req.ack_deadline <= now {
@@ -217,7 +240,7 @@ impl Nic {
                 qp.req.slack_drawn = true;
                 qp.req.ack_deadline = now + extra;
             } else {
-                reports.pass(Mark::AckTimeout);
+                reports.tell(|node| Happening::TimedOut { node, ep });
                 requester::retry(qp, reports);
                 outcome = TimerOutcome::TimedOut;
             }
@@ -235,7 +258,8 @@ impl Nic {
             return;
         };
         let rnr = if qp.req.rnr_until == Instant::ZERO { Instant::FAR } else { qp.req.rnr_until };
-        let at = rnr.min(qp.req.ack_deadline);
+        let kept = qp.req.kept.due.min(qp.resp.kept.due);
+        let at = rnr.min(qp.req.ack_deadline).min(kept);
         if at < qp.req.timer_at {
             qp.req.timer_at = at;
             self.timers.push((ep.0, at));
@@ -287,4 +311,6 @@ pub(crate) enum TimerOutcome {
     TimedOut,
     /// The wait that the receiver asked for is over.
     ReceiverWaited,
+    /// What was kept back of a message is placed.
+    Placed,
 }

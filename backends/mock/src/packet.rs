@@ -1,5 +1,7 @@
 //! Packets: what the simulated wire carries. Fields are those of RoCE v2's transport headers (IBA chapter 9).
 
+mod icrc;
+
 use std::fmt;
 
 /// Largest payload of a packet, in bytes: the largest MTU.
@@ -77,6 +79,21 @@ impl Opcode {
         matches!(self, SendLastImm | SendOnlyImm | WriteLastImm | WriteOnlyImm)
     }
 
+    /// Names remote memory (RETH or AtomicETH).
+    pub(crate) fn has_remote(self) -> bool {
+        use Opcode::{ReadRequest, WriteFirst, WriteOnly, WriteOnlyImm};
+        matches!(self, WriteFirst | WriteOnly | WriteOnlyImm | ReadRequest) || self.is_atomic()
+    }
+
+    /// Carries an AETH (IBA 9.2.1).
+    pub(crate) fn has_aeth(self) -> bool {
+        use Opcode::{Acknowledge, AtomicAcknowledge, ReadResponseFirst, ReadResponseLast, ReadResponseOnly};
+        matches!(
+            self,
+            Acknowledge | AtomicAcknowledge | ReadResponseFirst | ReadResponseLast | ReadResponseOnly
+        )
+    }
+
     fn extension_bytes(self) -> u32 {
         const RETH: u32 = 16;
         const AETH: u32 = 4;
@@ -125,9 +142,12 @@ impl Syndrome {
 }
 
 /// A packet with room for the largest payload. Recycled through a [`PacketPool`]: sending allocates nothing.
+#[derive(Clone)]
 pub(crate) struct Packet {
     pub(crate) from_node: u16,
     pub(crate) to_node: u16,
+    /// Not in the header; for people.
+    pub(crate) from_qpn: u32,
     pub(crate) to_qpn: u32,
     pub(crate) opcode: Opcode,
     pub(crate) ack_requested: bool,
@@ -138,12 +158,18 @@ pub(crate) struct Packet {
     pub(crate) message_len: u32,
     pub(crate) imm: u32,
     pub(crate) syndrome: Syndrome,
+    /// AETH: how many requests the responder has done (IBA 9.7.7.1).
+    pub(crate) msn: u32,
     /// AtomicETH: what to compare with; in an atomic acknowledgement, the former value.
     pub(crate) compare: u64,
     /// AtomicETH: what to store or add.
     pub(crate) operand: u64,
-    /// Digest of the payload when it left; stands where the ICRC stands.
+    /// Digest of the payload when it left.
     pub(crate) digest: u64,
+    /// The ICRC, where the link is disturbed: see [`seal`](Packet::seal).
+    icrc: Option<u64>,
+    /// Bytes of its tail that were lost on the way.
+    missing_bytes: u32,
     pub(crate) len: u32,
     payload: [u8; PAYLOAD_BYTES_MAX],
 }
@@ -153,6 +179,7 @@ impl Packet {
         Box::new(Packet {
             from_node: 0,
             to_node: 0,
+            from_qpn: 0,
             to_qpn: 0,
             opcode: Opcode::Acknowledge,
             ack_requested: false,
@@ -162,9 +189,12 @@ impl Packet {
             message_len: 0,
             imm: 0,
             syndrome: Syndrome::Ack,
+            msn: 0,
             compare: 0,
             operand: 0,
             digest: 0,
+            icrc: None,
+            missing_bytes: 0,
             len: 0,
             payload: [0; PAYLOAD_BYTES_MAX],
         })
@@ -212,7 +242,16 @@ pub(crate) struct PacketPool {
 impl PacketPool {
     #[inline]
     pub(crate) fn take(&mut self) -> Box<Packet> {
-        self.free.pop().unwrap_or_else(Packet::new)
+        let mut packet = self.free.pop().unwrap_or_else(Packet::new);
+        packet.icrc = None;
+        packet
+    }
+
+    /// A copy of a packet.
+    pub(crate) fn copy(&mut self, packet: &Packet) -> Box<Packet> {
+        let mut copy = self.take();
+        copy.as_mut().clone_from(packet);
+        copy
     }
 
     #[inline]

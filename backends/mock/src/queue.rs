@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wavetank_contract::{AsyncEvent, Completion, CqId};
+use wavetank_contract::{AsyncEvent, Choices, Completion, CqId, Site};
 
 use crate::endpoint::Qp;
 use crate::marks::Mark;
 use crate::nic::Shared;
+use crate::tap::Happening;
 
 /// Which work queue an entry frees a slot of when it is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Cq {
 /// Everything the NIC tells its host: completion queues and asynchronous events.
 #[derive(Debug)]
 pub(crate) struct Reports {
+    node: u16,
+    shared: Rc<Shared>,
     pub(crate) cqs: Vec<Cq>,
     pub(crate) events: VecDeque<AsyncEvent>,
     /// Something was reported since the host was last told to look.
@@ -43,18 +46,21 @@ pub(crate) struct Reports {
     pub(crate) overrun: Vec<CqId>,
     /// Completions in all queues.
     queued: usize,
-    shared: Rc<Shared>,
+    /// The queue that last got a completion.
+    latest: CqId,
 }
 
 impl Reports {
-    pub(crate) fn new(shared: Rc<Shared>) -> Reports {
-        Reports {
-            cqs: Vec::new(),
-            events: VecDeque::new(),
-            fresh: false,
-            overrun: Vec::new(),
-            queued: 0,
-            shared,
+    pub(crate) fn new(node: u16, shared: Rc<Shared>) -> Reports {
+        let (cqs, events, overrun) = (Vec::new(), VecDeque::new(), Vec::new());
+        Reports { node, shared, cqs, events, fresh: false, overrun, queued: 0, latest: CqId(0) }
+    }
+
+    /// Tells the tap, if there is one, what happens at this node.
+    #[inline(always)]
+    pub(crate) fn tell<'a>(&self, happening: impl FnOnce(u16) -> Happening<'a>) {
+        if self.shared.tap.is_on() {
+            self.shared.tap.tell(self.shared.now.get(), &happening(self.node));
         }
     }
 
@@ -88,11 +94,39 @@ impl Reports {
             queue.overrun = true;
             self.shared.marks.pass(Mark::CqOverrun);
             self.overrun.push(cq);
-            self.events.push_back(AsyncEvent::CqErr(cq));
+            self.event(AsyncEvent::CqErr(cq));
             return;
         }
         queue.entries.push_back(entry);
         self.queued += 1;
+        self.latest = cq;
+        if self.shared.tap.is_on() {
+            self.tell_last(cq);
+        }
+    }
+
+    /// Lets the latest completion overtake some of other endpoints, never one of its own.
+    #[cold]
+    pub(crate) fn shuffle(&mut self, choices: &mut dyn Choices) {
+        let Some(queue) = self.cqs.get_mut(self.latest.0 as usize) else { return };
+        let Some(last) = queue.entries.len().checked_sub(1) else { return };
+        let ep = queue.entries[last].completion.ep;
+        let others = queue.entries.iter().rev().skip(1).take_while(|entry| entry.completion.ep != ep).count();
+        let places = choices.choose(Site::CompletionOrder, others as u64 + 1) as usize;
+        if places > 0
+            && let Some(entry) = queue.entries.pop_back()
+        {
+            queue.entries.insert(last - places, entry);
+            self.shared.marks.pass(Mark::CompletionsShuffled);
+        }
+    }
+
+    /// Read back from where it is, so that nothing is built elsewhere for a tap that is not there.
+    #[cold]
+    fn tell_last(&self, cq: CqId) {
+        if let Some(Entry { completion, .. }) = self.cqs[cq.0 as usize].entries.back() {
+            self.tell(|node| Happening::Completed { node, completion });
+        }
     }
 
     #[inline]
@@ -103,6 +137,7 @@ impl Reports {
     }
 
     pub(crate) fn event(&mut self, event: AsyncEvent) {
+        self.tell(|node| Happening::Event { node, event });
         self.fresh = true;
         self.events.push_back(event);
     }

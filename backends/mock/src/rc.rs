@@ -5,5 +5,6 @@
 //! memory anew at each transmission.
 
 pub(crate) mod completer;
+pub(crate) mod placement;
 pub(crate) mod requester;
 pub(crate) mod responder;

@@ -1,11 +1,12 @@
 //! Taps: whoever wants to see everything that happens on a simulated network, packet by packet.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use wavetank_contract::{AsyncEvent, Completion, EpId, Instant, Work};
 
 use crate::marks::Mark;
-use crate::packet::Opcode;
+use crate::packet::{Opcode, Packet};
 
 /// A packet, as it leaves and as it arrives.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,7 @@ pub enum Fate {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Happening<'a> {
-    /// A work was posted.
+    /// A work was posted to an endpoint. Receives of shared queues belong to none, and are told when they complete.
     Posted {
         /// At which node.
         node: u16,
@@ -65,9 +66,11 @@ pub enum Happening<'a> {
         /// What.
         work: &'a Work<'a>,
     },
-    /// A packet left its port.
+    /// A packet left its port. Told when the NIC hands it to the port, which is up to half a microsecond before: of all
+    /// that happens only this has a time of its own, and that may be later than the time of what is told next.
     Sent(PacketView<'a>),
-    /// A packet arrived, or would have.
+    /// A packet arrived, or would have; what follows from it is told after it. The second of a duplicate arrives and was not
+    /// sent.
     Arrived(PacketView<'a>, Fate),
     /// An ACK timeout passed.
     TimedOut {
@@ -108,5 +111,58 @@ pub trait Tap {
 impl fmt::Debug for dyn Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tap")
+    }
+}
+
+/// Where the tap is, if there is one. Without one it costs whoever asks [`is_on`](TapSlot::is_on) a branch.
+#[derive(Debug, Default)]
+pub(crate) struct TapSlot {
+    on: Cell<bool>,
+    tap: RefCell<Option<Box<dyn Tap>>>,
+}
+
+impl TapSlot {
+    pub(crate) fn set(&self, tap: Option<Box<dyn Tap>>) {
+        self.on.set(tap.is_some());
+        *self.tap.borrow_mut() = tap;
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        self.on.get()
+    }
+
+    #[cold]
+    pub(crate) fn tell(&self, at: Instant, happening: &Happening<'_>) {
+        if let Some(tap) = &mut *self.tap.borrow_mut() {
+            tap.see(at, happening);
+        }
+    }
+}
+
+impl Packet {
+    /// What is in it. Fields that its opcode does not have are 0.
+    pub(crate) fn view(&self) -> PacketView<'_> {
+        let opcode = self.opcode;
+        let remote = |value| if opcode.has_remote() { value } else { 0 };
+        let aeth = |value| if opcode.has_aeth() { value } else { 0 };
+        PacketView {
+            from_node: self.from_node,
+            to_node: self.to_node,
+            from_qpn: self.from_qpn,
+            to_qpn: self.to_qpn,
+            opcode,
+            ack_requested: self.ack_requested,
+            psn: self.psn,
+            remote_addr: if opcode.has_remote() { self.remote_addr } else { 0 },
+            rkey: remote(self.rkey),
+            message_len: remote(self.message_len),
+            imm: if opcode.has_imm() { self.imm } else { 0 },
+            syndrome: if opcode.has_aeth() { self.syndrome.wire() } else { 0 },
+            msn: aeth(self.msn),
+            compare: if opcode.is_atomic() || opcode == Opcode::AtomicAcknowledge { self.compare } else { 0 },
+            operand: if opcode.is_atomic() { self.operand } else { 0 },
+            payload: self.payload(),
+        }
     }
 }

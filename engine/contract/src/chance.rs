@@ -63,7 +63,7 @@ pub enum Buggify {
     ShrinkWindow,
     /// Another endpoint than the first in line is served first.
     ReorderEndpoints,
-    /// Free memory is given out anew instead of memory used a moment ago, or the other way round.
+    /// Free memory is given out anew instead of memory used a moment ago.
     ReorderLeases,
     /// Every send is signalled, or as few as may be.
     OtherSignals,

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use wavetank_contract::{EpId, Instant, OpKind, Status};
+use wavetank_contract::{Buggify, EpId, Instant, OpKind, Status};
 
 use super::{Driver, Lane};
 use crate::context::RdmaOps;
@@ -244,7 +244,8 @@ impl<C: RdmaOps> Driver<C> {
             return;
         };
         lane.dirty = false;
-        let window = self.config.window;
+        let small = lane.waiting.front().is_some() && self.context.buggify(Buggify::ShrinkWindow);
+        let window = if small { 1 } else { self.config.window };
         while let Some(index) = lane.waiting.pop_front() {
             let Some(key) = self.transfers.key_at(index) else {
                 continue;

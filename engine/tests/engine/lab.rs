@@ -154,8 +154,8 @@ impl<C: RdmaOps> Lab<C> {
 
     /// Any operation with a fresh lease and no deadline.
     pub(crate) fn spec(&mut self, node: usize, op: Op, len: u64) -> TransferSpec {
-        let Node { arena, ep, .. } = &mut self.nodes[node];
-        let lease = arena.acquire(len.max(1)).unwrap();
+        let Node { arena, ep, engine, .. } = &mut self.nodes[node];
+        let lease = engine.with(|d| d.lease(arena, len.max(1))).unwrap();
         TransferSpec {
             ep: *ep,
             op,

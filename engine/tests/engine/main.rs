@@ -3,6 +3,7 @@
 
 mod anomalies;
 mod bench;
+mod buggify;
 mod chaos;
 mod context;
 mod credits;
@@ -11,6 +12,7 @@ mod failures;
 mod futures;
 mod lab;
 mod lying;
+mod memory;
 mod sessions;
 mod submit;
 mod transfers;

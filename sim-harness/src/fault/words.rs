@@ -1,6 +1,6 @@
 //! The words for causes, the same in schedules and in lines of text.
 
-use crate::lab::{DeviceFault, HostFault, MemoryFault};
+use crate::lab::{Cause, DeviceFault, HostFault, LinkFault, MemoryFault};
 
 /// What happens to devices, but for what needs a number.
 pub(super) const DEVICE: [DeviceFault; 8] = [
@@ -30,6 +30,27 @@ pub(super) const HOST: [HostFault; 6] = [
 /// What owners do to their memory.
 pub(super) const MEMORY: [MemoryFault; 4] =
     [MemoryFault::Deregister, MemoryFault::RollKey, MemoryFault::RevokeWindow, MemoryFault::ChangeSource];
+
+/// A cause without where it happens and without its numbers.
+pub(super) fn short(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Link { fault, .. } => match fault {
+            LinkFault::Cut => "cut",
+            LinkFault::LoseNth { .. } => "lose_nth",
+            LinkFault::LoseOneIn { .. } => "lose",
+            LinkFault::DuplicateOneIn { .. } => "duplicate",
+            LinkFault::ReorderOneIn { .. } => "reorder",
+            LinkFault::Delay { .. } => "delay",
+            LinkFault::CorruptOneIn { .. } => "corrupt",
+            LinkFault::TruncateOneIn { .. } => "truncate",
+            LinkFault::Throttle { .. } => "throttle",
+        },
+        Cause::Mend { .. } => "mend",
+        Cause::Device { fault, .. } => device(fault),
+        Cause::Host { fault, .. } => host(fault),
+        Cause::Memory { fault, .. } => memory(fault),
+    }
+}
 
 pub(super) fn device(fault: DeviceFault) -> &'static str {
     match fault {

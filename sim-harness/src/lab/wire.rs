@@ -52,8 +52,17 @@ impl Wire {
     ///
     /// # Errors
     /// What `tc` or `ip` said, or that there is no such program or right.
-    pub(super) fn inject(&mut self, cause: Cause) -> Result<(), Skip> {
+    pub(crate) fn inject(&mut self, cause: Cause) -> Result<(), Skip> {
         self.apply(cause).map_err(|why| Skip(format!("the wire cannot be disturbed: {why}")))
+    }
+
+    /// Gets ready for a cause that will come, before anything is under way.
+    ///
+    /// # Errors
+    /// Why there is no such command.
+    pub(crate) fn expect(&mut self, cause: Cause) -> Result<(), Skip> {
+        let _ = cause;
+        Ok(())
     }
 
     fn apply(&mut self, cause: Cause) -> Result<(), String> {

@@ -89,7 +89,8 @@ fn settings<R: BufRead>(lines: &mut Lines<'_, R>) -> Result<Settings> {
         "none" => None,
         ns => Some(deadline.number(ns, 1..=MAX_TIME_NS)?),
     };
-    Ok(Settings { seed, profile, mtu, queue_pairs, chunk_bytes, window, deadline_ns, signal_every })
+    let patience = Settings::default().patience;
+    Ok(Settings { seed, profile, mtu, queue_pairs, chunk_bytes, window, deadline_ns, signal_every, patience })
 }
 
 fn profile(line: &Line) -> Result<Profile> {

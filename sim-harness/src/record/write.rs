@@ -21,8 +21,17 @@ impl RecordedRun {
         }
         writeln!(out, "caps {}", plain(&self.caps))?;
         writeln!(out, "workload {}", plain(&self.workload))?;
-        let Settings { seed, profile, mtu, queue_pairs, chunk_bytes, window, deadline_ns, signal_every } =
-            &self.settings;
+        let Settings {
+            seed,
+            profile,
+            mtu,
+            queue_pairs,
+            chunk_bytes,
+            window,
+            deadline_ns,
+            signal_every,
+            patience: _,
+        } = &self.settings;
         writeln!(out, "seed {seed}")?;
         writeln!(
             out,

@@ -29,6 +29,8 @@ impl<C: RdmaOps> Replay<C> {
             });
         }
         let steps = self.world.steps();
+        let toll = self.calm();
+        (0..self.connections.len()).for_each(|connection| self.settle_doubts(connection));
         // Taking things back is not part of the run.
         let trace = std::mem::take(&mut self.world.trace);
         let bytes_swept = self.sweep();
@@ -50,6 +52,7 @@ impl<C: RdmaOps> Replay<C> {
             latencies: self.latencies,
             failures: self.failures,
             recorded,
+            toll,
         };
         report.latencies.sum_up();
         report.expect(&self.workload);

@@ -5,6 +5,7 @@ use wavetank_engine::{Finished, RdmaOps, TransferError};
 
 use super::message::RECEIVE;
 use super::place::{Contents, Wrong};
+use super::renew::BREAKS_MAX;
 use super::{Expect, InFlight, Replay};
 use crate::check::Check;
 use crate::pattern::{self, Suspect};
@@ -24,6 +25,9 @@ impl<C: RdmaOps> Replay<C> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.reported(now, node, &event);
             }
+            if self.explains_event(&event) {
+                continue;
+            }
             self.failures.add(Check::Event, now, || format!("node {node}: {event:?}"));
         }
         while let Some(finished) = self.world.nodes[node as usize].driver.take_finished() {
@@ -39,13 +43,15 @@ impl<C: RdmaOps> Replay<C> {
     fn end(&mut self, node: u16, finished: Finished) {
         let now = self.world.now();
         let slot = self.in_flight.get_mut(finished.tag as usize).and_then(Option::take);
-        let Some(InFlight { planned, arrived, serial, expect }) = slot else {
+        let Some(in_flight) = slot else {
             let tag = finished.tag;
             self.failures.add(Check::Completion, now, || format!("operation {tag} ended twice"));
             return;
         };
+        let InFlight { planned, arrived, serial, connection, expect } = in_flight;
         self.free.push(finished.tag as u32);
         self.ended += 1;
+        self.connections.get_mut(connection).in_flight -= 1;
         self.world.progressed();
         if let Some(recorder) = &mut self.recorder {
             recorder.finished(serial, &finished);
@@ -68,8 +74,10 @@ impl<C: RdmaOps> Replay<C> {
             Ok(done) => *done,
             Err(error) => {
                 self.failed += 1;
-                // Whether a run that is issued again should have failed here, its recording says.
-                if self.again.is_none() {
+                if self.explains(error) {
+                    self.failed_by_fault(&in_flight, error);
+                } else if self.again.is_none() {
+                    // Whether a run that is issued again should have failed here, its recording says.
                     let story = self.story(&planned, serial);
                     self.failures.add(Check::Success, now, || format!("{story}: {error}"));
                 }
@@ -77,6 +85,7 @@ impl<C: RdmaOps> Replay<C> {
                 return;
             }
         };
+        self.connections.get_mut(connection).breaks = 0;
         if done != u64::from(planned.len) {
             let story = self.story(&planned, serial);
             self.failures.add(Check::Success, now, || format!("{story}: {done} bytes were done"));
@@ -94,6 +103,21 @@ impl<C: RdmaOps> Replay<C> {
         self.verify(&planned, serial, expect, &finished);
     }
 
+    /// An operation failed, and a fault explains it. A connection that breaks again and again, with nothing done in between,
+    /// is not explained by a fault that passes.
+    fn failed_by_fault(&mut self, ended: &InFlight, error: &TransferError) {
+        let now = self.world.now();
+        self.doubt(ended);
+        self.break_connection(ended.connection);
+        let (breaks, index) = (self.connections.get(ended.connection).breaks, ended.connection);
+        if breaks > BREAKS_MAX {
+            let (story, fault) = (self.story(&ended.planned, ended.serial), self.latest_fault());
+            self.failures.add(Check::Success, now, || {
+                format!("{story}: {error}; connection {index} broke {breaks} times and did nothing in between; {fault}")
+            });
+        }
+    }
+
     /// Looks at the bytes.
     fn verify(&mut self, planned: &Planned, serial: u64, expect: Expect, finished: &Finished) {
         let now = self.world.now();
@@ -106,7 +130,7 @@ impl<C: RdmaOps> Replay<C> {
         let place = planned.region.and_then(|id| self.places.get_mut(id.0 as usize));
         let wrong = match (expect, place) {
             (Expect::Read(ticket), Some(place)) => place.verify_read(ticket, planned, memory, at),
-            (Expect::Written { generation }, Some(place)) => place.verify_written(generation),
+            (Expect::Written { generation, .. }, Some(place)) => place.verify_written(generation),
             (Expect::Added { .. } | Expect::Swapped { .. }, Some(place)) => {
                 let mut former = [0; 8];
                 lease.read(0, &mut former);

@@ -9,6 +9,7 @@ use wavetank_contract::{Instant, Op, OpKind};
 use wavetank_engine::{Finished, RdmaOps, TransferSpec};
 
 use super::Replay;
+use super::connection::Condition;
 use crate::check::Check;
 use crate::pattern::{self, Suspect, Tag};
 
@@ -35,6 +36,10 @@ pub(super) struct Stream {
     sends: VecDeque<(u32, u32)>,
     writes: BTreeSet<u32>,
     immediates: u32,
+    /// Messages that failed, and arrive or do not.
+    doubtful: BTreeSet<u32>,
+    /// WRITEs with immediate that failed, likewise.
+    doubtful_writes: BTreeSet<u32>,
 }
 
 impl Messages {
@@ -62,6 +67,24 @@ impl Messages {
         imm
     }
 
+    /// A message failed: it arrives or does not.
+    pub(super) fn doubt(&mut self, connection: usize, generation: u32) {
+        self.streams[connection].doubtful.insert(generation);
+    }
+
+    /// A WRITE with an immediate failed, likewise.
+    pub(super) fn doubt_write(&mut self, connection: usize, imm: u32) {
+        self.streams[connection].doubtful_writes.insert(imm);
+    }
+
+    /// The connection is gone: what failed and has not arrived never will.
+    pub(super) fn forget_doubtful(&mut self, connection: usize) {
+        let Stream { sends, writes, doubtful, doubtful_writes, .. } = &mut self.streams[connection];
+        sends.retain(|(generation, _)| !doubtful.contains(generation));
+        writes.retain(|imm| !doubtful_writes.contains(imm));
+        (doubtful.clear(), doubtful_writes.clear());
+    }
+
     /// Messages that have not arrived.
     pub(super) fn unmet(&self) -> u64 {
         self.streams.iter().map(|stream| (stream.sends.len() + stream.writes.len()) as u64).sum()
@@ -76,7 +99,7 @@ impl Messages {
         })
     }
 
-    fn receives(&self, connection: usize) -> u32 {
+    pub(super) fn receives(&self, connection: usize) -> u32 {
         self.streams[connection].receives
     }
 }
@@ -84,10 +107,13 @@ impl Messages {
 impl<C: RdmaOps> Replay<C> {
     /// Posts every receive there will be; each is posted again when a message has arrived in it.
     pub(super) fn post_receives(&mut self) {
-        for connection in 0..self.connections.len() {
-            for _ in 0..self.messages.receives(connection) {
-                self.post_receive(connection);
-            }
+        (0..self.connections.len()).for_each(|connection| self.post_receives_of(connection));
+    }
+
+    /// Posts the receives of one connection.
+    pub(super) fn post_receives_of(&mut self, connection: usize) {
+        for _ in 0..self.messages.receives(connection) {
+            self.post_receive(connection);
         }
     }
 
@@ -95,9 +121,10 @@ impl<C: RdmaOps> Replay<C> {
         let now = self.world.now();
         let len = self.messages.receive_bytes;
         let (node, ep) = self.connections.get(connection).target;
+        self.connections.get_mut(connection).receives += 1;
         let host = &mut self.world.nodes[node as usize];
         let Some(arena) = host.receives.as_mut() else { unreachable!("setup gives every receiver an arena") };
-        let lease = match arena.acquire(len) {
+        let lease = match host.driver.lease(arena, len) {
             Ok(lease) => lease,
             Err(error) => unreachable!("setup makes room for every receive: {error}"),
         };
@@ -118,7 +145,26 @@ impl<C: RdmaOps> Replay<C> {
         if let Some(recorder) = &mut self.recorder {
             recorder.received(connection, &finished);
         }
+        self.connections.get_mut(connection).receives -= 1;
+        if let Err(error) = &finished.result
+            && (self.connections.get(connection).condition != Condition::Whole
+                || self.explains_receive(error))
+        {
+            self.break_connection(connection);
+            return;
+        }
+        let whole = self.connections.get(connection).condition == Condition::Whole;
         let stream = &mut self.messages.streams[connection];
+        let arrived = |generation, expected| match (&finished.result, &finished.lease) {
+            (Ok(len), Some(lease)) if *len == u64::from(expected) => {
+                let tag = Tag { region: STREAM_BASE + connection as u32, generation };
+                pattern::holds(lease.region(), lease.offset(), *len as usize, tag, 0)
+            }
+            _ => false,
+        };
+        if finished.kind != OpKind::WriteImm {
+            stream.pass_over_doubtful(arrived);
+        }
         let problem = match (&finished.result, finished.kind) {
             (Err(error), _) => Some(error.to_string()),
             (Ok(_), OpKind::WriteImm) => match finished.imm {
@@ -157,8 +203,20 @@ impl<C: RdmaOps> Replay<C> {
         if failed {
             // Another receive would fail as well, at once and for ever.
             self.receiver_died = true;
-        } else {
+        } else if whole {
             self.post_receive(connection);
+        }
+    }
+}
+
+impl Stream {
+    /// Messages that failed may be missing before the one that arrived.
+    fn pass_over_doubtful(&mut self, arrived: impl Fn(u32, u32) -> bool) {
+        while let Some(&(generation, expected)) = self.sends.front()
+            && self.doubtful.contains(&generation)
+            && !arrived(generation, expected)
+        {
+            self.sends.pop_front();
         }
     }
 }

@@ -4,6 +4,8 @@ mod connect;
 mod memory;
 mod uses;
 
+pub(super) use connect::connect_anew;
+
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -181,6 +183,7 @@ impl<C: RdmaOps> Replay<C> {
             unique: workload.settings.seed << 32,
             recorder: again.as_ref().map(|_| Recorder::default()),
             again,
+            disturbed: None,
             workload,
         })
     }

@@ -49,12 +49,19 @@ impl<C: RdmaOps> Replay<C> {
                 self.next = Some(planned);
                 return Instant::FAR;
             }
-            if !self.start(&planned) {
-                // No memory until something ends.
+            if !self.is_startable(&planned) || !self.start(&planned) {
+                // No memory until something ends, no connection until it is made anew, or its host stands still.
                 self.next = Some(planned);
                 return Instant::FAR;
             }
         }
+    }
+
+    /// Whether its host goes and its connection is whole.
+    #[inline]
+    fn is_startable(&self, planned: &Planned) -> bool {
+        self.disturbed.is_none()
+            || !self.world.is_paused(planned.from.0) && self.connections.is_usable(planned.from, planned.to)
     }
 
     /// Starts one operation. False when there is no memory for it now.
@@ -64,7 +71,7 @@ impl<C: RdmaOps> Replay<C> {
         let len = planned.len as usize;
         let host = &mut self.world.nodes[node as usize];
         let Some(arena) = host.arena.as_mut() else { unreachable!("setup gives every poster an arena") };
-        let lease = match arena.acquire(u64::from(planned.len)) {
+        let lease = match host.driver.lease(arena, planned.len.into()) {
             Ok(lease) => lease,
             Err(MemoryError::Exhausted { .. }) if self.started > self.ended => return false,
             Err(error) => unreachable!("setup makes room for one operation of each kind: {error}"),
@@ -72,6 +79,7 @@ impl<C: RdmaOps> Replay<C> {
         let mr = arena.mr();
         let (memory, at) = (lease.region(), lease.offset());
         let connection = self.connections.pick(planned.from, planned.to);
+        self.begin_disturbed(connection);
         let range = planned.offset..planned.offset + u64::from(planned.len);
         let remote = planned.region.and_then(|id| {
             self.connections.remote(connection, id)?.at(planned.offset, u64::from(planned.len))
@@ -87,7 +95,7 @@ impl<C: RdmaOps> Replay<C> {
                 pattern::fill(memory, at, len, Tag { region, generation }, planned.offset);
                 let immediate = planned.kind == OpKind::WriteImm;
                 let imm = immediate.then(|| self.messages.announce_write(connection));
-                (Op::Write { remote, imm }, Expect::Written { generation })
+                (Op::Write { remote, imm }, Expect::Written { generation, imm })
             }
             (OpKind::FetchAdd, Some(_), Some(remote)) => {
                 self.unique += 1;
@@ -103,13 +111,13 @@ impl<C: RdmaOps> Replay<C> {
             (OpKind::Send, ..) => {
                 let tag = self.messages.announce(connection, planned.len);
                 pattern::fill(memory, at, len, tag, 0);
-                (Op::Send { imm: None }, Expect::Sent)
+                (Op::Send { imm: None }, Expect::Sent { generation: tag.generation })
             }
             (kind, ..) => unreachable!("the workload was validated: {} has its region", kind.name()),
         };
         let serial = self.started;
         let arrived = planned.at.unwrap_or(now);
-        let entry = Some(InFlight { planned: *planned, arrived, serial, expect });
+        let entry = Some(InFlight { planned: *planned, arrived, serial, connection, expect });
         let tag = match self.free.pop() {
             Some(index) => {
                 self.in_flight[index as usize] = entry;
@@ -133,6 +141,8 @@ impl<C: RdmaOps> Replay<C> {
             tag: u64::from(tag),
         };
         self.started += 1;
+        let used = self.connections.get_mut(connection);
+        (used.begun, used.in_flight) = (used.begun.saturating_add(1), used.in_flight + 1);
         if let Some(recorder) = &mut self.recorder {
             recorder.submitted(now, planned, connection);
         }
@@ -151,6 +161,7 @@ impl<C: RdmaOps> Replay<C> {
             self.in_flight[tag as usize] = None;
             self.free.push(tag);
             self.ended += 1;
+            self.connections.get_mut(connection).in_flight -= 1;
             if let Some(recorder) = &mut self.recorder {
                 recorder.refused(now, serial);
             }

@@ -148,6 +148,8 @@ impl Features {
         let verbs = dice.some_of(&verbs);
         // Some runs have nothing to blame: there everything has to succeed.
         let faults = if dice.once_in(8) { Vec::new() } else { dice.some_of(&Kind::ALL) };
+        let faults: Vec<Kind> =
+            faults.into_iter().filter(|kind| !matches!(kind, Kind::Crash | Kind::Remove)).collect();
         let (cancels, deadlines, sessions) = (dice.coin(), dice.coin(), dice.coin());
         Features { verbs, faults, cancels, deadlines, sessions }
     }

@@ -33,6 +33,9 @@ use crate::world::{Node, Ran, World};
 use state::{Connection, Edition, Host, OpState, Place};
 use tasks::Tasks;
 
+/// How often a host looks at its device once a notification was lost, in ns.
+const LOOK_NS: u64 = 1_000_000;
+
 /// Who else looks on.
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -171,11 +174,23 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             if done(self) {
                 return true;
             }
-            let next = self.tasks.next_at().min(limit);
+            let looks = self.hosts.iter().any(|host| host.looks);
+            let look_at = if looks { self.world.now() + LOOK_NS } else { Instant::FAR };
+            let next = self.tasks.next_at().min(limit).min(look_at);
             match self.world.run(next) {
                 Ran::Turned(node) => self.collect(node),
                 Ran::Reached | Ran::Stuck if next == limit => return false,
+                Ran::Reached | Ran::Stuck if next == look_at => self.look(),
                 Ran::Reached | Ran::Stuck => {}
+            }
+        }
+    }
+
+    /// Hosts that lose notifications look at their devices all the same.
+    fn look(&mut self) {
+        for (node, host) in (0..).zip(&self.hosts) {
+            if host.looks {
+                self.world.touch(node);
             }
         }
     }

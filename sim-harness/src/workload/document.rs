@@ -13,27 +13,39 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{WorkloadError, quote};
-use super::limits::MAX_TIME_NS;
+use super::limits::{MAX_TIME_NS, MAX_TOML_BYTES};
 use super::units::{Bytes, BytesPerSecond, Nanos, PerSecond, UnitError};
 
 type Result<T> = std::result::Result<T, WorkloadError>;
 
+/// The text of a TOML file of bounded size. `what` it is, and what to say when it is no text, are for errors.
+pub(crate) fn text<'t>(path: &Path, bytes: &'t [u8], what: &str, not_text: &str) -> Result<&'t str> {
+    if bytes.len() as u64 > MAX_TOML_BYTES {
+        let problem = format!("{what} is at most {}", Bytes(MAX_TOML_BYTES));
+        return Err(WorkloadError::invalid(path, 1, "syntax", problem));
+    }
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() as u32 + 1;
+        WorkloadError::invalid(path, line, "syntax", not_text)
+    })
+}
+
 /// The text of one file, and where its lines begin.
 #[derive(Debug)]
-pub(super) struct Document<'d> {
+pub(crate) struct Document<'d> {
     path: &'d Path,
     text: &'d str,
     newlines: Vec<usize>,
 }
 
 impl<'d> Document<'d> {
-    pub(super) fn new(path: &'d Path, text: &'d str) -> Document<'d> {
+    pub(crate) fn new(path: &'d Path, text: &'d str) -> Document<'d> {
         let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect();
         Document { path, text, newlines }
     }
 
     /// Parses the syntax; what it means is read afterwards, through [`Document::top`].
-    pub(super) fn tree(&self) -> Result<Spanned<DeTable<'d>>> {
+    pub(crate) fn tree(&self) -> Result<Spanned<DeTable<'d>>> {
         DeTable::parse(self.text).map_err(|e| {
             let at = e.span().map_or(self.text.len(), |span| span.start);
             self.error(at, "syntax", e.message().replace('\n', ", "))
@@ -41,7 +53,7 @@ impl<'d> Document<'d> {
     }
 
     /// The table that holds the whole file.
-    pub(super) fn top<'t>(&'t self, tree: &'t Spanned<DeTable<'t>>, known: &[&str]) -> Result<Table<'t>> {
+    pub(crate) fn top<'t>(&'t self, tree: &'t Spanned<DeTable<'t>>, known: &[&str]) -> Result<Table<'t>> {
         Table { document: self, key: String::new(), start: 0, entries: tree.get_ref() }.knowing(known)
     }
 
@@ -57,7 +69,7 @@ impl<'d> Document<'d> {
 
 /// A table, and the key that leads to it.
 #[derive(Clone, Debug)]
-pub(super) struct Table<'t> {
+pub(crate) struct Table<'t> {
     document: &'t Document<'t>,
     key: String,
     start: usize,
@@ -83,19 +95,19 @@ impl<'t> Table<'t> {
     }
 
     /// The value of `key`, if it is there.
-    pub(super) fn get(&self, key: &str) -> Option<Value<'t>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Value<'t>> {
         let value = self.entries.get(key)?;
         let (document, start) = (self.document, value.span().start);
         Some(Value { document, key: self.child(key), start, value: value.get_ref() })
     }
 
     /// The value of `key`, or an error that says what it is `for`.
-    pub(super) fn need(&self, key: &str, wanted: &str) -> Result<Value<'t>> {
+    pub(crate) fn need(&self, key: &str, wanted: &str) -> Result<Value<'t>> {
         self.get(key).ok_or_else(|| self.missing(key, wanted))
     }
 
     /// The tables of `[[key]]`; none when there are none.
-    pub(super) fn tables(&self, key: &str, known: &[&str]) -> Result<Vec<Table<'t>>> {
+    pub(crate) fn tables(&self, key: &str, known: &[&str]) -> Result<Vec<Table<'t>>> {
         let Some(value) = self.get(key) else {
             return Ok(Vec::new());
         };
@@ -104,7 +116,7 @@ impl<'t> Table<'t> {
     }
 
     /// A duration: `key = "20us"`, or `key_ns = 20000`.
-    pub(super) fn duration(&self, key: &str) -> Result<Option<Value<'t>>> {
+    pub(crate) fn duration(&self, key: &str) -> Result<Option<Value<'t>>> {
         match (self.get(key), self.get(&format!("{key}_ns"))) {
             (Some(_), Some(ns)) => Err(ns.error(format!("{key} already says it; keep one of the two"))),
             (text, ns) => Ok(text.or(ns)),
@@ -112,23 +124,23 @@ impl<'t> Table<'t> {
     }
 
     /// An error about this table as a whole.
-    pub(super) fn error(&self, problem: impl Display) -> WorkloadError {
+    pub(crate) fn error(&self, problem: impl Display) -> WorkloadError {
         self.document.error(self.start, &self.key, problem)
     }
 
     /// An error about a key this table does not have.
-    pub(super) fn missing(&self, key: &str, wanted: &str) -> WorkloadError {
+    pub(crate) fn missing(&self, key: &str, wanted: &str) -> WorkloadError {
         self.document.error(self.start, &self.child(key), format!("missing; {wanted}"))
     }
 
-    pub(super) fn line(&self) -> u32 {
+    pub(crate) fn line(&self) -> u32 {
         self.document.line(self.start)
     }
 }
 
 /// A value, and the key that leads to it.
 #[derive(Clone, Debug)]
-pub(super) struct Value<'t> {
+pub(crate) struct Value<'t> {
     document: &'t Document<'t>,
     key: String,
     start: usize,
@@ -137,11 +149,11 @@ pub(super) struct Value<'t> {
 
 impl<'t> Value<'t> {
     /// An error about this value.
-    pub(super) fn error(&self, problem: impl Display) -> WorkloadError {
+    pub(crate) fn error(&self, problem: impl Display) -> WorkloadError {
         self.document.error(self.start, &self.key, problem)
     }
 
-    pub(super) fn line(&self) -> u32 {
+    pub(crate) fn line(&self) -> u32 {
         self.document.line(self.start)
     }
 
@@ -161,22 +173,22 @@ impl<'t> Value<'t> {
         self.error(format!("found {}; wanted {wanted}", self.found()))
     }
 
-    pub(super) fn text(&self) -> Result<&'t str> {
+    pub(crate) fn text(&self) -> Result<&'t str> {
         match self.value {
             DeValue::String(text) => Ok(text),
             _ => Err(self.unlike("a string")),
         }
     }
 
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         matches!(self.value, DeValue::String(_))
     }
 
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         matches!(self.value, DeValue::Table(_))
     }
 
-    pub(super) fn flag(&self) -> Result<bool> {
+    pub(crate) fn flag(&self) -> Result<bool> {
         match self.value {
             DeValue::Boolean(flag) => Ok(*flag),
             _ => Err(self.unlike("true or false")),
@@ -184,7 +196,7 @@ impl<'t> Value<'t> {
     }
 
     /// An integer of 64 bits without sign.
-    pub(super) fn integer(&self) -> Result<u64> {
+    pub(crate) fn integer(&self) -> Result<u64> {
         let DeValue::Integer(integer) = self.value else {
             return Err(self.unlike("an integer"));
         };
@@ -196,7 +208,7 @@ impl<'t> Value<'t> {
     }
 
     /// An integer in `range`.
-    pub(super) fn number(&self, range: RangeInclusive<u64>) -> Result<u64> {
+    pub(crate) fn number(&self, range: RangeInclusive<u64>) -> Result<u64> {
         let number = self.integer()?;
         if range.contains(&number) {
             return Ok(number);
@@ -205,7 +217,7 @@ impl<'t> Value<'t> {
     }
 
     /// A finite number, whole or not, in `range`.
-    pub(super) fn ratio(&self, range: RangeInclusive<f64>) -> Result<f64> {
+    pub(crate) fn ratio(&self, range: RangeInclusive<f64>) -> Result<f64> {
         let text = match self.value {
             DeValue::Float(float) => float.as_str(),
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
@@ -219,7 +231,7 @@ impl<'t> Value<'t> {
     }
 
     /// A size: integer bytes, or a string with a unit.
-    pub(super) fn bytes(&self, range: RangeInclusive<u64>) -> Result<u64> {
+    pub(crate) fn bytes(&self, range: RangeInclusive<u64>) -> Result<u64> {
         let bytes = if self.is_text() { self.quantity::<Bytes>()?.0 } else { self.integer()? };
         if range.contains(&bytes) {
             return Ok(bytes);
@@ -228,16 +240,25 @@ impl<'t> Value<'t> {
     }
 
     /// A duration above 0 in ns: a string with a unit, or integer nanoseconds under a key that says `_ns`.
-    pub(super) fn nanos(&self) -> Result<u64> {
+    pub(crate) fn nanos(&self) -> Result<u64> {
+        self.nanos_from(1)
+    }
+
+    /// A time since the start in ns, written like a duration; it may be 0.
+    pub(crate) fn time(&self) -> Result<u64> {
+        self.nanos_from(0)
+    }
+
+    fn nanos_from(&self, least: u64) -> Result<u64> {
         let ns = if self.key.ends_with("_ns") { self.integer()? } else { self.quantity::<Nanos>()?.0 };
-        if (1..=MAX_TIME_NS).contains(&ns) {
+        if (least..=MAX_TIME_NS).contains(&ns) {
             return Ok(ns);
         }
-        Err(self.unlike(format!("1ns to {}", Nanos(MAX_TIME_NS))))
+        Err(self.unlike(format!("{} to {}", Nanos(least), Nanos(MAX_TIME_NS))))
     }
 
     /// Arrivals per second: an integer, or a string with a unit.
-    pub(super) fn rate(&self, range: RangeInclusive<u64>) -> Result<u64> {
+    pub(crate) fn rate(&self, range: RangeInclusive<u64>) -> Result<u64> {
         let rate = if self.is_text() { self.quantity::<PerSecond>()?.0 } else { self.integer()? };
         if range.contains(&rate) {
             return Ok(rate);
@@ -246,7 +267,7 @@ impl<'t> Value<'t> {
     }
 
     /// Bytes per second above 0: a string with a unit.
-    pub(super) fn throughput(&self) -> Result<u64> {
+    pub(crate) fn throughput(&self) -> Result<u64> {
         match self.quantity::<BytesPerSecond>()?.0 {
             0 => Err(self.error("0 holds for every run; leave it out, or give a throughput above 0")),
             rate => Ok(rate),
@@ -259,7 +280,7 @@ impl<'t> Value<'t> {
     }
 
     /// One of a few words.
-    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
+    pub(crate) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
         let text = self.text()?;
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(*meaning);
@@ -269,7 +290,7 @@ impl<'t> Value<'t> {
     }
 
     /// The items of a list.
-    pub(super) fn items(&self) -> Result<Vec<Value<'t>>> {
+    pub(crate) fn items(&self) -> Result<Vec<Value<'t>>> {
         let DeValue::Array(array) = self.value else {
             return Err(self.unlike("a list"));
         };
@@ -283,14 +304,14 @@ impl<'t> Value<'t> {
     }
 
     /// The two items of a pair.
-    pub(super) fn pair(&self, wanted: &str) -> Result<[Value<'t>; 2]> {
+    pub(crate) fn pair(&self, wanted: &str) -> Result<[Value<'t>; 2]> {
         let items = self.items().map_err(|_| self.unlike(wanted))?;
         let count = items.len();
         items.try_into().map_err(|_| self.error(format!("found a list of {count}; wanted {wanted}")))
     }
 
     /// A table with none but the `known` keys.
-    pub(super) fn table(&self, known: &[&str]) -> Result<Table<'t>> {
+    pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'t>> {
         match self.value {
             DeValue::Table(entries) => {
                 Table { document: self.document, key: self.key.clone(), start: self.start, entries }

@@ -135,7 +135,7 @@ pub(super) fn name(value: &Value<'_>) -> Result<String, WorkloadError> {
     Err(value.error(format!("{} is not a name; wanted {wanted}", quote(text))))
 }
 
-fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+pub(crate) fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
     const SHOWN: usize = 8;
     let mut names: Vec<&str> = names.take(SHOWN + 1).collect();
     if names.is_empty() {

@@ -147,6 +147,7 @@ fn watch<C: RdmaOps>(nodes: &mut [Node<C>], ready: &mut Ready, ns: u64) -> bool 
     let mut notifiers = nodes
         .iter_mut()
         .zip(0u16..)
+        .filter(|(_, index)| !ready.is_paused[*index as usize])
         .filter_map(|(node, index)| Some((node.driver.context().notifier()?, index)))
         .peekable();
     let Some((first, _)) = notifiers.peek().copied() else {

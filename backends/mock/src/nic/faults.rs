@@ -17,6 +17,8 @@ pub(super) struct Faults {
     pub(super) lose_notification: bool,
     /// Registrations that succeed before one fails.
     fail_registration: Option<u32>,
+    pub(super) out_of_order: bool,
+    pub(super) shuffle: bool,
 }
 
 impl Nic {
@@ -60,6 +62,16 @@ impl Nic {
     /// Keeps the next notification from the host.
     pub(crate) fn lose_notification(&mut self) {
         self.faults.lose_notification = true;
+    }
+
+    /// Whether pieces of messages are placed in any order.
+    pub(crate) fn place_out_of_order(&mut self, on: bool) {
+        self.faults.out_of_order = on;
+    }
+
+    /// Whether completions of different queue pairs change places.
+    pub(crate) fn shuffle_completions(&mut self, on: bool) {
+        self.faults.shuffle = on;
     }
 
     /// Lets a registration fail after this many more.

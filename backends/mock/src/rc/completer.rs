@@ -8,6 +8,7 @@ use crate::memory::MrTable;
 use crate::packet::{Opcode, Packet, Syndrome};
 use crate::psn;
 use crate::queue::Reports;
+use crate::rc::placement::Disorder;
 use crate::rc::requester;
 
 /// Handles one answer packet. True when the requester may have something to send now.
@@ -17,10 +18,17 @@ pub(crate) fn handle(
     reports: &mut Reports,
     now: Instant,
     packet: &Packet,
+    disorder: Option<&mut Disorder<'_>>,
 ) -> bool {
     if !matches!(qp.state, QpState::Rts | QpState::Sqd) {
         reports.pass(Mark::SilentDrop);
         return false;
+    }
+    if qp.req.kept.due != Instant::FAR {
+        finish(qp, mrs, reports, now);
+        if qp.state == QpState::Err {
+            return true;
+        }
     }
     // Nothing outstanding, or an answer to something that is complete: a repeated or late packet.
     if psn::diff(packet.psn, qp.req.una) < 0 && packet.syndrome == Syndrome::Ack
@@ -34,7 +42,7 @@ pub(crate) fn handle(
     match packet.opcode {
         Opcode::Acknowledge => acknowledge(qp, reports, now, packet),
         Opcode::AtomicAcknowledge => atomic_result(qp, mrs, reports, now, packet),
-        _ => read_data(qp, mrs, reports, now, packet),
+        _ => read_data(qp, mrs, reports, now, packet, disorder),
     }
     requester::fail_if_due(qp, reports);
     qp.check_drained(reports);
@@ -152,7 +160,14 @@ fn answers_head(qp: &mut Qp, reports: &mut Reports, now: Instant, psn: u32) -> b
     wqe.numbered && wqe.op.kind().is_read_or_atomic() && psn == qp.req.una
 }
 
-fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, packet: &Packet) {
+fn read_data(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &mut Reports,
+    now: Instant,
+    packet: &Packet,
+    mut disorder: Option<&mut Disorder<'_>>,
+) {
     if !answers_head(qp, reports, now, packet.psn) {
         return;
     }
@@ -167,9 +182,24 @@ fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, pa
         qp.fail(reports);
         return;
     }
-    if mrs.scatter(qp.sq.sges(seq), qp.spec.pd, done, packet.payload()).is_err() {
+    let (sges, pd, kept) = (qp.sq.sges(seq), qp.spec.pd, &mut qp.req.kept);
+    let mut place = |at, bytes: &[u8]| mrs.scatter(sges, pd, at, bytes);
+    let placed = match &mut disorder {
+        // Where a word of several pieces begins is nobody's business: only whole answers are torn.
+        Some(disorder) if sges.len() == 1 && packet.len > 0 => {
+            kept.take(done, packet.payload(), sges[0].offset, disorder, reports, place)
+        }
+        _ => kept.finish(&mut place).and_then(|()| place(done, packet.payload())),
+    };
+    if placed.is_err() {
         qp.complete_send(Status::LocProtErr, reports);
         qp.fail(reports);
+        return;
+    }
+    if last && !qp.req.kept.is_empty() {
+        if !disorder.is_some_and(|disorder| qp.req.kept.linger(disorder)) {
+            finish(qp, mrs, reports, now);
+        }
         return;
     }
     qp.req.una = psn::add(packet.psn, 1);
@@ -177,6 +207,23 @@ fn read_data(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, pa
         answered(qp, reports);
     }
     progressed(qp, now, true);
+}
+
+/// Places what was kept back of a READ whose answer has come, and completes it.
+pub(crate) fn finish(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant) {
+    let (seq, pd) = (qp.sq.acked, qp.spec.pd);
+    let sges = qp.sq.sges(seq);
+    if qp.req.kept.finish(|at, bytes| mrs.scatter(sges, pd, at, bytes)).is_err() {
+        qp.complete_send(Status::LocProtErr, reports);
+        qp.fail(reports);
+        return;
+    }
+    let wqe = qp.sq.wqe(seq);
+    qp.req.una = psn::add(wqe.first_psn, wqe.psns);
+    answered(qp, reports);
+    progressed(qp, now, true);
+    requester::fail_if_due(qp, reports);
+    qp.check_drained(reports);
 }
 
 fn atomic_result(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, now: Instant, packet: &Packet) {

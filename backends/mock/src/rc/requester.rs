@@ -95,6 +95,9 @@ pub(crate) fn next_request(
                 return false;
             };
             out.digest = digest;
+            if len > 0 && qp.req.sent.changes(out.psn, digest) {
+                reports.pass(Mark::SourceChanged);
+            }
         }
     }
     qp.req.unasked += 1;

@@ -1,26 +1,38 @@
 //! Carries out what peers request, and answers. `rxe_resp.c` is the model; checks come in its order.
 
-use wavetank_contract::{AsyncEvent, OpKind, Status};
+use wavetank_contract::{AsyncEvent, Instant, OpKind, PdId, Status};
 
 use crate::digest;
-use crate::endpoint::{Answer, Grant, Granted, Incoming, Qp};
+use crate::endpoint::{Answer, Ending, Grant, Granted, Incoming, Qp};
 use crate::marks::Mark;
 use crate::memory::{MrTable, Right};
 use crate::packet::{Opcode, Packet, Syndrome};
 use crate::psn;
 use crate::queue::Reports;
+use crate::rc::placement::Disorder;
 
 /// Handles one request packet. Answers are queued, not sent.
-pub(crate) fn handle(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
+pub(crate) fn handle(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &mut Reports,
+    packet: &Packet,
+    disorder: Option<&mut Disorder<'_>>,
+) {
     // rxe: rxe_recv.c check_type_state. A queue pair that is not ready says nothing at all.
     if !qp.state.responds() {
         reports.pass(Mark::SilentDrop);
         return;
     }
+    finish(qp, mrs, reports);
+    // Which may have been the end of it.
+    if !qp.state.responds() {
+        return;
+    }
     match psn::diff(packet.psn, qp.resp.psn) {
         0 => {
             qp.resp.nak_sent = false;
-            execute(qp, mrs, reports, packet);
+            execute(qp, mrs, reports, packet, disorder);
         }
         ahead if ahead > 0 => {
             // rxe: RESPST_ERR_PSN_OUT_OF_SEQ. One NAK, then silence until the sequence is right again.
@@ -75,16 +87,27 @@ fn granted(qp: &Qp, packet: &Packet) -> Option<Grant> {
     }
 }
 
-fn execute(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
+fn execute(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &mut Reports,
+    packet: &Packet,
+    disorder: Option<&mut Disorder<'_>>,
+) {
     let outcome = check_sequence(qp, packet)
         .and_then(|()| check_rights(qp, packet))
         .and_then(|()| check_receive(qp, reports, packet))
         .and_then(|()| check_length(qp, packet))
-        .and_then(|()| carry_out(qp, mrs, reports, packet));
+        .and_then(|()| carry_out(qp, mrs, reports, packet, disorder));
     if let Err(Refusal::Nak { syndrome: Syndrome::NakRemoteAccess, .. }) = outcome {
         let key = qp.resp.message.map_or(packet.rkey, |message| message.rkey);
         note_retired(mrs, reports, key, qp.resp.message.is_some());
     }
+    conclude(qp, reports, packet.psn, outcome);
+}
+
+/// Says what is to be said of a request that was not carried out.
+fn conclude(qp: &mut Qp, reports: &mut Reports, psn: u32, outcome: Result<(), Refusal>) {
     match outcome {
         Ok(()) => {}
         Err(Refusal::NotReady) => {
@@ -93,10 +116,10 @@ fn execute(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) {
             qp.resp.nak_sent = true;
             reports.pass(Mark::RnrNak);
             let syndrome = Syndrome::RnrNak(qp.spec.min_rnr_timer.code());
-            answer(qp, Answer::Ack { psn: packet.psn, syndrome });
+            answer(qp, Answer::Ack { psn, syndrome });
         }
         Err(Refusal::Nak { syndrome, receive }) => {
-            answer(qp, Answer::Ack { psn: packet.psn, syndrome });
+            answer(qp, Answer::Ack { psn, syndrome });
             refuse(qp, syndrome, receive, reports);
         }
     }
@@ -187,7 +210,13 @@ fn check_length(qp: &Qp, packet: &Packet) -> Result<(), Refusal> {
     if fits { Ok(()) } else { Err(INVALID) }
 }
 
-fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet) -> Result<(), Refusal> {
+fn carry_out(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &mut Reports,
+    packet: &Packet,
+    mut disorder: Option<&mut Disorder<'_>>,
+) -> Result<(), Refusal> {
     let opcode = packet.opcode;
     if opcode == Opcode::ReadRequest {
         // The whole range is checked with the request, and again as each packet is read.
@@ -198,6 +227,7 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
         }
         let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
         qp.resp.psn = psn::add(packet.psn, psns);
+        qp.resp.msn = psn::add(qp.resp.msn, 1);
         qp.resp.rd_pending += 1;
         let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
         let what = Grant::Read { rkey, addr, len };
@@ -211,21 +241,68 @@ fn carry_out(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, packet: &Packet)
     if opcode.is_send() {
         receive_send(qp, mrs, packet)?
     } else {
-        receive_write(qp, mrs, packet)?
+        receive_write(qp, mrs, reports, packet, disorder.as_deref_mut())?
     }
     qp.resp.psn = psn::add(packet.psn, 1);
-    if opcode.is_last() {
-        let done = qp.resp.message.take().map_or(0, |message| message.done);
-        let imm = opcode.has_imm().then_some(packet.imm);
-        if opcode.is_send() {
-            qp.complete_recv(Status::Success, OpKind::Send, done, imm, reports);
-        } else if imm.is_some() {
-            qp.complete_recv(Status::Success, OpKind::WriteImm, done, imm, reports);
+    let imm = opcode.has_imm().then_some(packet.imm);
+    let ending = Ending { psn: packet.psn, imm, ack_requested: packet.ack_requested };
+    if !opcode.is_last() {
+        if packet.ack_requested {
+            answer(qp, Answer::Ack { psn: packet.psn, syndrome: Syndrome::Ack });
         }
+    } else if qp.resp.kept.is_empty() || !disorder.is_some_and(|disorder| qp.resp.kept.linger(disorder)) {
+        end(qp, mrs, reports, ending)?;
+    } else {
+        qp.resp.ending = Some(ending);
     }
-    if packet.ack_requested {
-        answer(qp, Answer::Ack { psn: packet.psn, syndrome: Syndrome::Ack });
+    Ok(())
+}
+
+/// Ends a message: what was kept back is placed, a receive completes, the peer hears of it.
+fn end(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, ending: Ending) -> Result<(), Refusal> {
+    place_kept(qp, mrs)?;
+    let Ending { psn, imm, ack_requested } = ending;
+    qp.resp.msn = psn::add(qp.resp.msn, 1);
+    let message = qp.resp.message.take();
+    let done = message.map_or(0, |message| message.done);
+    if message.is_some_and(|message| message.is_send) {
+        qp.complete_recv(Status::Success, OpKind::Send, done, imm, reports);
+    } else if imm.is_some() {
+        qp.complete_recv(Status::Success, OpKind::WriteImm, done, imm, reports);
     }
+    if ack_requested {
+        answer(qp, Answer::Ack { psn, syndrome: Syndrome::Ack });
+    }
+    Ok(())
+}
+
+/// Ends the message whose last pieces were kept back, if there is one.
+#[inline]
+pub(crate) fn finish(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports) {
+    let Some(ending) = qp.resp.ending.take() else { return };
+    let outcome = end(qp, mrs, reports, ending);
+    if outcome.is_err() {
+        note_retired(mrs, reports, qp.resp.message.map_or(0, |message| message.rkey), true);
+    }
+    conclude(qp, reports, ending.psn, outcome);
+}
+
+/// Places what was kept back of the message in progress.
+#[inline]
+fn place_kept(qp: &mut Qp, mrs: &MrTable) -> Result<(), Refusal> {
+    qp.resp.kept.due = Instant::FAR;
+    let Some(message) = qp.resp.message.filter(|_| !qp.resp.kept.is_empty()) else { return Ok(()) };
+    let pd = qp.spec.pd;
+    qp.resp.kept.finish(|at, bytes| place(mrs, &message, pd, at, bytes))
+}
+
+/// Looked up again for each piece: a region deregistered in between stops the message where it is.
+#[inline]
+fn place(mrs: &MrTable, message: &Incoming, pd: PdId, at: u32, bytes: &[u8]) -> Result<(), Refusal> {
+    let addr = message.addr + u64::from(at);
+    let (region, offset) =
+        mrs.remote(message.rkey, pd, Right::Write, addr, bytes.len() as u32).ok_or(NO_ACCESS)?;
+    region.write(offset, bytes);
     Ok(())
 }
 
@@ -250,7 +327,13 @@ fn receive_send(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refus
     Ok(())
 }
 
-fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
+fn receive_write(
+    qp: &mut Qp,
+    mrs: &MrTable,
+    reports: &Reports,
+    packet: &Packet,
+    disorder: Option<&mut Disorder<'_>>,
+) -> Result<(), Refusal> {
     let pd = qp.spec.pd;
     let mut message = match qp.resp.message {
         Some(message) => message,
@@ -269,10 +352,20 @@ fn receive_write(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refu
         return Err(INVALID);
     }
     if packet.len > 0 {
-        // Looked up again for each packet: a region deregistered in between stops the message where it is.
-        let at = message.addr + u64::from(message.done);
-        let (region, offset) = mrs.remote(message.rkey, pd, Right::Write, at, packet.len).ok_or(NO_ACCESS)?;
-        region.write(offset, packet.payload());
+        match disorder {
+            Some(disorder) => qp.resp.kept.take(
+                message.done,
+                packet.payload(),
+                message.addr,
+                disorder,
+                reports,
+                |at, bytes| place(mrs, &message, pd, at, bytes),
+            )?,
+            None => {
+                place_kept(qp, mrs)?;
+                place(mrs, &message, pd, message.done, packet.payload())?;
+            }
+        }
     }
     message.done += packet.len;
     qp.resp.message = Some(message);
@@ -296,6 +389,7 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     let granted = Granted { psn: packet.psn, psns: 1, what: Grant::Atomic { former } };
     qp.resp.grant(granted, qp.spec.max_dest_rd_atomic);
     qp.resp.psn = psn::add(packet.psn, 1);
+    qp.resp.msn = psn::add(qp.resp.msn, 1);
     qp.resp.rd_pending += 1;
     answer(qp, Answer::Atomic { psn: packet.psn, former, fresh: true });
     Ok(())
@@ -332,6 +426,7 @@ pub(crate) fn next_answer(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, out
     out.imm = 0;
     out.ack_requested = false;
     out.syndrome = Syndrome::Ack;
+    out.msn = qp.resp.msn;
     match answer {
         Answer::Ack { psn, syndrome } => {
             qp.resp.answers.pop_front();

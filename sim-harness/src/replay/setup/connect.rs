@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wavetank_contract::error::ConnectError;
-use wavetank_contract::{EndpointSpec, EpId, Mtu};
+use wavetank_contract::{CqId, EndpointSpec, EpId, Mtu};
 use wavetank_engine::RdmaOps;
 
 use super::SetupError;
@@ -17,12 +17,6 @@ use crate::world::Node;
 
 /// Send queue depth of every endpoint, in works.
 const SEND_DEPTH: u32 = 128;
-
-/// ACK timeout code: 1.07 s. Nothing is lost in a replay, and a long queue is no reason to repeat.
-const TIMEOUT_CODE: u8 = 18;
-
-/// How often a request is repeated. 7 would mean for ever on soft-RoCE.
-const RETRIES: u8 = 6;
 
 /// Connections of one workload, at most; each has two endpoints with their queues.
 const CONNECTIONS_MAX: u32 = 65_536;
@@ -61,47 +55,99 @@ pub(super) fn connect<C: RdmaOps>(
         let depth: u32 = uses.pairs.iter().map(|(pair, messages)| works(pair, *messages)).sum();
         cqs.push(node.driver.context().open_cq(depth.max(1))?);
     }
-    let mtu = Mtu::from_bytes(workload.settings.mtu.into());
-    let Some(mtu) = mtu else { unreachable!("the workload's MTU was validated") };
-    let (mut connections, mut receives) = (Connections::default(), Vec::new());
+    let mut connections = Connections::default();
+    connections.cqs = cqs;
+    let mut receives = Vec::new();
     for (&(from, to), &messages) in &uses.pairs {
         let mut made = Vec::new();
         for _ in 0..queue_pairs {
             let recv_depth = if messages { receives_each } else { 0 };
-            let mut open = |node: NodeId, send_depth: u32, recv_depth| {
-                let context = nodes[node.0 as usize].driver.context();
-                let caps = context.caps();
-                let base = EndpointSpec::new(cqs[node.0 as usize]);
-                let spec = EndpointSpec {
-                    send_depth: send_depth.min(caps.queue_depth_max),
-                    recv_depth,
-                    mtu,
-                    timeout: TIMEOUT_CODE,
-                    retry_cnt: RETRIES,
-                    max_rd_atomic: base.max_rd_atomic.min(caps.rd_atomic_max),
-                    max_dest_rd_atomic: base.max_dest_rd_atomic.min(caps.rd_atomic_max),
-                    ..base
-                };
-                context.open(&spec)
-            };
-            let poster = open(from, SEND_DEPTH, 0)?;
-            let target = open(to, 1, recv_depth)?;
-            introduce(nodes, (from, poster), (to, target))?;
-            introduce(nodes, (to, target), (from, poster))?;
-            let mut remotes = BTreeMap::new();
-            for place in places.iter().filter(|place| place.node == to.0) {
-                let key = nodes[to.0 as usize].driver.context().export(place.mr)?;
-                let mut remote = nodes[from.0 as usize].driver.context().import(poster, &key)?;
-                // The memory may be longer than the region, by less than a page.
-                remote.len = place.len;
-                remotes.insert(place.id, remote);
-            }
-            made.push(Connection { poster: (from.0, poster), target: (to.0, target), remotes });
+            made.push(pair(&connections.cqs, (from, to), recv_depth, places, workload, nodes)?);
             receives.push(recv_depth);
         }
         connections.add(from, to, made);
     }
     Ok((connections, receives))
+}
+
+/// Makes a connection anew, whose former endpoints are closed.
+pub(in crate::replay) fn connect_anew<C: RdmaOps>(
+    connections: &mut Connections,
+    index: usize,
+    recv_depth: u32,
+    places: &[Place],
+    workload: &Workload,
+    nodes: &mut [Node<C>],
+) -> Result<(), SetupError> {
+    let former = connections.get(index);
+    let ends = (NodeId(former.poster.0), NodeId(former.target.0));
+    let made = pair(&connections.cqs, ends, recv_depth, places, workload, nodes)?;
+    let connection = connections.get_mut(index);
+    (connection.poster, connection.target, connection.remotes) = (made.poster, made.target, made.remotes);
+    Ok(())
+}
+
+/// Opens both ends of a connection and introduces them to each other. Nothing is left behind when that fails.
+fn pair<C: RdmaOps>(
+    cqs: &[CqId],
+    (from, to): (NodeId, NodeId),
+    recv_depth: u32,
+    places: &[Place],
+    workload: &Workload,
+    nodes: &mut [Node<C>],
+) -> Result<Connection, SetupError> {
+    let poster = open(cqs, from, SEND_DEPTH, 0, workload, nodes)?;
+    let target = open(cqs, to, 1, recv_depth, workload, nodes)
+        .inspect_err(|_| nodes[from.0 as usize].driver.context().close(poster))?;
+    join((from, poster), (to, target), places, nodes).inspect_err(|_| {
+        nodes[from.0 as usize].driver.context().close(poster);
+        nodes[to.0 as usize].driver.context().close(target);
+    })
+}
+
+fn open<C: RdmaOps>(
+    cqs: &[CqId],
+    node: NodeId,
+    send_depth: u32,
+    recv_depth: u32,
+    workload: &Workload,
+    nodes: &mut [Node<C>],
+) -> Result<EpId, SetupError> {
+    let mtu = Mtu::from_bytes(workload.settings.mtu.into());
+    let Some(mtu) = mtu else { unreachable!("the workload's MTU was validated") };
+    let context = nodes[node.0 as usize].driver.context();
+    let caps = context.caps();
+    let base = EndpointSpec::new(cqs[node.0 as usize]);
+    let spec = EndpointSpec {
+        send_depth: send_depth.min(caps.queue_depth_max),
+        recv_depth,
+        mtu,
+        timeout: workload.settings.patience.timeout,
+        retry_cnt: workload.settings.patience.retry_cnt,
+        max_rd_atomic: base.max_rd_atomic.min(caps.rd_atomic_max),
+        max_dest_rd_atomic: base.max_dest_rd_atomic.min(caps.rd_atomic_max),
+        ..base
+    };
+    Ok(context.open(&spec)?)
+}
+
+fn join<C: RdmaOps>(
+    (from, poster): (NodeId, EpId),
+    (to, target): (NodeId, EpId),
+    places: &[Place],
+    nodes: &mut [Node<C>],
+) -> Result<Connection, SetupError> {
+    introduce(nodes, (from, poster), (to, target))?;
+    introduce(nodes, (to, target), (from, poster))?;
+    let mut remotes = BTreeMap::new();
+    for place in places.iter().filter(|place| place.node == to.0) {
+        let key = nodes[to.0 as usize].driver.context().export(place.mr)?;
+        let mut remote = nodes[from.0 as usize].driver.context().import(poster, &key)?;
+        // The memory may be longer than the region, by less than a page.
+        remote.len = place.len;
+        remotes.insert(place.id, remote);
+    }
+    Ok(Connection::new((from.0, poster), (to.0, target), remotes))
 }
 
 fn introduce<C: RdmaOps>(

@@ -140,8 +140,9 @@ fn draw_verb(
         SlotRange { region, slot, offset: offset as u32, len: len as u32 }
     };
     if let Verb::Send | Verb::SendImm = verb {
-        let len = dice.scaled(1, message_max) as u32;
-        return Some(VerbPlan::Send { len, imm: verb == Verb::SendImm });
+        let imm = verb == Verb::SendImm;
+        let len = if imm { dice.scaled(1, message_max) - 1 } else { dice.scaled(8, message_max) };
+        return Some(VerbPlan::Send { len: len as u32, imm });
     }
     let places: Vec<(u16, u16)> = slots.iter().filter_map(fits).collect();
     if places.is_empty() {

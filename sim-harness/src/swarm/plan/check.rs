@@ -140,7 +140,10 @@ impl Plan {
                 aligned("the length of a write", to.len)?;
                 check_range(to, claim(to.region, to.slot, Kind::Data, true)?)
             }
-            VerbPlan::Send { len, .. } => within("the length of a message", len, 1, MESSAGE_BYTES_MAX),
+            // It is told from others by its first word, or by its immediate.
+            VerbPlan::Send { len, imm } => {
+                within("the length of a message", len, if imm { 0 } else { 8 }, MESSAGE_BYTES_MAX)
+            }
             VerbPlan::Add { region, slot } => claim(region, slot, Kind::Adds, false).map(drop),
             VerbPlan::Swap { region, slot } => claim(region, slot, Kind::Swaps, false).map(drop),
             VerbPlan::CloseSession if op.session.is_none() => Err("it closes no session".to_owned()),

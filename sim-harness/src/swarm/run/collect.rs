@@ -1,6 +1,6 @@
 //! What ended at a host: each operation is held to what it must have done, each error to what explains it.
 
-use wavetank_contract::{AsyncEvent, Choices, Instant, OpKind, Status};
+use wavetank_contract::{AsyncEvent, Choices, Instant, OpKind, QpState, Status};
 use wavetank_engine::{Finished, RdmaOps, TransferError};
 
 use super::Run;
@@ -23,7 +23,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         }
         while let Some(finished) = self.world.nodes[usize::from(node)].driver.take_finished() {
             if finished.tag & RECEIVE != 0 {
-                self.received(node, &finished);
+                self.received(node, finished);
             } else {
                 self.finished(node, &finished);
             }
@@ -88,7 +88,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let plan = self.ops[op];
         let (connection, end) = (usize::from(plan.connection), usize::from(plan.end));
         let explained = match error {
-            TransferError::Failed { status, .. } => self.blame(connection, end).explains(*status),
+            TransferError::Failed { status, first_cause, .. } => {
+                self.explains(connection, end, *status, *first_cause)
+            }
             TransferError::Refused { .. } => {
                 self.blame(connection, end).has(Blame::DEVICE.and(Blame::OWN).and(Blame::MEMORY))
             }
@@ -108,15 +110,28 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         }
     }
 
-    /// What explains an error at one end of a connection now.
-    fn blame(&self, connection: usize, end: usize) -> Blame {
-        let Some(at) = self.connections.get(connection) else { return Blame::NONE };
-        let own = if at.ends[end].failed { Blame::OWN } else { Blame::NONE };
-        let peer = if at.ends[1 - end].failed { Blame::PEER } else { Blame::NONE };
-        at.blame.and(own).and(peer)
+    /// Whether something explains that a work ended so. What was flushed because of a work that had been given up says what
+    /// became of that one.
+    fn explains(&mut self, connection: usize, end: usize, status: Status, first_cause: Option<Status>) -> bool {
+        let blame = self.blame(connection, end);
+        blame.explains(status)
+            || status == Status::WrFlushErr && first_cause.is_some_and(|cause| blame.explains(cause))
     }
 
-    fn received(&mut self, node: u16, finished: &Finished) {
+    /// What explains an error at one end of a connection now.
+    fn blame(&mut self, connection: usize, end: usize) -> Blame {
+        let at = &self.connections[connection];
+        let own = if at.ends[end].failed { Blame::OWN } else { Blame::NONE };
+        let (failed, blame, peer) = (at.ends[1 - end].failed, at.blame, at.ends[1 - end].node);
+        // A host that stands still does not know yet that its end is dead.
+        let state = at.ends[1 - end].ep.and_then(|ep| {
+            self.world.nodes[usize::from(peer)].driver.context().state(ep)
+        });
+        let peer = if failed || state != Some(QpState::Rts) { Blame::PEER } else { Blame::NONE };
+        blame.and(own).and(peer)
+    }
+
+    fn received(&mut self, node: u16, finished: Finished) {
         let tag = finished.tag & !RECEIVE;
         let (connection, end) = ((tag >> 1) as usize, (tag & 1) as usize);
         self.connections[connection].ends[end].receives -= 1;
@@ -130,7 +145,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             (Ok(_), _, None) => Err("a message without its memory".to_owned()),
             (Err(error), ..) => {
                 let explained = match error {
-                    TransferError::Failed { status, .. } => self.blame(connection, end).explains(*status),
+                    TransferError::Failed { status, first_cause, .. } => {
+                        self.explains(connection, end, *status, *first_cause)
+                    }
                     _ => self.blame(connection, end).has(Blame::DEVICE.and(Blame::OWN)),
                 };
                 if !explained {
@@ -144,10 +161,13 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 return;
             }
         };
+        let (len, kind) = (finished.result.as_ref().copied().unwrap_or(0), finished.kind);
+        // Its memory is for the next one.
+        drop(finished);
         match arrived {
             Ok(op) => {
-                self.bytes_verified += finished.result.as_ref().copied().unwrap_or(0);
-                if finished.kind == OpKind::WriteImm {
+                self.bytes_verified += len;
+                if kind == OpKind::WriteImm {
                     self.verify_told(op);
                 }
             }

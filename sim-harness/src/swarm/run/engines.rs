@@ -39,7 +39,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 if plan.nodes[usize::from(end)] == node {
                     depth += u32::from(plan.send_depth) + u32::from(plan.recv_depth);
                     leases += 2 * self.plan.lease_bytes(index, end);
-                    receives += u64::from(plan.recv_depth) * self.plan.receive_bytes(index, end);
+                    // Twice: sizes differ, and what is free lies in pieces.
+                    receives += 2 * u64::from(plan.recv_depth) * self.plan.receive_bytes(index, end);
                 }
             }
         }

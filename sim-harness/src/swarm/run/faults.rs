@@ -11,9 +11,6 @@ use crate::lab::{Cause, DeviceFault, HostFault, MemoryFault};
 use crate::pattern;
 use crate::swarm::oracle::blame::Blame;
 
-/// How often a host looks at its device once a notification was lost, in ns.
-const LOOK_NS: u64 = 100_000;
-
 /// A change of source touches this many works at most.
 const SOURCES_MAX: usize = 4;
 
@@ -120,9 +117,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 self.inject(cause);
                 match fault {
                     DeviceFault::Remove => self.lose_device(node),
-                    DeviceFault::LoseNotification => {
-                        self.tasks.add(self.world.now() + LOOK_NS, Task::Look(node));
-                    }
+                    DeviceFault::LoseNotification => self.hosts[usize::from(node)].looks = true,
                     _ => {}
                 }
             }

@@ -1,10 +1,12 @@
 //! The liveness phase: everything is healed, and then everything has to work again, in time.
 
+use std::fmt::Write as _;
+
 use wavetank_contract::Choices;
 use wavetank_engine::RdmaOps;
 
 use super::Run;
-use super::state::{OpState, Outage, PROBE_BYTES};
+use super::state::{self, OpState, Outage, PROBE_BYTES};
 use crate::check::Check;
 use crate::swarm::oracle::blame::Blame;
 use crate::swarm::plan::{ConnectionPlan, OpPlan, SlotRange, VerbPlan};
@@ -66,20 +68,33 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let waiting =
                 self.states.iter().zip(&self.ops).find(|(state, _)| !matches!(state, OpState::Ended));
             let op = waiting.map(|(_, op)| op.id);
-            let (left, ledger) = (self.left, self.world.ledger());
+            let (left, mut ledger) = (self.left, self.world.ledger());
+            for (index, connection) in self.connections.iter().enumerate() {
+                for (end, at) in connection.ends.iter().enumerate() {
+                    let (node, waiting, in_flight, failed) = (at.node, at.queue.len(), at.in_flight, at.failed);
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(
+                        ledger,
+                        "connection {index}, up: {}, end {end} at node {node}: {waiting} waiting, {in_flight} under way, failed: \
+                         {failed}",
+                        connection.up
+                    );
+                }
+            }
             self.guilty(Check::Liveness, op, || format!("all is healed, and {left} {what}\n{ledger}"));
         }
     }
 
     /// Connections that something was done to are made anew. Nothing is to blame for anything any more.
     fn remake_touched(&mut self) {
+        let standing = state::standing_blame(self.plan);
         for connection in 0..self.connections.len() {
-            if self.connections[connection].blame != Blame::NONE {
+            if self.connections[connection].blame != standing {
                 self.remake(connection);
             }
         }
         self.expect("connections are down", |run| run.connections.iter().all(|connection| connection.up));
-        self.connections.iter_mut().for_each(|connection| connection.blame = Blame::NONE);
+        self.connections.iter_mut().for_each(|connection| connection.blame = standing);
         self.hosts.iter_mut().for_each(|host| host.blame = Blame::NONE);
     }
 

@@ -138,6 +138,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let now = self.world.now();
         self.world.nodes[usize::from(node)].driver.cancel(id, now);
         self.world.touch(node);
+        // It is over now, whenever its host is turned next.
+        self.collect(node);
     }
 
     /// Memory for an operation, if there is any now.
@@ -270,6 +272,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         if let Some(key) = key {
             let _ = self.world.nodes[usize::from(node)].driver.close_session(key, now);
             self.world.touch(node);
+            self.collect(node);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wavetank_contract::{CqId, EpId, Instant, MrId, Region, RemoteRegion};
+use wavetank_contract::{Buggify, CqId, EpId, Instant, MrId, Region, RemoteRegion};
 use wavetank_engine::TransferId;
 use wavetank_engine::session::SessionKey;
 
@@ -29,6 +29,8 @@ pub(super) struct Host {
     pub(super) sessions: BTreeMap<u16, SessionKey>,
     /// Since when it has been running: it cannot keep deadlines that passed before.
     pub(super) runs_since: Instant,
+    /// It looks at its device now and then without having been told to: notifications get lost.
+    pub(super) looks: bool,
     /// What was done to it.
     pub(super) blame: Blame,
 }
@@ -191,6 +193,11 @@ pub(super) fn places(plan: &Plan) -> Vec<Place> {
     places
 }
 
+/// What explains errors all through a run: an engine that is told now and then that its queue is full may post receives late.
+pub(super) fn standing_blame(plan: &Plan) -> Blame {
+    if plan.buggify.contains(&Buggify::EarlyFull) { Blame::SLOW } else { Blame::NONE }
+}
+
 pub(super) fn connections(plan: &Plan) -> Vec<Connection> {
     let connection = |(index, planned): (usize, &crate::swarm::plan::ConnectionPlan)| {
         let end = |end: u8| End {
@@ -206,7 +213,7 @@ pub(super) fn connections(plan: &Plan) -> Vec<Connection> {
             failed: false,
         };
         let ends = [end(0), end(1)];
-        Connection { ends, life: 0, up: false, planned: false, blame: Blame::NONE, begun: 0 }
+        Connection { ends, life: 0, up: false, planned: false, blame: standing_blame(plan), begun: 0 }
     };
     plan.connections.iter().enumerate().map(connection).collect()
 }

@@ -16,8 +16,6 @@ pub(super) enum Task {
     End(usize),
     /// A failed connection is made anew.
     Reconnect(usize),
-    /// A host looks at its device without having been told to: notifications get lost.
-    Look(u16),
 }
 
 /// The agenda.
@@ -62,7 +60,6 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 Task::Begin(fault) => self.begin_fault(fault),
                 Task::End(fault) => self.end_fault(fault),
                 Task::Reconnect(connection) => self.reconnect(connection),
-                Task::Look(node) => self.world.touch(node),
             }
         }
     }

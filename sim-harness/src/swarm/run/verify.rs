@@ -34,7 +34,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 let start = self.slot_start(edition, slot) + u64::from(range.offset);
                 let look = Look { since, by: Some(flight.party), told: None };
                 let (memory, at) = (&flight.source.0, flight.source.1);
-                self.look(id, edition, slot, look, start, len, memory, at);
+                self.look_at(id, edition, slot, look, start, len, memory, at);
                 if let Contents::Data(oracle) = &mut self.editions[edition].slots[slot] {
                     oracle.end_read();
                 }
@@ -73,7 +73,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         if let Fate::Registered(_) = self.editions[edition].fate {
             let start = self.slot_start(edition, slot) + offset;
             let memory = self.editions[edition].memory.clone();
-            self.look(id, edition, slot, look, start, len, &memory, start);
+            self.look_at(id, edition, slot, look, start, len, &memory, start);
         }
     }
 
@@ -82,7 +82,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         clippy::too_many_arguments,
         reason = "what, where, by whose right: none of them belong together"
     )]
-    fn look(
+    fn look_at(
         &mut self,
         id: u32,
         edition: usize,

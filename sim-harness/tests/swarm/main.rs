@@ -1,0 +1,4 @@
+//! Swarm runs as a user meets them: what is drawn, what a run does, and that lies are found.
+
+mod drawing;
+mod running;
