@@ -11,6 +11,7 @@
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`record`]: runs as text, to be kept, compared and run again.
 //! * [`calibrate`]: profiles fitted to recorded runs.
+//! * [`watch`]: who looks on at a run; [`pcap`]: its packets for Wireshark; [`explain`]: the story of one operation.
 //! * [`trace`], [`determinism`]: everything that happened, as one number, and where two runs part.
 //! * [`mod@bench`]: what it all costs.
 //!
@@ -21,17 +22,20 @@ pub mod bench;
 pub mod calibrate;
 pub mod check;
 pub mod determinism;
+pub mod explain;
 pub mod fault;
 pub mod judge;
 pub mod kit;
 pub mod lab;
 pub mod pattern;
+pub mod pcap;
 pub mod record;
 pub mod replay;
 pub mod report;
 pub mod swarm;
 pub mod trace;
 pub mod version;
+pub mod watch;
 pub mod workload;
 pub mod world;
 

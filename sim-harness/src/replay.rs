@@ -14,6 +14,7 @@ mod renew;
 mod setup;
 mod start;
 mod volume;
+mod watched;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::check::{Check, Failures};
 use crate::record::{RecordedRun, Recorder};
 use crate::report::{Latencies, Report};
 use crate::version::ReadTicket;
+use crate::watch::Watcher;
 use crate::workload::{Arrival, Generator, Planned, Stop, Workload};
 use crate::world::{Ran, World};
 use connection::Connections;
@@ -85,6 +87,8 @@ pub struct Replay<C = RdmaContext> {
     again: Option<Again>,
     /// Faults that come, and what came of them.
     disturbed: Option<Box<Disturbed>>,
+    /// Who looks on.
+    watcher: Option<Box<dyn Watcher>>,
 }
 
 /// A recorded run that is issued again.

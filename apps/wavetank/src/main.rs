@@ -13,6 +13,7 @@ mod files;
 mod judge;
 mod kit;
 mod memory;
+mod pcap;
 mod perftest;
 #[cfg(feature = "planted")]
 mod planted;

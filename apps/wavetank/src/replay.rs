@@ -18,7 +18,7 @@ use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::progress::Bar;
-use crate::{again, faults, files, memory, print, say, table};
+use crate::{again, faults, files, memory, pcap, print, say, table};
 
 /// Replays a workload and checks every byte and latency.
 ///
@@ -39,6 +39,7 @@ use crate::{again, faults, files, memory, print, say, table};
   wavetank replay workloads/mixed.toml --seed 7 --check-determinism
   wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
   wavetank replay workloads/pgbench-8k.toml --faults workloads/faults/lossy.toml
+  wavetank replay workloads/mixed.toml --pcap run.pcapng      every packet, for wireshark
   wavetank replay run.sim          the same operations on the simulated network, status by status
   wavetank replay sim-failures/seed-8117.sim      a failure of `wavetank sim`, choice by choice
 
@@ -68,6 +69,8 @@ pub(crate) struct Args {
     /// Keep the run in this file: what was asked, how it ended and when.
     #[arg(long, value_name = "SIM")]
     record: Option<PathBuf>,
+    #[command(flatten)]
+    pcap: pcap::Asked,
     /// The backend: mock, verbs or ucx. Nothing falls back to the mock by itself.
     #[arg(long, default_value = "mock")]
     backend: BackendKind,
@@ -113,6 +116,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
     // Before the run: a long one should not end with a file that cannot be written.
     let mut record = args.record.as_deref().map(files::create).transpose()?;
+    let capturing = args.pcap.begin(devices.is_none())?;
+    let mut tap = capturing.as_ref().map(pcap::Capturing::tap);
     let progress = Bar::new();
     let mut spent = Spent::default();
     let mut once = |trace: Trace| -> Result<Report, Box<dyn Error>> {
@@ -123,6 +128,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         }
         if record.is_some() {
             replay.record();
+        }
+        if let (Some(fabric), Some(tap)) = (replay.world().fabric(), tap.take()) {
+            fabric.set_tap(Some(tap));
         }
         let clock = Clock::start();
         let report = replay.run(&mut |at| progress.show(at));
@@ -148,6 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     if let (Some(file), Some(path)) = (&mut record, &args.record) {
         files::record(path, file, report.recorded.as_ref())?;
     }
+    capturing.as_ref().map_or(Ok(()), pcap::Capturing::finish)?;
     tell(&report);
     if args.json {
         let mut json = report.to_json(&spent);
@@ -253,15 +262,17 @@ fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
     if args.backend == BackendKind::Mock && args.spin.is_some() {
         return Err("--spin is for devices, in real time; leave it out, or add --backend verbs".into());
     }
-    same_file(args.file.as_deref(), args.record.as_deref())?;
+    for (option, written) in [("--record", args.record.as_deref()), ("--pcap", args.pcap.path())] {
+        same_file(args.file.as_deref(), option, written)?;
+    }
     Ok(workload)
 }
 
-/// A run that is issued again is not written over.
-fn same_file(read: Option<&Path>, written: Option<&Path>) -> Result<(), String> {
+/// What is replayed is not written over.
+fn same_file(read: Option<&Path>, option: &str, written: Option<&Path>) -> Result<(), String> {
     match (read, written) {
         (Some(read), Some(written)) if read.canonicalize().ok() == written.canonicalize().ok() => {
-            Err(format!("--record {} would overwrite what is replayed; give another name", written.display()))
+            Err(format!("{option} {} would overwrite what is replayed; give another name", written.display()))
         }
         _ => Ok(()),
     }

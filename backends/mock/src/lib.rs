@@ -46,6 +46,7 @@ pub use digest::digest;
 pub use fabric::{Fabric, LinkFaults, NODES_MAX, Step, StepKind};
 pub use marks::Mark;
 pub use memory::SCRIBBLE;
+pub use nic::queue_pair_number;
 pub use packet::Opcode;
 pub use profile::Profile;
 pub use tap::{Fate, Happening, PacketView, Tap};

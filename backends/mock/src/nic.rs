@@ -25,6 +25,11 @@ use faults::Faults;
 /// Queue pair number of an endpoint: never the special numbers 0 and 1.
 pub(crate) const QPN_BASE: u32 = 0x11;
 
+/// The queue pair number of an endpoint, as it stands in packets.
+pub const fn queue_pair_number(ep: EpId) -> u32 {
+    ep.0 + QPN_BASE
+}
+
 /// What NICs and fabric share: the clock, and who wants attention.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {

@@ -109,6 +109,7 @@ impl<C: RdmaOps> Replay<C> {
             let Some(disturbed) = &mut self.disturbed else { return };
             let Some(step) = disturbed.injector.due(now) else { return };
             disturbed.latest = Some((now, step.fault));
+            self.tell_fault(now, &step);
             if let Err(Skip(why)) = self.cause(step.cause) {
                 let place = self.disturbed.as_ref().map_or(String::new(), |d| d.schedule.cite(step.fault));
                 let cause = step.cause;

@@ -53,6 +53,7 @@ impl<C: RdmaOps> Replay<C> {
         self.ended += 1;
         self.connections.get_mut(connection).in_flight -= 1;
         self.world.progressed();
+        self.tell_ended(now, serial, &finished);
         if let Some(recorder) = &mut self.recorder {
             recorder.finished(serial, &finished);
         }
@@ -167,6 +168,7 @@ impl<C: RdmaOps> Replay<C> {
             }
             Wrong::Said { check, what } => (check, what),
         };
+        self.tell_blamed(now, serial, &what);
         self.failures.add(check, now, || format!("{story}: {what}"));
     }
 

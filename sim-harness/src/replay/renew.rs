@@ -93,6 +93,7 @@ impl<C: RdmaOps> Replay<C> {
             ) {
                 Ok(()) => {
                     self.connections.get_mut(index).condition = Condition::Whole;
+                    self.tell_connected(index);
                     if let Some(disturbed) = &mut self.disturbed {
                         disturbed.renewed += 1;
                     }

@@ -184,6 +184,7 @@ impl<C: RdmaOps> Replay<C> {
             recorder: again.as_ref().map(|_| Recorder::default()),
             again,
             disturbed: None,
+            watcher: None,
             workload,
         })
     }

@@ -155,8 +155,10 @@ impl<C: RdmaOps> Replay<C> {
             digest: planned.offset << 16 | u64::from(planned.region.map_or(0xffff, |id| id.0)),
             status: planned.kind as u8,
         });
+        self.tell_submitted(now, serial, planned, &spec);
         let host = &mut self.world.nodes[node as usize];
         if let Err(error) = host.driver.submit(now, spec) {
+            self.tell_refused(now, serial, &error.to_string());
             // The operation counts as ended, and as failed.
             self.in_flight[tag as usize] = None;
             self.free.push(tag);
