@@ -12,6 +12,7 @@ mod options;
 mod run;
 mod step;
 mod stopwatch;
+mod swarm;
 mod tidy;
 mod tool;
 mod workspace;

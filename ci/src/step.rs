@@ -4,7 +4,7 @@ use crate::guest::{boot, groups, runner};
 use crate::libraries::Libraries;
 use crate::options::Options;
 use crate::workspace::Workspace;
-use crate::{determinism, tidy};
+use crate::{determinism, swarm, tidy};
 
 /// Why a step failed, in one or more lines for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,13 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("build"),
         guest: false,
         run: |w, _| determinism::check(w),
+    },
+    Step {
+        name: "swarm",
+        about: "Runs that once found something, canaries and 300 seeds of this commit end as they should",
+        needs: Some("build"),
+        guest: false,
+        run: |w, _| swarm::check(w),
     },
     Step {
         name: "tidy",

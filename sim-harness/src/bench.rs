@@ -9,6 +9,7 @@ mod pair;
 mod post_poll;
 mod sessions;
 mod sim;
+mod swarm;
 
 pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
@@ -16,6 +17,7 @@ pub use pair::PairError;
 pub use post_poll::{PostPoll, post_poll, reads};
 pub use sessions::{SessionFigures, sessions};
 pub use sim::{Sim, sim};
+pub use swarm::{Swarm, swarm};
 
 /// Nanoseconds that a core has spent on this thread.
 pub type Clock<'a> = &'a dyn Fn() -> u64;

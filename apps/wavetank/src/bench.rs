@@ -13,6 +13,7 @@ use wavetank_harness::world::Waiting;
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::device_bench::{self, Plan};
+use crate::figures::grouped;
 use crate::{print, table};
 
 /// Measures what the simulator and the engine cost on this machine.
@@ -22,6 +23,7 @@ use crate::{print, table};
 #[command(after_help = "Examples:
   wavetank bench sim
   wavetank bench post-poll
+  wavetank bench swarm
   wavetank bench sim --json | jq .ops_per_core_s
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
 
@@ -83,6 +85,8 @@ pub(crate) struct Args {
 enum What {
     /// Verified 4 KiB READs per core-second, every check on, over 1 queue pair and over 64.
     Sim,
+    /// Swarm runs: fault episodes and verified operations per core-second, over a thousand seeds.
+    Swarm,
     /// Post and poll of one simulated READ through RdmaContext, of 8 B and of 4 KiB.
     PostPoll,
     /// Create + look up + close of sessions per second, and bytes each with a million open.
@@ -141,6 +145,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let mut json = json!({ "ok": ok, "runs": runs });
             json["ops_per_core_s"] = json["runs"][0]["ops_per_core_s"].clone();
             (json, table::table(&head, rows), ok)
+        }
+        What::Swarm => {
+            let figures = bench::swarm(1..1001, &now);
+            let rows = [
+                ("seeds", grouped(figures.seeds_per_core_s)),
+                ("fault episodes", grouped(figures.episodes_per_core_s)),
+                ("operations verified", grouped(figures.ops_per_core_s)),
+            ];
+            let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
+            let text = table::table(&["swarm", "per core-second"], rows);
+            (serde_json::to_value(&figures)?, text, figures.failed == 0)
         }
         What::PostPoll => {
             let runs = [8, 4096].map(|len| bench::post_poll(len, &now));

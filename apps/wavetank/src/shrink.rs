@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use wavetank_harness::swarm::Plan;
 use wavetank_harness::swarm::choices::SwarmChoices;
-use wavetank_harness::swarm::file::{Expected, SimFile};
+use wavetank_harness::swarm::file::{Expected, Outcome, SimFile};
 use wavetank_harness::swarm::shrink::shrink;
 
 use crate::again::{is_swarm_run, run_case};
@@ -74,12 +74,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let choices = SwarmChoices::sparse(&shrunk.case.loud).record();
     let outcome = run_case(file.canary, &shrunk.case.plan, choices.clone());
+    // What was found in the small run stands for what was found in the large one.
+    let large = run_case(file.canary, &file.case.plan, SwarmChoices::sparse(&file.case.loud));
+    let (found, before) = (guilt(&outcome), guilt(&large));
     let mut notes = file.notes.clone();
-    if let Ok(Some(guilt)) = outcome.as_ref().map(|verdict| &verdict.failure)
-        && !notes.contains(&guilt.what)
-    {
-        notes.push(guilt.what.clone());
-    }
+    notes.retain(|note| Some(note) != found.as_ref() && Some(note) != before.as_ref());
+    notes.extend(found);
     let small = SimFile::of(file.seed, &shrunk.case.plan, &choices, &outcome);
     let small = SimFile { notes, canary: file.canary, ..small };
     let path = args.out.clone().unwrap_or_else(|| args.file.with_extension("small.sim"));
@@ -96,6 +96,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     ));
     print(&test(&path, &small))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a run was found guilty of.
+fn guilt(outcome: &Outcome) -> Option<String> {
+    Some(outcome.as_ref().ok()?.failure.as_ref()?.what.clone())
 }
 
 /// A test for `sim-harness/tests/corpus.rs`.

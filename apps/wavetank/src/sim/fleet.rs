@@ -16,7 +16,7 @@ use super::worker::{Share, again_by_seed};
 use super::{Args, goes_on};
 use crate::clock::Clock;
 
-/// Seeds that may be lost before something else must be wrong.
+/// Jobs that may be lost before something else must be wrong.
 const LOST_MAX: u64 = 100;
 
 /// How often clocks are looked at.
@@ -128,7 +128,7 @@ impl Fleet<'_> {
                 job.share.seeds = job.share.seeds.skip(seeds);
                 self.tally.join(tally);
             }
-            if job.at.is_some() && !job.hung && job.since.wall_s() > limit_s {
+            if !job.hung && job.since.wall_s() > limit_s {
                 job.hung = true;
                 job.child.kill()?;
             }
@@ -149,8 +149,15 @@ impl Fleet<'_> {
         if status.success() {
             return Ok(());
         }
-        let Some(seed) = job.at.filter(|_| status.code() != Some(2)) else {
+        self.lost += 1;
+        if status.code() == Some(2) || self.lost == LOST_MAX {
             return Err(format!("a job ended with {status} and left its seeds undone").into());
+        }
+        let Some(seed) = job.at else {
+            // Between two seeds: none of them is to blame.
+            let job = self.start(job.share.clone())?;
+            self.jobs.push(job);
+            return Ok(());
         };
         let (check, what) = match job.hung {
             true => ("hung", format!("it was not over after {}", self.args.seed_timeout)),
@@ -158,10 +165,6 @@ impl Fleet<'_> {
         };
         let again = again_by_seed(seed);
         self.tally.add_lost(Told { seed, check: check.to_owned(), what, again });
-        self.lost += 1;
-        if self.lost == LOST_MAX {
-            return Err(format!("{LOST_MAX} seeds took their process with them, the last seed {seed}").into());
-        }
         if goes_on(self.args, &self.tally) {
             let mut share = job.share.clone();
             share.lost.push(seed);

@@ -14,6 +14,8 @@ mod misses;
 mod program;
 mod recorded;
 mod shipped;
+mod shrink;
+mod sim;
 mod streams;
 mod tomls;
 mod usage;

@@ -52,7 +52,9 @@ fn an_unknown_command_flag_or_benchmark_is_refused() {
 
 #[test]
 fn the_help_has_examples_and_exit_statuses() {
-    let pages: [(&[&str], &[&str]); 4] = [
+    let pages: [(&[&str], &[&str]); 6] = [
+        (&["sim", "--help"], &["--shard 0/2", "--merge 0.json 1.json", "seed-8117.sim", "--seed-timeout"]),
+        (&["shrink", "--help"], &["wavetank shrink sim-failures/seed-8117.sim", "--record"]),
         (&["--help"], &["wavetank replay workloads/pgbench-8k.toml", "stdout", "stderr", "--json"]),
         (&["replay", "--help"], &["--volume", "iolog", "SeaweedFS", "--check-determinism", "TOML"]),
         (&["calibrate", "--help"], &["--validate", "replay --profile", "--with rxe"]),

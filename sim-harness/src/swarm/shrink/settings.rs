@@ -1,6 +1,7 @@
 //! Settings that can be the default, and operations that can be duller.
 
 use super::{Case, Shrinker};
+use crate::fault::When;
 use crate::swarm::defaults::{CONNECTION, ENGINE, PROFILE};
 use crate::swarm::plan::{ConnectionPlan, EnginePlan, OpPlan, Plan, SlotRange, VerbPlan};
 
@@ -19,6 +20,7 @@ impl Shrinker<'_> {
         }
         for index in 0..self.best.plan.faults.len() {
             self.with(|plan| plan.faults[index].lasts_ns = None);
+            while self.with(|plan| earlier(&mut plan.faults[index].when)) {}
         }
         if self.best.plan.ops.len() <= FEW {
             for index in 0..self.best.plan.ops.len() {
@@ -84,6 +86,15 @@ impl Shrinker<'_> {
         for change in changes {
             self.with(|plan| change(&mut plan.ops[index]));
         }
+    }
+}
+
+/// Half as late.
+fn earlier(when: &mut When) {
+    match when {
+        When::At(late) => *late /= 2,
+        When::Op { op: late, .. } => *late /= 2,
+        When::EachOp { .. } => {}
     }
 }
 

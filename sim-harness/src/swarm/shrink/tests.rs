@@ -106,7 +106,7 @@ fn a_run_shrinks_to_the_operation_the_fault_and_the_choice_that_matter() {
     assert_eq!(op.id % 6, 4, "it is called what it was called");
     assert_eq!((op.deadline_ns, op.session), (None, None));
     let link = Cause::Link { from: 0, to: 1, fault: LinkFault::DuplicateOneIn { n: 10 } };
-    assert_eq!(case.plan.faults, [Fault { when: When::At(1000), cause: link, lasts_ns: None }]);
+    assert_eq!(case.plan.faults, [Fault { when: When::At(0), cause: link, lasts_ns: None }]);
     let [choice] = case.loud[..] else { panic!("{:?}", case.loud) };
     assert_eq!((choice.site, choice.value), (Site::LinkDuplicate, LAST));
     assert_eq!((case.plan.nodes, case.plan.regions.len(), case.plan.connections.len()), (2, 1, 1));

@@ -1,0 +1,86 @@
+//! Runs that once found something, canaries, and seeds of this commit: what `wavetank sim` finds in a minute.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::step::Failure;
+use crate::stopwatch::Stopwatch;
+use crate::tool;
+use crate::workspace::Workspace;
+
+/// Seeds of one commit.
+const SEEDS: &str = "300";
+
+/// How long they may take, on two cores.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs all three.
+pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
+    workspace.cargo(&["build", "--package", "wavetank", "--release"]).run()?;
+    let watch = Stopwatch::start();
+    corpus(workspace)?;
+    canary(workspace)?;
+    seeds(workspace)?;
+    let took = watch.elapsed();
+    println!("    {} s", took.as_secs());
+    if took <= LIMIT {
+        Ok(())
+    } else {
+        let (took, limit) = (took.as_secs(), LIMIT.as_secs());
+        Err(Failure(format!("it took {took} s, and may take {limit}: find out what became slower")))
+    }
+}
+
+/// What the released program says, and whether it succeeded.
+fn wavetank(workspace: &Workspace, args: &[&str]) -> Result<(bool, String), Failure> {
+    let head = ["run", "--quiet", "--release", "--package", "wavetank", "--"];
+    workspace.cargo(&[&head, args].concat()).read()
+}
+
+fn corpus(workspace: &Workspace) -> Result<(), Failure> {
+    let folder = "sim-harness/corpus";
+    let entries = workspace.root().join(folder).read_dir();
+    let entries = entries.map_err(|e| Failure(format!("{folder} cannot be read: {e}")))?;
+    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|n| n.ends_with(".sim")).collect();
+    names.sort();
+    for name in names {
+        let file = format!("{folder}/{name}");
+        let (held, told) = wavetank(workspace, &["replay", &file])?;
+        if !held {
+            return Err(Failure(format!("{file} does not end as it says:\n{told}")));
+        }
+    }
+    Ok(())
+}
+
+/// Two seeds that have to fail, through jobs, files and replay. If they are not told, no failure is.
+fn canary(workspace: &Workspace) -> Result<(), Failure> {
+    let out = "target/canary";
+    let args = ["sim", "--start", "100", "--seeds", "101", "--jobs", "2", "--canary", "--keep-going"];
+    let (held, told) = wavetank(workspace, &[&args[..], &["--json", "--out", out]].concat())?;
+    let found = |json: &str| -> Option<u64> {
+        serde_json::from_str::<Value>(json).ok()?["failed"]["canary"].as_u64()
+    };
+    if held || found(&told) != Some(2) {
+        return Err(Failure(format!("two canaries should have failed and did not:\n{told}")));
+    }
+    let (held, told) = wavetank(workspace, &["replay", &format!("{out}/seed-200.sim")])?;
+    if held { Ok(()) } else { Err(Failure(format!("a canary did not fail again:\n{told}"))) }
+}
+
+/// Seeds that nobody has run before. One in twenty is run twice and compared.
+fn seeds(workspace: &Workspace) -> Result<(), Failure> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "HEAD"]).current_dir(workspace.root());
+    // Where there is no commit, any seeds will do.
+    let commit = tool::read(&mut git, Duration::from_secs(10)).unwrap_or_else(|_| "1".to_owned());
+    let out = "target/sim-failures";
+    let args =
+        ["sim", "--start", commit.trim(), "--seeds", SEEDS, "--jobs", "2", "--keep-going", "--out", out];
+    let (held, told) = wavetank(workspace, &args)?;
+    println!("{told}");
+    if held { Ok(()) } else { Err(Failure(format!("seeds failed: their runs are in {out}"))) }
+}
