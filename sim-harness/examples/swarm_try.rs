@@ -23,7 +23,7 @@ fn main() {
         vt += v.took.0;
         if let Some(g) = v.failure {
             bad += 1;
-            let w: String = g.what.chars().take(if args.len() > 3 {9999} else {300}).collect();
+            let w: String = g.what.chars().take(if args.len() > 3 { 9999 } else { 300 }).collect();
             println!("seed {seed}: {:?} at {} op {:?}: {}", g.check, g.at, g.op, w);
         }
     }

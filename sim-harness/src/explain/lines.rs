@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn times_are_exact() {
-        let told = |ns| since(Instant(10_000_000_000 + ns), Instant(10_000_000_000));
+        let told = |ns: u64| since(Instant(10_000_000_000 + ns), Instant(10_000_000_000));
         let times = [0, 999, 1_000, 12_345, 67_000_001, 2_505_123_053].map(told);
         assert_eq!(times, ["+0 ns", "+999 ns", "+1 us", "+12.345 us", "+67.000001 ms", "+2.505123053 s"]);
         assert_eq!(since(Instant(5), Instant(1_505)), "-1.500 us");

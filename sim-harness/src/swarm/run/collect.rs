@@ -75,6 +75,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 format!("it ended at {}, its deadline was {}", finished.finished_at, flight.deadline)
             });
         }
+        self.tell_ended(plan.id, finished);
         match &finished.result {
             Ok(done) => self.succeeded(&plan, &flight, finished, *done),
             Err(error) => {
@@ -112,7 +113,13 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
 
     /// Whether something explains that a work ended so. What was flushed because of a work that had been given up says what
     /// became of that one.
-    fn explains(&mut self, connection: usize, end: usize, status: Status, first_cause: Option<Status>) -> bool {
+    fn explains(
+        &mut self,
+        connection: usize,
+        end: usize,
+        status: Status,
+        first_cause: Option<Status>,
+    ) -> bool {
         let blame = self.blame(connection, end);
         blame.explains(status)
             || status == Status::WrFlushErr && first_cause.is_some_and(|cause| blame.explains(cause))
@@ -124,9 +131,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let own = if at.ends[end].failed { Blame::OWN } else { Blame::NONE };
         let (failed, blame, peer) = (at.ends[1 - end].failed, at.blame, at.ends[1 - end].node);
         // A host that stands still does not know yet that its end is dead.
-        let state = at.ends[1 - end].ep.and_then(|ep| {
-            self.world.nodes[usize::from(peer)].driver.context().state(ep)
-        });
+        let state =
+            at.ends[1 - end].ep.and_then(|ep| self.world.nodes[usize::from(peer)].driver.context().state(ep));
         let peer = if failed || state != Some(QpState::Rts) { Blame::PEER } else { Blame::NONE };
         blame.and(own).and(peer)
     }

@@ -6,7 +6,7 @@ use wavetank_engine::RdmaOps;
 use super::Run;
 use super::state::{Contents, Expect, OpState};
 use super::tasks::Task;
-use crate::fault::{Fault, When, inject};
+use crate::fault::{Fault, Part, When, inject};
 use crate::lab::{Cause, DeviceFault, HostFault, MemoryFault};
 use crate::pattern;
 use crate::swarm::oracle::blame::Blame;
@@ -61,6 +61,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     /// A fault comes.
     pub(super) fn begin_fault(&mut self, index: usize) {
         let Fault { cause, lasts_ns, .. } = self.plan.faults[index];
+        self.tell_fault(index, Part::Comes);
         if self.apply(cause)
             && let Some(ns) = lasts_ns
         {
@@ -70,6 +71,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
 
     /// A fault is over, if it is of a kind that can be.
     pub(super) fn end_fault(&mut self, index: usize) {
+        self.tell_fault(index, Part::Ends);
         match self.plan.faults[index].cause {
             Cause::Link { from, to, .. } => {
                 self.apply(Cause::Mend { from, to });

@@ -31,6 +31,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             return;
         }
         self.healed = true;
+        self.tell_healed();
         self.tasks.forget_faults();
         if let Some(fabric) = self.world.fabric() {
             fabric.heal();
@@ -71,7 +72,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let (left, mut ledger) = (self.left, self.world.ledger());
             for (index, connection) in self.connections.iter().enumerate() {
                 for (end, at) in connection.ends.iter().enumerate() {
-                    let (node, waiting, in_flight, failed) = (at.node, at.queue.len(), at.in_flight, at.failed);
+                    let (node, waiting, in_flight, failed) =
+                        (at.node, at.queue.len(), at.in_flight, at.failed);
                     // Writing to a String cannot fail.
                     let _ = writeln!(
                         ledger,
