@@ -10,6 +10,7 @@ use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
     RingError, WindowError,
 };
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Buggify, Caps, Completion, Completions, CqId, Data, EndpointAddress,
     EndpointSpec, EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion,
@@ -204,6 +205,12 @@ impl<B: Backend> Port<B> {
                 // Its own word never came. Whatever it would have said, it is not ours to call it a success.
                 (false, true) => Status::GeneralErr,
             };
+            if !own && planted::is(Bug::SettleOneOnly) {
+                continue;
+            }
+            if status == Status::WrFlushErr && planted::is(Bug::LeakCredit) {
+                queue.len += 1;
+            }
             let success = status == Status::Success;
             let received = own && kind == OpKind::Recv;
             out.push(Outcome {
@@ -415,7 +422,7 @@ impl<B: Backend> RdmaOps for Port<B> {
                 || queue.len + 1 >= depth
                 || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
             let Some(mut order) = batch.pop_front() else { break };
-            let hold = order.hold.take();
+            let hold = order.hold.take().filter(|_| !planted::is(Bug::ReturnLeaseEarly));
             let len = u32::try_from(order.len_bytes()).unwrap_or(u32::MAX);
             let entry = Entry::new(order.tag, ep, kind, len, signalled, hold);
             let Some(id) = self.ledger.enter(queue, entry) else {

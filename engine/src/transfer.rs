@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use thiserror::Error;
 use wavetank_contract::error::PostError;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Class, EpId, Instant, Lease, MrId, Op, OpKind, RemoteAddr, Status};
 
 use crate::port::Order;
@@ -258,7 +259,8 @@ impl Transfer {
     #[inline]
     pub(crate) fn next_order(&mut self, tag: u64) -> Option<Order> {
         let len = (self.len - self.ordered).min(u64::from(self.chunk_bytes)) as u32;
-        let at = |remote: RemoteAddr| RemoteAddr { addr: remote.addr + self.ordered, ..remote };
+        let from = if planted::is(Bug::ChunkAtStart) { 0 } else { self.ordered };
+        let at = |remote: RemoteAddr| RemoteAddr { addr: remote.addr + from, ..remote };
         let last = self.ordered + u64::from(len) == self.len;
         let op = match self.op {
             Op::Read { remote } => Op::Read { remote: at(remote) },

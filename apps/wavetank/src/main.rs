@@ -7,6 +7,7 @@ mod clock;
 mod device;
 mod device_bench;
 mod doctor;
+mod faults;
 mod figures;
 mod files;
 mod judge;

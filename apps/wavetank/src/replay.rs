@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Parser};
 use wavetank_engine::{BackendKind, Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
+use wavetank_harness::lab::Wire;
 use wavetank_harness::report::Spent;
 use wavetank_harness::trace::Event;
 use wavetank_harness::workload::units::Nanos;
@@ -17,7 +18,7 @@ use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
 use crate::clock::Clock;
 use crate::device::Devices;
 use crate::progress::Bar;
-use crate::{again, files, memory, pcap, print, say, table};
+use crate::{again, faults, files, memory, pcap, print, say, table};
 
 /// Replays a workload and checks every byte and latency.
 ///
@@ -37,6 +38,7 @@ use crate::{again, files, memory, pcap, print, say, table};
   wavetank replay --volume /data/1.dat
   wavetank replay workloads/mixed.toml --seed 7 --check-determinism
   wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
+  wavetank replay workloads/pgbench-8k.toml --faults workloads/faults/lossy.toml
   wavetank replay workloads/mixed.toml --pcap run.pcapng      every packet, for wireshark
   wavetank replay run.sim          the same operations on the simulated network, status by status
   wavetank replay sim-failures/seed-8117.sim      a failure of `wavetank sim`, choice by choice
@@ -85,6 +87,14 @@ pub(crate) struct Args {
     /// Poll devices for so long before sleeping, as in 50us. For hardware: software devices need the core themselves.
     #[arg(long, value_name = "TIME")]
     spin: Option<Nanos>,
+    /// Disturb the run by this schedule of faults (see workloads/faults). What succeeds is checked as ever; what fails by a
+    /// fault is counted, and its connection made anew. What the workload expects is not asked for.
+    #[arg(long, value_name = "TOML", conflicts_with = "record")]
+    faults: Option<PathBuf>,
+    /// The network devices at the two ends of the wire between two devices, for --faults: tc(8) and ip(8) disturb it, as
+    /// root.
+    #[arg(long, value_name = "A,B", requires = "faults")]
+    wire: Option<String>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -101,7 +111,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
                    out, or leave --backend out";
         return Err(why.into());
     }
-    let workload = load(args)?;
+    let mut workload = load(args)?;
+    let faults = faults::load(args.faults.as_deref(), &mut workload)?;
     memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
     // Before the run: a long one should not end with a file that cannot be written.
     let mut record = args.record.as_deref().map(files::create).transpose()?;
@@ -109,8 +120,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut tap = capturing.as_ref().map(pcap::Capturing::tap);
     let progress = Bar::new();
     let mut spent = Spent::default();
-    let mut once = |trace: Trace| -> Result<Report, SetupError> {
+    let mut once = |trace: Trace| -> Result<Report, Box<dyn Error>> {
         let mut replay = prepare(args, &workload, devices.as_ref(), trace)?;
+        if let Some(schedule) = &faults {
+            let wire = args.wire.as_deref().map(Wire::parse).transpose()?;
+            replay.disturb(schedule.clone(), wire)?;
+        }
         if record.is_some() {
             replay.record();
         }
@@ -152,6 +167,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         print(&serde_json::to_string_pretty(&json)?)?;
     } else {
         print(&table::report(&report, &spent))?;
+        if let Some(toll) = &report.toll {
+            print(&faults::told(toll))?;
+        }
         if args.check_determinism && deterministic {
             print("  repeated     two runs, the same trace: deterministic")?;
         }

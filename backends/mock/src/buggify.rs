@@ -13,13 +13,18 @@ const ONE_IN: u64 = 4;
 #[derive(Default)]
 pub(crate) struct Oracle {
     on: Cell<bool>,
-    asked: RefCell<Option<(BTreeSet<Buggify>, Box<dyn Choices>)>>,
+    asked: RefCell<Option<Asked>>,
+}
+
+struct Asked {
+    sites: BTreeSet<Buggify>,
+    choices: Box<dyn Choices>,
 }
 
 impl Oracle {
     pub(crate) fn set(&self, sites: BTreeSet<Buggify>, choices: Box<dyn Choices>) {
         self.on.set(!sites.is_empty());
-        self.asked.replace(Some((sites, choices)));
+        self.asked.replace(Some(Asked { sites, choices }));
     }
 
     /// Whether to do it now.
@@ -31,7 +36,7 @@ impl Oracle {
     #[cold]
     fn ask(&self, site: Buggify) -> bool {
         match &mut *self.asked.borrow_mut() {
-            Some((sites, choices)) if sites.contains(&site) => {
+            Some(Asked { sites, choices }) if sites.contains(&site) => {
                 choices.choose(Site::Buggify(site), ONE_IN) == ONE_IN - 1
             }
             _ => false,

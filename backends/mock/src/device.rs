@@ -8,6 +8,7 @@ use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
     RingError, WindowError,
 };
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Buggify, Caps, Completions, CqId, EndpointAddress, EndpointSpec, EpId, MrId,
     PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, SrqId, Wake, WindowId, Work,
@@ -45,6 +46,7 @@ impl MockNic {
 
 /// First PSN of one life of an endpoint: spread over the whole space, so that numbers wrap in ordinary runs too.
 fn first_psn(node: u16, ep: EpId, life: u32) -> u32 {
+    let life = if planted::is(Bug::RepeatFirstPsn) { 0 } else { life };
     let of_ep = mix64(u64::from(node) << 32 | u64::from(ep.0));
     mix64(of_ep.wrapping_add(u64::from(life))) as u32 & psn::MASK
 }

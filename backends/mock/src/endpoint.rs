@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wavetank_contract::error::PostError;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     AsyncEvent, Caps, Completion, Data, EndpointSpec, EpId, Instant, OpKind, QpState, Sge, Status, Work,
     WorkId,
@@ -283,7 +284,8 @@ impl Qp {
     pub(crate) fn complete_send(&mut self, status: Status, reports: &mut Reports) {
         let seq = self.sq.acked;
         let wqe = self.sq.wqe(seq);
-        if wqe.signalled || status != Status::Success {
+        let told = status != Status::Success && !planted::is(Bug::SwallowUnsignalledError);
+        if wqe.signalled || told {
             let completion = match status {
                 Status::Success => Completion {
                     id: wqe.id,
@@ -297,6 +299,9 @@ impl Qp {
                 _ => self.failure(wqe.id, status),
             };
             reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
+            if planted::is(Bug::CompleteTwice) {
+                reports.complete(self.spec.send_cq, Entry { completion, side: Side::Send, seq });
+            }
         }
         self.sq.acked += 1;
     }
@@ -370,6 +375,10 @@ impl Qp {
 
     fn flush(&mut self, reports: &mut Reports) {
         while self.sq.acked < self.sq.posted {
+            if planted::is(Bug::LoseFlush) && self.sq.acked + 1 == self.sq.posted {
+                self.sq.acked += 1;
+                break;
+            }
             self.complete_send(Status::WrFlushErr, reports);
         }
         self.sq.cursor = self.sq.posted;

@@ -50,7 +50,7 @@ bugs! {
     RepeatSend = "repeat-send",
     /// An atomic seen before is done again.
     RepeatAtomic = "repeat-atomic",
-    /// A repeated READ goes on at the packet after the missing one.
+    /// A repeated READ asks for what lies behind the missing bytes.
     ResumeReadLate = "resume-read-late",
     /// A flush forgets the youngest work.
     LoseFlush = "lose-flush",
@@ -62,8 +62,8 @@ bugs! {
     KeepRetriesSpent = "keep-retries-spent",
     /// A "receiver not ready" is counted as a loss.
     CountRnrAsLoss = "count-rnr-as-loss",
-    /// After a timeout only the oldest packet is sent again.
-    GoBackOne = "go-back-one",
+    /// After a loss the oldest missing packet is not among those sent again.
+    GoBackShort = "go-back-short",
     /// A queue pair that was reset begins with the sequence numbers of its earlier life.
     RepeatFirstPsn = "repeat-first-psn",
     /// A queue pair listens to whoever names its number.
@@ -82,10 +82,8 @@ bugs! {
     KeepTransfersOfSession = "keep-transfers-of-session",
     /// Every chunk of a transfer goes to where the first one went.
     ChunkAtStart = "chunk-at-start",
-    /// Orders of a failed transfer that were not posted yet are posted all the same.
-    PostAfterFailure = "post-after-failure",
-    /// A receive keeps the length of the message before it.
-    KeepReceiveLength = "keep-receive-length",
+    /// A receive reports the length that was posted, not the length that came.
+    ReportPostedLength = "report-posted-length",
 }
 
 impl Bug {

@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Buggify, EpId, Instant, OpKind, Status};
 
 use super::{Driver, Lane};
@@ -224,7 +225,7 @@ impl<C: RdmaOps> Driver<C> {
         let lease = transfer.lease.take();
         let error = transfer.failed.take().unwrap_or(TransferError::Cancelled);
         let finished = report(key, transfer, Err(error), now);
-        transfer.lease = lease;
+        transfer.lease = lease.filter(|_| !planted::is(Bug::ReturnLeaseEarly));
         transfer.abandoned = true;
         if let Some((session, holding)) = transfer.session.take() {
             let _ = self.sessions.take(session, holding);

@@ -1,14 +1,15 @@
-//! Any program on an honest device, whatever breaks: each transfer ends once, nothing leaks, nobody is accused.
+//! Any program on an honest device, whatever breaks, and whatever legal but rare things engine and device do: each transfer ends
+//! once, nothing leaks, nobody is accused.
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use wavetank_contract::{CqId, EndpointSpec, Instant, Op, QpState, RnrTimer};
+use wavetank_contract::{Buggify, CqId, EndpointSpec, Instant, Op, QpState, RnrTimer, Seeded};
 use wavetank_engine::session::{SessionKey, SessionSpec};
 use wavetank_engine::{DriverConfig, PortConfig, RdmaOps, TransferId, TransferSpec};
 use wavetank_mock::Profile;
 
-use crate::lab::{CHUNK, Lab, Liar, Plan, REGION_BYTES, lying_lab};
+use crate::lab::{CHUNK, Lab, Plan, REGION_BYTES, lab};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -22,6 +23,8 @@ enum Act {
     LoseNth { from: u16, nth: u64 },
     Close { node: usize },
     Break { node: usize },
+    Remove { node: usize },
+    Unnotified { node: usize },
     Renew,
     Run { ns: u64 },
 }
@@ -44,7 +47,10 @@ fn act() -> impl Strategy<Value = Act> {
         1 => from.clone().prop_map(|from| Act::Mend { from }),
         2 => (from, 0..20u64).prop_map(|(from, nth)| Act::LoseNth { from, nth }),
         1 => node.clone().prop_map(|node| Act::Close { node }),
-        1 => node.prop_map(|node| Act::Break { node }),
+        1 => node.clone().prop_map(|node| Act::Break { node }),
+        1 => node.clone().prop_map(|node| Act::Unnotified { node }),
+        1 => prop::option::weighted(0.1, node)
+            .prop_map(|node| node.map_or(Act::Renew, |node| Act::Remove { node })),
         2 => Just(Act::Renew),
         8 => (0..60_000u64).prop_map(|ns| Act::Run { ns }),
     ]
@@ -57,10 +63,11 @@ struct Program {
     reads: std::collections::BTreeMap<u64, (u64, u64)>,
     ended: BTreeSet<(usize, u64)>,
     sessions: Vec<(usize, SessionKey)>,
+    removed: bool,
 }
 
 impl Program {
-    fn carry_out(&mut self, lab: &mut Lab<Liar>, act: &Act) {
+    fn carry_out(&mut self, lab: &mut Lab, act: &Act) {
         let now = lab.now();
         match *act {
             Act::Submit { node, kind, len, bad, patience, in_session } => {
@@ -119,6 +126,17 @@ impl Program {
                 let ep = lab.nodes[node].ep;
                 let _ = lab.on(node, |d| d.context().modify(ep, QpState::Err));
             }
+            Act::Remove { node } => {
+                lab.fabric.remove_device(node as u16);
+                self.removed = true;
+            }
+            Act::Unnotified { node } => {
+                lab.fabric.lose_notification(node as u16);
+                // Somebody looks before long, which is all that is needed.
+                lab.run_for(30_000);
+                lab.turn(node);
+            }
+            Act::Renew if self.removed => {}
             Act::Renew => {
                 let (a, b) = lab.another_pair();
                 (lab.nodes[0].ep, lab.nodes[1].ep) = (a, b);
@@ -128,7 +146,7 @@ impl Program {
         self.collect(lab);
     }
 
-    fn collect(&mut self, lab: &mut Lab<Liar>) {
+    fn collect(&mut self, lab: &mut Lab) {
         for node in 0..2 {
             for end in lab.finished(node) {
                 assert!(self.ended.insert((node, end.tag)), "{end:?} ended before");
@@ -140,7 +158,7 @@ impl Program {
         }
     }
 
-    fn finish(&mut self, lab: &mut Lab<Liar>) {
+    fn finish(&mut self, lab: &mut Lab) {
         for from in 0..2 {
             lab.fabric.mend(from, 1 - from);
         }
@@ -149,6 +167,7 @@ impl Program {
         }
         // What only waits for a message that never comes ends with its endpoint.
         lab.run_for(50_000_000);
+        (0..2).for_each(|node| lab.turn(node));
         for node in 0..2 {
             for ep in 0..64 {
                 lab.on(node, |d| d.context().close(wavetank_contract::EpId(ep)));
@@ -172,6 +191,8 @@ proptest! {
         recv_depth in 0..5u32,
         signal_every in 1..6u32,
         seed in any::<u64>(),
+        sites in prop::collection::btree_set(prop::sample::select(Buggify::ALL.to_vec()), 0..5),
+        disorder in any::<bool>(),
     ) {
         let plan = Plan {
             profile: Profile::RXE,
@@ -190,7 +211,12 @@ proptest! {
             seed,
             ..Plan::default()
         };
-        let mut lab = lying_lab(plan);
+        let mut lab = lab(plan);
+        lab.fabric.set_buggify(sites, Box::new(Seeded::new(!seed)));
+        for node in 0..2 {
+            lab.fabric.place_out_of_order(node, disorder);
+            lab.fabric.shuffle_completions(node, disorder);
+        }
         let mut program = Program::default();
         for act in &acts {
             program.carry_out(&mut lab, act);

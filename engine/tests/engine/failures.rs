@@ -1,8 +1,11 @@
 //! Transfers that fail: one end each, with the first status, and the rest is taken back.
 
 use wavetank_contract::error::PostError;
-use wavetank_contract::{AsyncEvent, Class, CqId, EndpointSpec, MrId, Op, OpKind, QpState, RnrTimer, Status};
+use wavetank_contract::{
+    Access, AsyncEvent, Class, CqId, EndpointSpec, MrId, Op, OpKind, QpState, RnrTimer, Status,
+};
 use wavetank_engine::{RdmaOps, TransferError, TransferSpec};
+use wavetank_mock::{Mark, Profile};
 
 use crate::lab::{CHUNK, Plan, REGION_BYTES, lab, lying_lab};
 
@@ -245,4 +248,87 @@ fn events_that_nobody_takes_do_not_pile_up() {
     assert_eq!(events.len(), 1024);
     let last = AsyncEvent::QpAccessErr(wavetank_contract::EpId(1100));
     assert_eq!(events.last(), Some(&last), "the oldest are dropped");
+}
+
+#[test]
+fn a_removed_device_ends_every_transfer_and_refuses_new_ones() {
+    let mut lab = lab(Plan { profile: Profile::RXE, ..Plan::default() });
+    let (other, _) = lab.another_pair();
+    for tag in 0..6 {
+        let spec = if tag < 4 { lab.read(0, 0, 20 * CHUNK) } else { lab.spec(0, Op::Recv, CHUNK) };
+        let ep = if tag % 2 == 0 { other } else { spec.ep };
+        lab.submit(0, TransferSpec { tag, ep, ..spec });
+    }
+    lab.run_for(30_000);
+    assert!(lab.finished(0).is_empty(), "all are under way");
+    lab.fabric.remove_device(0);
+    lab.run();
+    let ends = lab.finished(0);
+    assert_eq!(ends.len(), 6);
+    for end in &ends {
+        let error = end.result.as_ref().unwrap_err();
+        assert_eq!(error.class(), Class::Flushed, "{error}");
+        assert!(end.lease.is_some());
+    }
+    drop(ends);
+    assert_eq!(lab.events(0), [AsyncEvent::DeviceFatal]);
+    let spec = lab.read(0, 0, 1);
+    lab.submit(0, spec);
+    lab.run();
+    let refused = lab.the_finished(0).result.unwrap_err();
+    assert!(
+        matches!(refused, TransferError::Refused { error: PostError::Gone("the device"), .. }),
+        "{refused}"
+    );
+    // What is left is closing, which still works.
+    let (ep, mr) = (lab.nodes[0].ep, lab.nodes[0].exposed_mr);
+    lab.on(0, |d| d.context().close(ep));
+    assert_eq!(lab.on(0, |d| d.context().deregister(mr)), Ok(()));
+    lab.assert_quiet();
+}
+
+#[test]
+fn a_lost_notification_delays_whoever_has_a_deadline_and_nobody_else() {
+    for lose in [false, true] {
+        let mut lab = lab(Plan::default());
+        if lose {
+            lab.fabric.lose_notification(0);
+        }
+        let deadline = lab.now() + 1_000_000;
+        let spec = lab.read(0, 0, 100);
+        lab.submit(0, TransferSpec { deadline, ..spec });
+        lab.run();
+        // It is done by its deadline, at which somebody looks at last: done is done.
+        let end = lab.the_finished(0);
+        lab.assert_brought(0, &end, 0, 100);
+        assert_eq!(
+            (end.finished_at == deadline, lab.fabric.passed(Mark::NotificationLost)),
+            (lose, u64::from(lose))
+        );
+        drop(end);
+        lab.assert_quiet();
+    }
+}
+
+#[test]
+fn a_window_is_opened_and_revoked_through_a_context() {
+    let mut lab = lab(Plan::default());
+    let (mr, ep) = (lab.nodes[1].exposed_mr, lab.nodes[0].ep);
+    let (window, key) = lab.on(1, |d| d.context().open_window(mr, 4096, 8192, Access::REMOTE_READ)).unwrap();
+    let seen = lab.on(0, |d| d.context().import(ep, &key)).unwrap();
+    assert_eq!(seen.len, 8192);
+    let remote = seen.at(0, 8192).unwrap();
+    let spec = lab.spec(0, Op::Read { remote }, 8192);
+    lab.submit(0, spec);
+    lab.run();
+    let end = lab.the_finished(0);
+    lab.assert_brought(0, &end, 4096, 8192);
+    drop(end);
+    assert_eq!(lab.on(1, |d| d.context().close_window(window)), Ok(()));
+    let spec = lab.spec(0, Op::Read { remote }, 8192);
+    lab.submit(0, spec);
+    lab.run();
+    assert_eq!(lab.the_finished(0).result, Err(failed(Status::RemAccessErr, None)));
+    assert_eq!(lab.fabric.passed(Mark::WindowRevoked), 1);
+    lab.assert_quiet();
 }

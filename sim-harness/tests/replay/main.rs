@@ -6,6 +6,7 @@ mod completions;
 mod data;
 mod determinism;
 mod expectations;
+mod faults;
 mod lying;
 mod messages;
 mod needles;

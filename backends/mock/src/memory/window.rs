@@ -1,6 +1,7 @@
 //! Memory windows: keys of their own to a part of a registration, which end without ending it (IBA 10.6.7).
 
 use wavetank_contract::error::WindowError;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Access, Caps, MrId, Region, RemoteKey, WindowId};
 
 use super::{MrTable, Right, allows, encode};
@@ -56,6 +57,9 @@ impl MrTable {
         let unknown = WindowError::Unknown(window);
         if window.0 & WINDOW == 0 {
             return Err(unknown);
+        }
+        if planted::is(Bug::KeepRevokedWindow) && self.windows.get(window.0 & !WINDOW).is_some() {
+            return Ok(());
         }
         let closed = self.windows.remove(window.0 & !WINDOW).ok_or(unknown)?;
         if let Some(mr) = self.mrs.get_mut(closed.mr) {

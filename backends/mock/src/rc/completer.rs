@@ -1,5 +1,6 @@
 //! Makes completions of what the responder answered. `rxe_comp.c` is the model.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, QpState, RnrTimer, Status};
 
 use crate::endpoint::Qp;
@@ -68,6 +69,10 @@ fn acknowledge(qp: &mut Qp, reports: &mut Reports, now: Instant, packet: &Packet
         }
         Syndrome::RnrNak(code) => {
             // rxe: COMPST_RNR_RETRY; 7 is not counted down.
+            if planted::is(Bug::CountRnrAsLoss) {
+                requester::retry(qp, reports);
+                return;
+            }
             if qp.req.rnr_left > 0 {
                 if qp.req.rnr_left != 7 {
                     qp.req.rnr_left -= 1;
@@ -138,7 +143,9 @@ fn progressed(qp: &mut Qp, now: Instant, progress: bool) {
     if !progress {
         return;
     }
-    qp.req.retry_left = qp.spec.retry_cnt;
+    if !planted::is(Bug::KeepRetriesSpent) {
+        qp.req.retry_left = qp.spec.retry_cnt;
+    }
     qp.req.rnr_left = qp.spec.rnr_retry;
     qp.req.started_again = false;
     if qp.req.una == qp.req.next_psn {
@@ -176,7 +183,7 @@ fn read_data(
     let mtu = qp.spec.mtu.bytes();
     let index = psn::diff(packet.psn, wqe.first_psn) as u32;
     let done = index * mtu;
-    let last = index + 1 == wqe.psns;
+    let last = index + 1 == wqe.psns || planted::is(Bug::CompleteBeforeData);
     if packet.len != (wqe.len - done).min(mtu) || wqe.op.kind().is_atomic() {
         qp.complete_send(Status::BadRespErr, reports);
         qp.fail(reports);

@@ -1,5 +1,6 @@
 //! Turns posted works into request packets. `rxe_req.c` is the model.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, Op, OpKind, QpState, RemoteAddr, Status};
 
 use crate::digest;
@@ -56,7 +57,8 @@ pub(crate) fn next_request(
             let missing_from = psn::diff(qp.req.una, wqe.first_psn).clamp(0, wqe.psns as i32 - 1) as u32;
             out.opcode = Opcode::ReadRequest;
             out.psn = psn::add(wqe.first_psn, missing_from);
-            out.remote_addr = remote.addr.wrapping_add(u64::from(missing_from) * u64::from(mtu));
+            let skipped = u32::from(missing_from > 0 && planted::is(Bug::ResumeReadLate));
+            out.remote_addr = remote.addr.wrapping_add(u64::from(missing_from + skipped) * u64::from(mtu));
             out.message_len = wqe.len - missing_from * mtu;
             out.rkey = wire_key(remote);
         }
@@ -187,7 +189,8 @@ pub(crate) fn go_back(qp: &mut Qp) {
         if !wqe.numbered {
             break;
         }
-        let arrived = psn::diff(una, wqe.first_psn).max(0) as u32;
+        let missing = u32::from(planted::is(Bug::GoBackShort));
+        let arrived = psn::diff(una, wqe.first_psn).max(0) as u32 + missing;
         wqe.sent = if wqe.op.kind().is_read_or_atomic() { 0 } else { arrived.min(wqe.psns - 1) };
     }
     qp.sq.cursor = qp.sq.acked;

@@ -1,5 +1,6 @@
 //! Carries out what peers request, and answers. `rxe_resp.c` is the model; checks come in its order.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{AsyncEvent, Instant, OpKind, PdId, Status};
 
 use crate::digest;
@@ -34,6 +35,10 @@ pub(crate) fn handle(
             qp.resp.nak_sent = false;
             execute(qp, mrs, reports, packet, disorder);
         }
+        ahead if ahead > 0 && planted::is(Bug::AckDroppedPacket) => {
+            qp.resp.psn = packet.psn;
+            execute(qp, mrs, reports, packet, disorder);
+        }
         ahead if ahead > 0 => {
             // rxe: RESPST_ERR_PSN_OUT_OF_SEQ. One NAK, then silence until the sequence is right again.
             if !qp.resp.nak_sent {
@@ -42,6 +47,13 @@ pub(crate) fn handle(
                 let psn = qp.resp.psn;
                 answer(qp, Answer::Ack { psn, syndrome: Syndrome::NakSequence });
             }
+        }
+        _ if packet.opcode == Opcode::SendOnly && planted::is(Bug::RepeatSend)
+            || packet.opcode.is_atomic() && planted::is(Bug::RepeatAtomic) =>
+        {
+            let psn = std::mem::replace(&mut qp.resp.psn, packet.psn);
+            execute(qp, mrs, reports, packet, disorder);
+            qp.resp.psn = psn;
         }
         _ => repeat(qp, reports, packet),
     }
@@ -264,7 +276,12 @@ fn end(qp: &mut Qp, mrs: &MrTable, reports: &mut Reports, ending: Ending) -> Res
     let Ending { psn, imm, ack_requested } = ending;
     qp.resp.msn = psn::add(qp.resp.msn, 1);
     let message = qp.resp.message.take();
-    let done = message.map_or(0, |message| message.done);
+    let mut done = message.map_or(0, |message| message.done);
+    if planted::is(Bug::ReportPostedLength)
+        && let Some((wqe, _)) = qp.rq.head()
+    {
+        done = wqe.len;
+    }
     if message.is_some_and(|message| message.is_send) {
         qp.complete_recv(Status::Success, OpKind::Send, done, imm, reports);
     } else if imm.is_some() {
@@ -343,6 +360,10 @@ fn receive_write(
                 mrs.remote(packet.rkey, pd, Right::Write, packet.remote_addr, packet.message_len)
                     .ok_or(NO_ACCESS)?;
             }
+            if planted::is(Bug::AckFirstPacket) {
+                let psns = packet.message_len.div_ceil(qp.spec.mtu.bytes()).max(1);
+                answer(qp, Answer::Ack { psn: psn::add(packet.psn, psns - 1), syndrome: Syndrome::Ack });
+            }
             let (rkey, addr, len) = (packet.rkey, packet.remote_addr, packet.message_len);
             Incoming { is_send: false, rkey, addr, len, done: 0 }
         }
@@ -382,7 +403,7 @@ fn atomic(qp: &mut Qp, mrs: &MrTable, packet: &Packet) -> Result<(), Refusal> {
     let former = u64::from_le(word.get());
     let new = match packet.opcode {
         Opcode::FetchAdd => former.wrapping_add(packet.operand),
-        _ if former == packet.compare => packet.operand,
+        _ if former == packet.compare || planted::is(Bug::SwapAlways) => packet.operand,
         _ => former,
     };
     word.set(new.to_le());

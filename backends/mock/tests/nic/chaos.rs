@@ -114,8 +114,12 @@ fn allow_piece(free: &mut [Vec<bool>], node: usize, from: u64, len: u64) {
     }
 }
 
-fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool) -> Result<(), TestCaseError> {
+fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool, disorder: bool) -> Result<(), TestCaseError> {
     let mut lab = Lab::of(NODES, Profile::CX6, Seeded::new(seed));
+    for node in 0..NODES as u16 {
+        lab.fabric.place_out_of_order(node, disorder);
+        lab.fabric.shuffle_completions(node, disorder);
+    }
     let original: Vec<Vec<u8>> = (0..NODES).map(|n| lab.get(n, 0, MEM)).collect();
     let mut free = vec![vec![false; MEM]; NODES];
     // Regions nobody may write: read-only, of another domain, local, and one that is retired on the way.
@@ -300,7 +304,7 @@ fn run(acts: Vec<Act>, seed: u64, loss: u64, stubborn: bool) -> Result<(), TestC
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_works_end_once_and_touch_only_what_they_name(
@@ -308,7 +312,8 @@ proptest! {
         seed in any::<u64>(),
         loss in prop::sample::select(vec![0u64, 3, 10, 100]),
         stubborn in prop::bool::weighted(0.2),
+        disorder in any::<bool>(),
     ) {
-        run(acts, seed, loss, stubborn)?;
+        run(acts, seed, loss, stubborn, disorder)?;
     }
 }

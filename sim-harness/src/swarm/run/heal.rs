@@ -6,7 +6,7 @@ use wavetank_contract::Choices;
 use wavetank_engine::RdmaOps;
 
 use super::Run;
-use super::state::{OpState, Outage, PROBE_BYTES};
+use super::state::{self, OpState, Outage, PROBE_BYTES};
 use crate::check::Check;
 use crate::swarm::oracle::blame::Blame;
 use crate::swarm::plan::{ConnectionPlan, OpPlan, SlotRange, VerbPlan};
@@ -89,13 +89,14 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
 
     /// Connections that something was done to are made anew. Nothing is to blame for anything any more.
     fn remake_touched(&mut self) {
+        let standing = state::standing_blame(self.plan);
         for connection in 0..self.connections.len() {
-            if self.connections[connection].blame != Blame::NONE {
+            if self.connections[connection].blame != standing {
                 self.remake(connection);
             }
         }
         self.expect("connections are down", |run| run.connections.iter().all(|connection| connection.up));
-        self.connections.iter_mut().for_each(|connection| connection.blame = Blame::NONE);
+        self.connections.iter_mut().for_each(|connection| connection.blame = standing);
         self.hosts.iter_mut().for_each(|host| host.blame = Blame::NONE);
     }
 

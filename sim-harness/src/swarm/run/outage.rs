@@ -1,6 +1,6 @@
 //! Outages: hosts that stand still or die, devices that are removed, and how they come back.
 
-use wavetank_contract::Choices;
+use wavetank_contract::{Buggify, Choices};
 use wavetank_engine::RdmaOps;
 
 use super::state::{OpState, Outage};
@@ -131,7 +131,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     pub(super) fn expect_empty(&mut self, node: u16, receives: u32) {
         let driver = &mut self.world.nodes[usize::from(node)].driver;
         let (transfers, works) = (driver.transfers_len(), driver.context().outstanding());
-        if transfers != receives || works != receives as usize {
+        // An engine that is told now and then that a queue is full posts the rest of its receives when others are taken.
+        let late = self.plan.buggify.contains(&Buggify::EarlyFull);
+        if transfers != receives || works > receives as usize || works < receives as usize && !late {
             let ledger = self.world.ledger();
             self.guilty(Check::Leak, None, || {
                 format!(

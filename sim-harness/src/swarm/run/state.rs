@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wavetank_contract::{CqId, EpId, Instant, MrId, Region, RemoteRegion};
+use wavetank_contract::{Buggify, CqId, EpId, Instant, MrId, Region, RemoteRegion};
 use wavetank_engine::TransferId;
 use wavetank_engine::session::SessionKey;
 
@@ -193,6 +193,11 @@ pub(super) fn places(plan: &Plan) -> Vec<Place> {
     places
 }
 
+/// What explains errors all through a run: an engine that is told now and then that its queue is full may post receives late.
+pub(super) fn standing_blame(plan: &Plan) -> Blame {
+    if plan.buggify.contains(&Buggify::EarlyFull) { Blame::SLOW } else { Blame::NONE }
+}
+
 pub(super) fn connections(plan: &Plan) -> Vec<Connection> {
     let connection = |(index, planned): (usize, &crate::swarm::plan::ConnectionPlan)| {
         let end = |end: u8| End {
@@ -208,7 +213,7 @@ pub(super) fn connections(plan: &Plan) -> Vec<Connection> {
             failed: false,
         };
         let ends = [end(0), end(1)];
-        Connection { ends, life: 0, up: false, planned: false, blame: Blame::NONE, begun: 0 }
+        Connection { ends, life: 0, up: false, planned: false, blame: standing_blame(plan), begun: 0 }
     };
     plan.connections.iter().enumerate().map(connection).collect()
 }
