@@ -31,7 +31,7 @@ impl Explainer {
 
     /// What the runner is to be watched with.
     pub fn watch(&self) -> Watch {
-        Watch { tap: Some(Box::new(self.clone())), watcher: Some(Box::new(self.clone())) }
+        Watch { tap: Some(Box::new(self.clone())), watcher: Some(Box::new(self.clone())), ..Watch::default() }
     }
 
     /// What happened to the operation, a line each, with times since it was submitted; `None`: it never was.

@@ -21,5 +21,5 @@ pub mod verdict;
 
 pub use draw::draw;
 pub use plan::Plan;
-pub use run::{Watch, run, run_on};
+pub use run::{run, run_on};
 pub use verdict::{Ended, Guilt, Verdict};

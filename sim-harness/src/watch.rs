@@ -1,9 +1,10 @@
 //! Watching a run: a tap for the network, a [`Watcher`] for operations and faults. Whoever watches changes nothing.
 
 use std::fmt;
+use std::ops::Range;
 
 use wavetank_contract::{EpId, Instant, MrId, Mtu, OpKind};
-use wavetank_engine::TransferError;
+use wavetank_engine::{Finished, TransferError};
 use wavetank_mock::{Happening, Tap};
 
 use crate::fault::Step;
@@ -16,6 +17,8 @@ pub struct Watch {
     pub tap: Option<Box<dyn Tap>>,
     /// Is told of operations and faults.
     pub watcher: Option<Box<dyn Watcher>>,
+    /// Events of the trace to be kept whole, by number. Of runs that make their own trace.
+    pub keep: Range<u64>,
 }
 
 /// Is told what a runner does, when it does it.
@@ -111,6 +114,16 @@ pub enum Ending<'a> {
     Failed(&'a TransferError),
     /// It never began, for this reason.
     NotBegun(&'a str),
+}
+
+impl Ending<'_> {
+    /// Of a transfer.
+    pub fn of(finished: &Finished) -> Ending<'_> {
+        match &finished.result {
+            Ok(done) => Ending::Done(*done),
+            Err(error) => Ending::Failed(error),
+        }
+    }
 }
 
 /// Several taps as one.

@@ -141,8 +141,14 @@ impl Story {
         let told = self.op.is_some_and(|op| self.touches(&op) && op.concerns(&step.cause));
         for came in &mut self.faults {
             let undone = came.cause.undone_by() == Some(step.cause);
-            // Of a link, others go on; of what is down, the last one ends it for all.
-            came.over |= undone && (came.number == step.fault || !matches!(came.cause, Cause::Link { .. }));
+            came.over |= match step.part {
+                Part::Comes => undone,
+                // Of a link, others go on; of what is down, the last one ends it for all.
+                Part::Ends => {
+                    came.number == step.fault || undone && !matches!(came.cause, Cause::Link { .. })
+                }
+                Part::GoesOn => false,
+            };
         }
         let text = match step.part {
             Part::Comes => {
@@ -337,7 +343,7 @@ impl Op {
             let inside = piece.offset >= start && (piece.offset < end_of || piece.offset == start);
             piece.mr == self.what.mr && inside
         });
-        !self.ended && end == self.what.from && work.op.kind() == self.what.kind && within
+        !self.ended && end == self.what.from && within
     }
 
     /// Whether a cause may touch it: something of its two nodes, or its region.

@@ -66,12 +66,9 @@ impl<C: RdmaOps> Replay<C> {
 
     /// An operation ended.
     pub(super) fn tell_ended(&mut self, now: Instant, op: u64, finished: &Finished) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let how = match &finished.result {
-            Ok(done) => Ending::Done(*done),
-            Err(error) => Ending::Failed(error),
-        };
-        watcher.ended(now, op, &how);
+        if let Some(watcher) = &mut self.watcher {
+            watcher.ended(now, op, &Ending::of(finished));
+        }
     }
 
     /// An operation was refused.

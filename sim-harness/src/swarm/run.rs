@@ -15,14 +15,14 @@ mod outage;
 mod state;
 mod tasks;
 mod verify;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 
 use wavetank_contract::{Choices, Instant};
 use wavetank_engine::{Port, PortConfig, RdmaContext, RdmaOps};
-use wavetank_mock::{Fabric, Mark, MockNic, Profile, Tap};
+use wavetank_mock::{Fabric, Mark, MockNic, Profile};
 
 use super::coverage::Coverage;
 use super::oracle::messages::Stream;
@@ -31,21 +31,13 @@ use super::verdict::{Ended, Guilt, Verdict};
 use crate::check::Check;
 use crate::fault::Injector;
 use crate::trace::Trace;
+use crate::watch::{Watch, Watcher};
 use crate::world::{Node, Ran, World};
 use state::{Connection, Edition, Host, OpState, Place};
 use tasks::Tasks;
 
 /// How often a host looks at its device once a notification was lost, in ns.
 const LOOK_NS: u64 = 1_000_000;
-
-/// Who else looks on.
-#[derive(Debug, Default)]
-pub struct Watch {
-    /// Sees every packet, post and completion.
-    pub tap: Option<Box<dyn Tap>>,
-    /// Events of the trace to be kept whole, by number.
-    pub keep: Range<u64>,
-}
 
 /// Runs a plan by these choices. The same plan and choices give the same verdict, its trace hash included.
 pub fn run<X: Choices + Clone + 'static>(plan: &Plan, choices: X) -> Verdict {
@@ -102,6 +94,7 @@ struct Run<'a, C, X> {
     coverage: Coverage,
     /// Repetitions until an operation last ended.
     repeated: u64,
+    watcher: Option<Box<dyn Watcher>>,
 }
 
 impl<C, X> fmt::Debug for Run<'_, C, X> {
@@ -152,6 +145,7 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
             guilt: None,
             coverage: Coverage::default(),
             repeated: 0,
+            watcher: watch.watcher,
         }
     }
 
@@ -214,7 +208,11 @@ impl<'a, C: RdmaOps, X: Choices + Clone + 'static> Run<'a, C, X> {
     /// The first thing that is wrong decides.
     fn guilty(&mut self, check: Check, op: Option<u32>, what: impl FnOnce() -> String) {
         if self.guilt.is_none() {
-            self.guilt = Some(Guilt { check, at: self.world.now(), op, what: what() });
+            let what = what();
+            if let Some(op) = op {
+                self.tell_blamed(op, &what);
+            }
+            self.guilt = Some(Guilt { check, at: self.world.now(), op, what });
         }
     }
 

@@ -78,7 +78,7 @@ fn tshark_agrees_on_every_packet_of_a_lossy_run() {
     let expecting = Expecting::default();
     let mut replay = Replay::prepare(workload()).expect("it can be set up");
     let tap = Taps::join(vec![capture.tap(), Box::new(expecting.clone())]);
-    replay.watch(Watch { tap, watcher: None });
+    replay.watch(Watch { tap, ..Watch::default() });
     for (from, to) in [(0, 1), (1, 0)] {
         let cause = Cause::Link { from, to, fault: LinkFault::LoseOneIn { n: 30, burst: 1 } };
         inject(replay.world().fabric().expect("simulated"), cause).expect("simulated");

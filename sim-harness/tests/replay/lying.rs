@@ -1,6 +1,7 @@
 //! Lies a device can tell, and the liar that all devices of a replay share, so that a lie can reach the memory of both
 //! sides.
 
+#[path = "lying/device.rs"]
 mod device;
 
 use std::cell::RefCell;

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use wavetank_contract::Seeded;
 use wavetank_engine::Port;
 use wavetank_harness::Check;
-use wavetank_harness::swarm::{Verdict, Watch, draw, run_on};
+use wavetank_harness::swarm::{Verdict, draw, run_on};
+use wavetank_harness::watch::Watch;
 
 use crate::lying::{Liar, Lie, Lying};
 

@@ -78,6 +78,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 format!("it ended at {}, its deadline was {}", finished.finished_at, flight.deadline)
             });
         }
+        self.tell_ended(plan.id, finished);
         match &finished.result {
             Ok(done) => self.succeeded(&plan, &flight, finished, *done),
             Err(error) => {

@@ -60,6 +60,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 other => self.guilty(Check::Success, None, || format!("connection {connection}: {other:?}")),
             }
         }
+        self.tell_connected(connection);
         for (end, ((_, ep), (peer, _))) in pairs.into_iter().enumerate() {
             self.exchange_keys(connection, end, ep, peer);
         }

@@ -50,6 +50,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 let phase = self.phase();
                 self.coverage.fault(&step.cause, phase);
             }
+            self.tell_fault(step.fault, step.part);
             let done = self.apply(step.cause);
             // Whatever the injector does not undo by itself.
             let own = step.part == Part::Comes && step.cause.undone_by().is_none();
@@ -64,6 +65,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
 
     /// A fault that only a host can end is over, if it is of a kind that can be.
     pub(super) fn end_fault(&mut self, index: usize) {
+        self.tell_fault(index, Part::Ends);
         match self.plan.faults[index].cause {
             Cause::Device { node, fault } => match fault {
                 DeviceFault::Remove => self.restore(node, false),

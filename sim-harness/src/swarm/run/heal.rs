@@ -31,6 +31,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             return;
         }
         self.healed = true;
+        self.tell_healed();
         self.tasks.forget_faults();
         // What it would undo is undone below, whoever did it.
         drop(self.injector.heal());

@@ -82,6 +82,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let party = Party { connection: connection as u16, end: end as u8, life };
         let Some((what, expect)) = self.prepare_op(&plan, party, &lease) else {
             // Nobody told us of such memory.
+            self.tell_not_begun(plan.id, "the peer had no key for that memory to give");
             self.conclude(op, |ended| &mut ended.not_begun);
             return Begun::Yes;
         };
@@ -99,6 +100,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             digest: deadline.0,
             status: what.kind() as u8,
         });
+        self.tell_submitted(&plan, node, &spec);
         let submitted = self.world.nodes[usize::from(node)].driver.submit(now, spec);
         let session = session.is_some();
         let mut flight = Flight { id: None, party, node, deadline, expect, session, source };
@@ -114,6 +116,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             }
             Err(error) => {
                 // Its endpoint was closed under us, or its session is over.
+                self.tell_not_begun(plan.id, &error.to_string());
                 self.lay_down(plan.id, &flight, false);
                 match error.reason {
                     SubmitReason::UnknownEndpoint(_) => {
@@ -136,6 +139,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             self.world.flush(node);
         }
         let now = self.world.now();
+        self.tell_cancelled(plan.id);
         self.world.nodes[usize::from(node)].driver.cancel(id, now);
         self.world.touch(node);
         // It is over now, whenever its host is turned next.

@@ -1,4 +1,4 @@
-//! Stories of operations: what touched them is told, what touched others is not.
+//! Stories of replayed operations.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -11,7 +11,9 @@ use wavetank_harness::fault::{Part, Step, inject};
 use wavetank_harness::lab::{Cause, LinkFault, MemoryFault};
 use wavetank_harness::watch::{Taps, Watch, Watcher as _};
 use wavetank_harness::{Replay, Workload};
-use wavetank_mock::{Happening, Opcode, Tap};
+use wavetank_mock::Tap;
+
+use crate::told::{Counting, left, said, says};
 
 /// A client that uses one region of a storage node; one packet has 1 KiB.
 fn workload(kind: &str, size: &str, load: &str) -> Workload {
@@ -44,25 +46,6 @@ fn story(workload: &Workload, op: u64, causes: &[Cause]) -> String {
     replay.record();
     replay.run(&mut |_| ());
     explainer.told().expect("it was submitted")
-}
-
-/// What is told, without the times.
-fn said(story: &str) -> Vec<&str> {
-    story
-        .lines()
-        .map(|line| line.trim_start().split_once("  ").expect("a time and what happened").1)
-        .collect()
-}
-
-#[track_caller]
-fn says(story: &str, parts: &[&str]) {
-    let mut rest = story;
-    for part in parts {
-        let Some(at) = rest.find(part) else {
-            panic!("{part:?} is not told, or not in this order:\n{story}")
-        };
-        rest = &rest[at + part.len()..];
-    }
 }
 
 fn lost(from: u16, to: u16, fault: LinkFault) -> Cause {
@@ -140,29 +123,6 @@ fn what_touched_others_is_not_told() {
     }
 }
 
-/// Counts the packets that leave.
-struct Counting(Rc<RefCell<u64>>);
-
-impl Tap for Counting {
-    fn see(&mut self, _: Instant, happening: &Happening<'_>) {
-        if let Happening::Sent(packet) = happening {
-            // Acknowledgements may be for several operations; everything else is of one.
-            *self.0.borrow_mut() += u64::from(packet.opcode != Opcode::Acknowledge);
-        }
-    }
-}
-
-/// Packets of a story that left, but acknowledgements.
-fn left(story: &str) -> u64 {
-    let lines =
-        said(story).into_iter().filter(|line| line.contains(" left node ") && !line.starts_with("ACK"));
-    let packets = |line: &str| {
-        let Some((before, _)) = line.split_once(" packets, ") else { return 1 };
-        before.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number of packets")
-    };
-    lines.filter(|line| !line.starts_with("NAK")).map(packets).sum()
-}
-
 #[test]
 fn each_packet_of_a_lossy_run_is_of_exactly_one_operation() {
     for kind in ["read", "write", "fetch_add"] {
@@ -172,11 +132,11 @@ fn each_packet_of_a_lossy_run_is_of_exactly_one_operation() {
         for op in 0..24 {
             let explainer = Explainer::of(op);
             let counted = Rc::new(RefCell::new(0));
-            let Watch { tap, watcher } = explainer.watch();
+            let Watch { tap, watcher, .. } = explainer.watch();
             let taps =
                 tap.into_iter().chain([Box::new(Counting(Rc::clone(&counted))) as Box<dyn Tap>]).collect();
             let mut replay = Replay::prepare(workload.clone()).expect("it can be set up");
-            replay.watch(Watch { tap: Taps::join(taps), watcher });
+            replay.watch(Watch { tap: Taps::join(taps), watcher, ..Watch::default() });
             for (from, to) in [(0, 1), (1, 0)] {
                 let fault = lost(from, to, LinkFault::LoseOneIn { n: 20, burst: 1 });
                 inject(replay.world().fabric().expect("simulated"), fault).expect("simulated");
