@@ -8,6 +8,7 @@ use wavetank_engine::RdmaOps;
 use super::Run;
 use super::state::{self, OpState, Outage, PROBE_BYTES};
 use crate::check::Check;
+use crate::lab::{Cause, LinkFault};
 use crate::swarm::oracle::blame::Blame;
 use crate::swarm::plan::{ConnectionPlan, OpPlan, SlotRange, VerbPlan};
 
@@ -59,8 +60,20 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             }
         }
         self.expect("operations have not ended", |run| run.left == 0);
+        self.let_late_packets_come();
         self.remake_touched();
         self.probe();
+    }
+
+    /// What a link was told to delay keeps its place: whatever is sent behind it is as late.
+    fn let_late_packets_come(&mut self) {
+        let late = self.plan.faults.iter().map(|fault| match fault.cause {
+            Cause::Link { fault: LinkFault::Delay { ns }, .. } => ns,
+            Cause::Link { fault: LinkFault::ReorderOneIn { by_ns, .. }, .. } => by_ns,
+            _ => 0,
+        });
+        let all_come = self.world.now() + late.max().unwrap_or(0);
+        self.run_until(all_come, |_| false);
     }
 
     /// Lets the world run until something is so, for as long as whatever is left may take.
