@@ -124,7 +124,7 @@ impl Fleet<'_> {
         for job in &mut self.jobs {
             let said = job.listen()?;
             for (seeds, tally) in said {
-                self.over.push(job.share.seeds.take(seeds));
+                add(&mut self.over, job.share.seeds.take(seeds));
                 job.share.seeds = job.share.seeds.skip(seeds);
                 self.tally.join(tally);
             }
@@ -177,6 +177,14 @@ impl Fleet<'_> {
     /// Seeds that were begun.
     fn begun(&self) -> u64 {
         self.tally.runs + self.jobs.iter().map(|job| job.begun).sum::<u64>()
+    }
+}
+
+/// Adds what is over, to what came right before it if that is there.
+fn add(over: &mut Vec<Seeds>, more: Seeds) {
+    match over.iter_mut().find(|part| part.step == more.step && part.skip(part.count).start == more.start) {
+        Some(part) => part.count += more.count,
+        None => over.push(more),
     }
 }
 
