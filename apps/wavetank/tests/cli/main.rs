@@ -8,6 +8,7 @@ mod files;
 mod iologs;
 mod judge;
 mod kit;
+mod looking_on;
 mod memory;
 mod misses;
 mod program;
