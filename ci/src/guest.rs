@@ -25,6 +25,7 @@ pub(crate) mod script;
 mod siw;
 pub(crate) mod store;
 pub(crate) mod tree;
+pub(crate) mod tshark;
 mod verdict;
 
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! The table of steps.
 
-use crate::guest::{boot, groups, runner};
+use crate::guest::{boot, groups, runner, tshark};
 use crate::libraries::Libraries;
 use crate::options::Options;
 use crate::workspace::Workspace;
@@ -104,6 +104,13 @@ pub(crate) const STEPS: &[Step] = &[
         needs: None,
         guest: false,
         run: |w, _| tidy::check(w),
+    },
+    Step {
+        name: "tshark",
+        about: "Wireshark's tshark reads every packet of a capture as it was sent",
+        needs: Some("build"),
+        guest: true,
+        run: |w, _| tshark::check(w),
     },
     Step {
         name: "verbs",

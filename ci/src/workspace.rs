@@ -39,7 +39,7 @@ impl Workspace {
 pub(crate) struct Cargo<'a> {
     workspace: &'a Workspace,
     args: &'a [&'a str],
-    env: Option<(&'static str, &'static str)>,
+    env: Option<(&'static str, &'a str)>,
     libraries: Option<&'a Libraries>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Cargo<'a> {
     }
 
     /// With a variable set.
-    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn env(mut self, name: &'static str, value: &'a str) -> Self {
         self.env = Some((name, value));
         self
     }

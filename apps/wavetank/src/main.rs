@@ -7,6 +7,7 @@ mod clock;
 mod device;
 mod device_bench;
 mod doctor;
+mod explain;
 mod faults;
 mod figures;
 mod files;
@@ -54,6 +55,7 @@ enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
     Doctor(doctor::Args),
+    Explain(explain::Args),
     Judge(judge::Args),
     Kit(kit::Args),
     Sim(sim::Args),
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Kit(args) => kit::run(&args),
         Command::Sim(args) => sim::run(&args),

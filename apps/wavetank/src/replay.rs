@@ -101,9 +101,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    for (option, written) in [("--record", args.record.as_deref()), ("--pcap", args.pcap.path())] {
+        same_file(args.file.as_deref(), option, written)?;
+    }
     if let Some(path) = args.file.as_deref().filter(|path| again::is_swarm_run(path)) {
         refuse_for_swarm(args)?;
-        return again::run(path, args.record.as_deref(), args.check_determinism, args.json);
+        return again::run(path, args.record.as_deref(), &args.pcap, args.check_determinism, args.json);
     }
     let devices = Devices::asked(args.backend, &args.device)?;
     if devices.is_some() && args.check_determinism {
@@ -261,9 +264,6 @@ fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
     }
     if args.backend == BackendKind::Mock && args.spin.is_some() {
         return Err("--spin is for devices, in real time; leave it out, or add --backend verbs".into());
-    }
-    for (option, written) in [("--record", args.record.as_deref()), ("--pcap", args.pcap.path())] {
-        same_file(args.file.as_deref(), option, written)?;
     }
     Ok(workload)
 }

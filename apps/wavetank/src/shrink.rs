@@ -58,8 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     // A panic is one more way to fail, told once at the end and not at every run.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let mut run =
-        |plan: &Plan, choices: SwarmChoices| Expected::of(&run_case(file.canary, plan, choices)).failing();
+    let mut run = |plan: &Plan, choices: SwarmChoices| {
+        Expected::of(&run_case(file.canary, plan, choices, None)).failing()
+    };
     let shrunk = shrink(&file.case, wanted, args.runs, &mut run, &mut |progress| {
         bar.show(progress.runs, progress.best.plan.ops.len());
     });
@@ -73,9 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         }
     };
     let choices = SwarmChoices::sparse(&shrunk.case.loud).record();
-    let outcome = run_case(file.canary, &shrunk.case.plan, choices.clone());
+    let outcome = run_case(file.canary, &shrunk.case.plan, choices.clone(), None);
     // What was found in the small run stands for what was found in the large one.
-    let large = run_case(file.canary, &file.case.plan, SwarmChoices::sparse(&file.case.loud));
+    let large = run_case(file.canary, &file.case.plan, SwarmChoices::sparse(&file.case.loud), None);
     let (found, before) = (guilt(&outcome), guilt(&large));
     let mut notes = file.notes.clone();
     notes.retain(|note| Some(note) != found.as_ref() && Some(note) != before.as_ref());

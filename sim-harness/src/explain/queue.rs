@@ -98,7 +98,7 @@ impl SendQueue {
         };
         let mut settled = self.works.iter().filter(settled).map(Entry::range);
         let (first, last) = settled.next()?;
-        Some((first, settled.last().map_or(last, |(_, last)| last)))
+        Some((first, settled.next_back().map_or(last, |(_, last)| last)))
     }
 
     /// A completion of this endpoint: of this work and, silently, of those before it. Answers with the work.

@@ -9,6 +9,7 @@ mod files;
 mod iologs;
 mod judge;
 mod kit;
+mod looking_on;
 mod memory;
 mod misses;
 mod program;
