@@ -46,7 +46,7 @@ pub(crate) fn drill(workspace: &Workspace, only: &[String]) -> Result<(), Failur
     if let Some(Found { by, said, .. }) = hunt(workspace, &program, None)? {
         return Err(Failure(format!("without any bug planted the {by} fails: {said}")));
     }
-    println!("    {:<28} {:<8} {:>7}  {}", "planted", "found by", "seconds", "what it said");
+    println!("    {:<28} {:<8} {:>7}  what it said", "planted", "found by", "seconds");
     let mut survivors = Vec::new();
     for bug in &bugs {
         match hunt(workspace, &program, Some(bug))? {

@@ -191,15 +191,16 @@ impl<C: RdmaOps> Replay<C> {
     pub(super) fn explains_event(&self, event: &AsyncEvent) -> bool {
         let Some(disturbed) = &self.disturbed else { return false };
         let came = disturbed.injector.came().iter().zip(disturbed.injector.faults());
-        came.filter(|(times, _)| **times > 0).any(|(_, fault)| match (fault.cause, event) {
-            (
-                Cause::Device { fault: DeviceFault::PortDown | DeviceFault::PortUp, .. },
-                AsyncEvent::PortErr | AsyncEvent::PortActive | AsyncEvent::GidChange,
-            ) => true,
-            (Cause::Device { fault: DeviceFault::ChangeGid, .. }, AsyncEvent::GidChange) => true,
-            (Cause::Device { fault: DeviceFault::Remove, .. }, AsyncEvent::DeviceFatal) => true,
-            (Cause::Memory { .. }, AsyncEvent::QpAccessErr(_)) => true,
-            _ => false,
+        came.filter(|(times, _)| **times > 0).any(|(_, fault)| {
+            matches!(
+                (fault.cause, event),
+                (
+                    Cause::Device { fault: DeviceFault::PortDown | DeviceFault::PortUp, .. },
+                    AsyncEvent::PortErr | AsyncEvent::PortActive | AsyncEvent::GidChange,
+                ) | (Cause::Device { fault: DeviceFault::ChangeGid, .. }, AsyncEvent::GidChange)
+                    | (Cause::Device { fault: DeviceFault::Remove, .. }, AsyncEvent::DeviceFatal)
+                    | (Cause::Memory { .. }, AsyncEvent::QpAccessErr(_))
+            )
         })
     }
 

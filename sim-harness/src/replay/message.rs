@@ -82,7 +82,8 @@ impl Messages {
         let Stream { sends, writes, doubtful, doubtful_writes, .. } = &mut self.streams[connection];
         sends.retain(|(generation, _)| !doubtful.contains(generation));
         writes.retain(|imm| !doubtful_writes.contains(imm));
-        (doubtful.clear(), doubtful_writes.clear());
+        doubtful.clear();
+        doubtful_writes.clear();
     }
 
     /// Messages that have not arrived.

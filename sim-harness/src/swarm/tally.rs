@@ -235,7 +235,7 @@ mod tests {
         }
         let guilt = |op| Guilt { check: Check::Bytes, at: Instant(9), op, what: "torn".to_owned() };
         Ok(Verdict {
-            failure: (seed % 7 == 0).then(|| guilt(Some(3))),
+            failure: seed.is_multiple_of(7).then(|| guilt(Some(3))),
             trace_hash: mix64(seed),
             checkpoints: Vec::new(),
             ended: Ended { well: seed, failed: 1, given_up: 0, not_begun: 0 },
