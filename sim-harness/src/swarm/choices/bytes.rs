@@ -14,7 +14,7 @@ pub struct Bytes(Rc<RefCell<vec::IntoIter<u8>>>);
 impl Bytes {
     /// Choices from `bytes`.
     pub fn new(bytes: &[u8]) -> Bytes {
-        Bytes(Rc::new(RefCell::new(bytes.to_vec().into_iter())))
+        Bytes(Rc::new(RefCell::new(Vec::from(bytes).into_iter())))
     }
 }
 
