@@ -59,10 +59,17 @@ fn all(plan: &Plan, depth_max: usize, values_max: u64) -> (Vec<Verdict>, bool) {
 
 #[test]
 fn every_run_of_a_tiny_world_holds() {
+    // Two values of how late a timeout is, and everything else in full.
     let (verdicts, cut) = all(&world(), 20, 2);
+    assert!(!cut, "no run has more choices than are tried");
     let hashes: BTreeSet<u64> = verdicts.iter().map(|verdict| verdict.trace_hash).collect();
-    let lost: BTreeSet<u64> =
-        verdicts.iter().map(|verdict| verdict.marks.get(&Mark::PacketLost).copied().unwrap_or(0)).collect();
-    println!("{} runs, {} of them different, cut: {cut}, lost {lost:?}", verdicts.len(), hashes.len());
+    assert!(hashes.len() > 20 && verdicts.len() > hashes.len(), "{} of {}", hashes.len(), verdicts.len());
+    let lost = verdicts.iter().map(|verdict| verdict.marks.get(&Mark::PacketLost).copied().unwrap_or(0));
+    assert_eq!(lost.collect::<BTreeSet<u64>>(), (0..=3).collect(), "none, some, and the first of each");
     assert!(verdicts.iter().all(|verdict| verdict.failure.is_none()));
+}
+
+#[test]
+fn a_world_that_is_too_large_is_told() {
+    assert!(all(&world(), 3, 2).1);
 }

@@ -9,7 +9,7 @@ use wavetank_contract::{Choices, Site};
 /// follow in all their values. Clones are the same choices.
 ///
 /// A site that asks for a yes has two values; all others have `values_max` at most. The first `depth_max` choices of a run
-/// are enumerated and all later ones are quiet: [`was_cut`](Self::was_cut) tells whether there were any.
+/// are enumerated and all later ones are quiet. [`was_cut`](Self::was_cut) and [`was_thinned`](Self::was_thinned) tell whether all was tried.
 #[derive(Clone, Debug)]
 pub struct Exhaustive(Rc<RefCell<Odometer>>);
 
@@ -22,6 +22,7 @@ struct Odometer {
     /// How many were made in this run.
     made: usize,
     cut: bool,
+    thinned: bool,
 }
 
 impl Exhaustive {
@@ -34,6 +35,7 @@ impl Exhaustive {
             digits: Vec::new(),
             made: 0,
             cut: false,
+            thinned: false,
         })))
     }
 
@@ -51,9 +53,14 @@ impl Exhaustive {
         false
     }
 
-    /// Whether a run had more choices, or more values of one, than are enumerated.
+    /// Whether a run had more choices than are enumerated.
     pub fn was_cut(&self) -> bool {
         self.0.borrow().cut
+    }
+
+    /// Whether a choice had more values than are enumerated.
+    pub fn was_thinned(&self) -> bool {
+        self.0.borrow().thinned
     }
 }
 
@@ -64,7 +71,7 @@ impl Choices for Exhaustive {
         }
         let mut odometer = self.0.borrow_mut();
         let values = if site.is_one_in() { 2 } else { bound.min(odometer.values_max) };
-        odometer.cut |= values < bound && !site.is_one_in();
+        odometer.thinned |= values < bound && !site.is_one_in();
         if odometer.made == odometer.depth_max {
             odometer.cut = true;
             return 0;
@@ -92,7 +99,7 @@ mod tests {
         loop {
             runs.push(run(&mut choices));
             if !choices.advance() {
-                return (runs, choices.was_cut());
+                return (runs, choices.was_cut() || choices.was_thinned());
             }
         }
     }
