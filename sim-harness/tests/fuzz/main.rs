@@ -10,6 +10,8 @@
 //! What fails is shrunk and printed; put it into `sim-harness/fuzz/TARGET/`, where it is tried for ever after. Bodies are in
 //! `targets.rs`: functions of bytes, as any other fuzzer wants them.
 
+#![allow(clippy::print_stdout)] // cargo test shows it of failures only
+
 mod damage;
 mod targets;
 

@@ -57,7 +57,10 @@ fn workload() -> Workload {
 
 /// What should be read, and the opcodes and syndromes among it.
 #[derive(Clone, Default)]
-struct Expecting(Rc<RefCell<(Vec<String>, BTreeSet<(u8, u8)>)>>);
+struct Expecting(Rc<RefCell<Expected>>);
+
+/// Lines, and opcodes with syndromes.
+type Expected = (Vec<String>, BTreeSet<(u8, u8)>);
 
 impl Tap for Expecting {
     fn see(&mut self, at: Instant, happening: &Happening<'_>) {
