@@ -216,7 +216,7 @@ impl Job {
                 }
                 Some(Line::Tally(seeds, tally)) => {
                     (self.at, self.begun) = (None, 0);
-                    tallies.push((seeds, tally));
+                    tallies.push((seeds, *tally));
                 }
                 None => return Err(format!("a job says {line:?}").into()),
             }

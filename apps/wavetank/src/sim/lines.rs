@@ -10,7 +10,7 @@ pub(super) enum Line {
     /// This seed begins.
     At(u64),
     /// This many more seeds of its share are over, and came to this.
-    Tally(u64, Tally),
+    Tally(u64, Box<Tally>),
 }
 
 impl fmt::Display for Line {
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        for line in [Line::At(u64::MAX), Line::Tally(64, Tally::default())] {
+        for line in [Line::At(u64::MAX), Line::Tally(64, Box::default())] {
             assert_eq!(Line::parse(&line.to_string()), Some(line));
         }
         assert_eq!(Line::parse("at the end"), None);

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, share: &Share) -> Result<ExitCode, Box<dyn Error>
         let over = index == share.seeds.count || !goes_on(args, &tally);
         if since == TALLY_EVERY || over {
             tally.core_ns = clock.core_ns();
-            print(&Line::Tally(since, std::mem::take(&mut tally)).to_string())?;
+            print(&Line::Tally(since, Box::new(std::mem::take(&mut tally))).to_string())?;
             (clock, since) = (Clock::start(), 0);
         }
         if over {

@@ -39,7 +39,7 @@ fn faults_are_told_to_people_and_repeat() {
 #[test]
 fn a_cut_for_ever_fails_the_run_and_names_the_fault() {
     let cut = "[[fault]]\nop = 20\nbetween = [\"client\", \"storage\"]\ncut = true\n";
-    let (_folder, faults) = file("cut.toml", cut.to_owned());
+    let (_folder, faults) = file("cut.toml", cut);
     let ended =
         replay(&shipped("guest/faults.toml"), &["--json", "--faults", faults.to_str().expect("UTF-8")]);
     let (_, first) = ended.missed();
@@ -50,14 +50,13 @@ fn a_cut_for_ever_fails_the_run_and_names_the_fault() {
 
 #[test]
 fn a_schedule_that_is_not_right_is_refused() {
-    let (_folder, work) = file("work.toml", GOOD.to_owned());
-    let (_other, faults) =
-        file("bad.toml", "[[fault]]\nat = \"1ms\"\nnode = \"nobody\"\nhost = \"pause\"\n".to_owned());
+    let (_folder, work) = file("work.toml", GOOD);
+    let (_other, faults) = file("bad.toml", "[[fault]]\nat = \"1ms\"\nnode = \"nobody\"\nhost = \"pause\"\n");
     let path = faults.to_str().expect("UTF-8");
     replay(&work, &["--faults", path])
         .refused("", &["bad.toml:3: fault[0].node: there is no node \"nobody\""]);
     let crash = "\n[[fault]]\nat = \"1ms\"\nnode = \"client\"\nhost = \"crash\"\n";
-    let (_third, faults) = file("crash.toml", crash.to_owned());
+    let (_third, faults) = file("crash.toml", crash);
     let path = faults.to_str().expect("UTF-8");
     replay(&work, &["--faults", path])
         .refused("", &["crash.toml:2: at 1000000 host 0 crash: a replay does not outlive"]);
