@@ -23,7 +23,7 @@ const PLANT: &str = "WAVETANK_PLANT";
 
 /// What has to find a bug, in this order: the exit status 1 is a find.
 const SUITE: [(&str, &[&str]); 3] = [
-    ("swarm", &["sim", "--seeds", "1000", "--stop-at-first"]),
+    ("swarm", &["sim", "--seeds", "5000", "--jobs", "2"]),
     ("kit", &["kit"]),
     ("replay", &["replay", "workloads/pgbench-8k.toml"]),
 ];

@@ -101,13 +101,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    for (option, written) in [("--record", args.record.as_deref()), ("--pcap", args.pcap.path())] {
-        same_file(args.file.as_deref(), option, written)?;
-    }
+    same_file(args.file.as_deref(), "--pcap", args.pcap.path())?;
     if let Some(path) = args.file.as_deref().filter(|path| again::is_swarm_run(path)) {
         refuse_for_swarm(args)?;
         return again::run(path, args.record.as_deref(), &args.pcap, args.check_determinism, args.json);
     }
+    same_file(args.file.as_deref(), "--record", args.record.as_deref())?;
     let devices = Devices::asked(args.backend, &args.device)?;
     if devices.is_some() && args.check_determinism {
         let why = "--check-determinism runs twice and wants the same trace; nothing on a device happens twice: leave it \

@@ -104,6 +104,7 @@ impl Shrinker<'_> {
         // Most failures need one loud choice or none; without the others every later run is shorter.
         self.attempt(Case { loud: Vec::new(), ..self.best.clone() });
         self.sites();
+        self.steady();
         self.ops();
         self.faults();
         self.choices();

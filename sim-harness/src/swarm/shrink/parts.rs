@@ -3,12 +3,27 @@
 use std::ops::Range;
 
 use super::{Case, Shrinker};
-use crate::fault::When;
+use crate::fault::{Fault, When};
+use crate::lab::{Cause, LinkFault};
 use crate::swarm::plan::Plan;
 
 impl Shrinker<'_> {
     pub(super) fn ops(&mut self) {
         self.remove(|case| case.plan.ops.len(), without_ops);
+    }
+
+    /// Faults that come by chance, for a while or to a few packets become steady, where they can: what is left then no longer
+    /// depends on how much happened before.
+    pub(super) fn steady(&mut self) {
+        for index in 0..self.best.plan.faults.len() {
+            for steadier in steadier(self.best.plan.faults[index]) {
+                let mut case = self.best.clone();
+                case.plan.faults[index] = steadier;
+                if self.attempt(case) {
+                    break;
+                }
+            }
+        }
     }
 
     pub(super) fn faults(&mut self) {
@@ -20,6 +35,32 @@ impl Shrinker<'_> {
                 case
             },
         );
+    }
+}
+
+/// The same fault with less chance in it, the steadiest first.
+fn steadier(fault: Fault) -> [Fault; 4] {
+    let always = match fault.cause {
+        Cause::Link { from, to, fault } => Cause::Link { from, to, fault: to_every_packet(fault) },
+        cause => cause,
+    };
+    let (from_start, on) = (When::At(0), None);
+    [
+        Fault { when: from_start, cause: always, lasts_ns: on },
+        Fault { when: from_start, lasts_ns: on, ..fault },
+        Fault { cause: always, ..fault },
+        Fault { lasts_ns: on, ..fault },
+    ]
+}
+
+fn to_every_packet(fault: LinkFault) -> LinkFault {
+    match fault {
+        LinkFault::LoseOneIn { burst, .. } => LinkFault::LoseOneIn { n: 1, burst },
+        LinkFault::DuplicateOneIn { .. } => LinkFault::DuplicateOneIn { n: 1 },
+        LinkFault::ReorderOneIn { by_ns, .. } => LinkFault::ReorderOneIn { n: 1, by_ns },
+        LinkFault::CorruptOneIn { .. } => LinkFault::CorruptOneIn { n: 1 },
+        LinkFault::TruncateOneIn { .. } => LinkFault::TruncateOneIn { n: 1 },
+        other => other,
     }
 }
 
@@ -47,8 +88,7 @@ fn moved(plan: &Plan, connection: Option<u16>, op: u32, kept: &[bool]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Fault;
-    use crate::lab::{Cause, HostFault};
+    use crate::lab::HostFault;
     use crate::swarm::shrink::tests::plan_of;
 
     #[test]
