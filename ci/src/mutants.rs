@@ -1,9 +1,10 @@
 //! The mutation drill: bugs planted on purpose, each of which the suite has to find within a minute.
 //!
 //! The bugs are `wavetank_contract::planted::Bug`, reachable only in a build with the feature `planted`, which nothing but
-//! this drill makes. One build serves all of them; the suite is what a person would run: swarm seeds, the kit, a workload.
+//! this drill makes. One build serves all of them; the suite is what `cargo ci test` runs too: swarm seeds, the kit, a
+//! workload, and the tests of the simulated NIC and of the engine.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -18,14 +19,33 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Where the build with planted bugs goes, so that no other build ever meets it.
 const FOLDER: &str = "target/planted";
 
+/// How much of what is said is told.
+const TOLD_CHARS: usize = 100;
+
 /// Names the bug to a process.
 const PLANT: &str = "WAVETANK_PLANT";
 
-/// What has to find a bug, in this order: the exit status 1 is a find.
+/// What of the program has to find a bug, in this order: the exit status 1 is a find.
 const SUITE: [(&str, &[&str]); 3] = [
     ("swarm", &["sim", "--seeds", "5000", "--jobs", "2"]),
     ("kit", &["kit"]),
     ("replay", &["replay", "workloads/pgbench-8k.toml"]),
+];
+
+/// The tests behind it.
+const TESTS: [&str; 12] = [
+    "test",
+    "--package",
+    "wavetank-contract",
+    "--package",
+    "wavetank-mock",
+    "--package",
+    "wavetank-engine",
+    "--features",
+    "wavetank-contract/planted",
+    "--target-dir",
+    FOLDER,
+    "--quiet",
 ];
 
 /// What became of a bug.
@@ -40,6 +60,7 @@ pub(crate) fn drill(workspace: &Workspace, only: &[String]) -> Result<(), Failur
     let build =
         ["build", "--package", "wavetank", "--release", "--features", "planted", "--target-dir", FOLDER];
     workspace.cargo(&build).run()?;
+    workspace.cargo(&[&TESTS[..], &["--no-run"]].concat()).run()?;
     let program = workspace.root().join(FOLDER).join("release/wavetank");
     let bugs = bugs(&program, only)?;
     // A suite that fails by itself would find anything.
@@ -82,9 +103,15 @@ fn bugs(program: &Path, only: &[String]) -> Result<Vec<String>, Failure> {
 /// Runs the suite until something fails.
 fn hunt(workspace: &Workspace, program: &Path, bug: Option<&str>) -> Result<Option<Found>, Failure> {
     let watch = Stopwatch::start();
-    for (by, args) in SUITE {
+    let program = |args| {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(workspace.root());
+        command
+    };
+    let parts = SUITE.into_iter().map(|(by, args)| (by, program(args)));
+    for (by, mut command) in parts.chain([("tests", workspace.cargo(&TESTS).command())]) {
         let left = LIMIT.saturating_sub(watch.elapsed());
-        if let Some(said) = fails(workspace.root(), program, args, bug, left)? {
+        if let Some(said) = fails(&mut command, bug, left)? {
             return Ok(Some(Found { by, said, seconds: watch.elapsed().as_secs_f64() }));
         }
     }
@@ -92,20 +119,14 @@ fn hunt(workspace: &Workspace, program: &Path, bug: Option<&str>) -> Result<Opti
 }
 
 /// Whether a part of the suite fails, and the first line it says then. One that was not done in time has found nothing.
-fn fails(
-    root: &Path,
-    program: &Path,
-    args: &[&str],
-    bug: Option<&str>,
-    left: Duration,
-) -> Result<Option<String>, Failure> {
-    let wrong = |e: std::io::Error| Failure(format!("`{}` did not start: {e}", program.display()));
+fn fails(command: &mut Command, bug: Option<&str>, left: Duration) -> Result<Option<String>, Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let wrong = |e: std::io::Error| Failure(format!("`{name}` did not start: {e}"));
     let folder = tempfile::tempdir().map_err(wrong)?;
-    let said: PathBuf = folder.path().join("said");
-    let errors = std::fs::File::create(&said).map_err(wrong)?;
-    let mut command = Command::new(program);
-    command.args(args).current_dir(root).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-    if args[0] == "sim" {
+    let said = folder.path().join("said");
+    let out = std::fs::File::create(&said).map_err(wrong)?;
+    command.stdin(Stdio::null()).stdout(out.try_clone().map_err(wrong)?).stderr(out);
+    if command.get_args().next().is_some_and(|arg| arg == "sim") {
         command.arg("--out").arg(folder.path());
     }
     if let Some(bug) = bug {
@@ -119,8 +140,10 @@ fn fails(
     }
     let said = std::fs::read_to_string(&said).map_err(wrong)?;
     if status.code() == Some(2) {
-        return Err(Failure(format!("`{} {}` was refused: {said}", program.display(), args.join(" "))));
+        return Err(Failure(format!("`{name}` was refused: {said}")));
     }
-    let first = said.lines().find(|line| line.contains("failed")).or_else(|| said.lines().next());
-    Ok(Some(first.unwrap_or("it said nothing").trim().to_owned()))
+    let telling = |line: &&str| ["check failed", "FAILED", "panicked"].iter().any(|word| line.contains(word));
+    let first = said.lines().find(telling).or_else(|| said.lines().next());
+    let first: String = first.unwrap_or("it said nothing").trim().chars().take(TOLD_CHARS).collect();
+    Ok(Some(first))
 }

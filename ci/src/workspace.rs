@@ -72,7 +72,7 @@ impl<'a> Cargo<'a> {
     }
 
     /// `cargo run` describes this crate in the environment; a step is to see what a person's shell would give it.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.workspace.cargo);
         command.args(self.args).current_dir(&self.workspace.root).envs(self.env);
         command.envs(self.libraries.into_iter().flat_map(Libraries::env).map(|(n, v)| (n, v)));

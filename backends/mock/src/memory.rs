@@ -6,7 +6,7 @@ mod window;
 use wavetank_contract::error::{DeregisterError, KeyError, RegisterError};
 use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::region::PAGE_BYTES;
-use wavetank_contract::{Access, Caps, MrId, PdId, Region, RemoteKey, RemoteRegion, RkeyId, Sge};
+use wavetank_contract::{Access, Caps, MrId, PdId, Region, RemoteKey, RemoteRegion, RkeyId, Sge, WeakRegion};
 
 use crate::digest;
 use crate::marks::Mark;
@@ -46,19 +46,32 @@ fn scribble(region: &Region) {
 #[derive(Debug)]
 pub(crate) struct LocalFault;
 
+/// Regions whose addresses are remembered before those that are gone are looked for.
+const PLACES_MIN: usize = 64;
+
 /// The registrations of one NIC, and the windows to them. Local and remote keys are alike.
 #[derive(Debug)]
 pub(crate) struct MrTable {
     mrs: Keyed<Mr>,
     windows: Keyed<Window>,
     next_addr: u64,
+    /// Addresses of the regions that were registered and may still be there.
+    places: Vec<(WeakRegion, u64)>,
+    /// With so many of them, those whose regions are gone are dropped.
+    places_max: usize,
 }
 
 impl MrTable {
     pub(crate) fn new(node: u16) -> MrTable {
         // Nodes have different addresses, so that an address used at the wrong node is refused there.
         let next_addr = (u64::from(node) + 1) << 44;
-        MrTable { mrs: Keyed::new(SLOTS_MAX), windows: Keyed::new(SLOTS_MAX), next_addr }
+        MrTable {
+            mrs: Keyed::new(SLOTS_MAX),
+            windows: Keyed::new(SLOTS_MAX),
+            next_addr,
+            places: Vec::new(),
+            places_max: PLACES_MIN,
+        }
     }
 
     /// Whether a region can be registered.
@@ -84,12 +97,27 @@ impl MrTable {
         caps: &Caps,
     ) -> Result<MrId, RegisterError> {
         self.check(region, access, caps)?;
-        let addr = self.next_addr;
+        let addr = self.address_of(region);
         let mr = Mr { region: region.clone(), pd, access, addr, windows: 0 };
         let key = self.mrs.insert(mr).ok_or(RegisterError::TooMany(caps.region_max))?;
+        Ok(MrId(key))
+    }
+
+    /// Where the device sees a region. Memory has one address, however often it is registered: a stale key is told from the
+    /// next one by the key alone.
+    fn address_of(&mut self, region: &Region) -> u64 {
+        if let Some((_, addr)) = self.places.iter().rev().find(|(known, _)| known.names(region)) {
+            return *addr;
+        }
+        if self.places.len() >= self.places_max {
+            self.places.retain(|(known, _)| known.is_alive());
+            self.places_max = 2 * self.places.len() + PLACES_MIN;
+        }
+        let addr = self.next_addr;
         // A page between regions, so that running off one never reaches the next.
         self.next_addr += region.len().next_multiple_of(PAGE_BYTES) + PAGE_BYTES;
-        Ok(MrId(key))
+        self.places.push((region.downgrade(), addr));
+        addr
     }
 
     pub(crate) fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
@@ -119,7 +147,7 @@ impl MrTable {
     /// A table that gives out only keys and addresses that this one never had.
     pub(crate) fn successor(&self) -> MrTable {
         let (mrs, windows) = (self.mrs.successor(), self.windows.successor());
-        MrTable { mrs, windows, next_addr: self.next_addr }
+        MrTable { mrs, windows, next_addr: self.next_addr, places: Vec::new(), places_max: PLACES_MIN }
     }
 
     /// Gives out none of the keys and addresses that another table gave out either.

@@ -30,7 +30,7 @@ pub use completion::{Completion, Completions};
 pub use endpoint::{Access, CqId, EndpointSpec, EpId, Mtu, PdId, QpState, RnrTimer, SrqId};
 pub use event::AsyncEvent;
 pub use key::{EndpointAddress, RemoteAddr, RemoteKey, RemoteRegion, RkeyId};
-pub use region::{Hold, Lease, Region, RegionSpec};
+pub use region::{Hold, Lease, Region, RegionSpec, WeakRegion};
 pub use status::{Class, Status};
 pub use time::Instant;
 pub use work::{Data, MrId, Op, OpKind, Sge, WindowId, Work, WorkId};

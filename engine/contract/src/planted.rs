@@ -1,7 +1,7 @@
 //! Planted bugs: wrong on purpose, to see that the suite finds them.
 //!
-//! Only the feature `planted` makes them reachable, and only the mutation drill (`cargo ci mutants`) builds with it. Without
-//! it [`is`] is a constant that compiles to nothing.
+//! Only the feature `planted` makes them reachable, and only the mutation drill (`cargo ci mutants`) builds with it: there the
+//! variable `WAVETANK_PLANT` names the bug of a process. Without the feature [`is`] is a constant that compiles to nothing.
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
@@ -50,8 +50,8 @@ bugs! {
     RepeatSend = "repeat-send",
     /// An atomic seen before is done again.
     RepeatAtomic = "repeat-atomic",
-    /// A repeated READ asks for what lies behind the missing bytes.
-    ResumeReadLate = "resume-read-late",
+    /// A repeated READ begins a packet too early.
+    ResumeReadEarly = "resume-read-early",
     /// A flush forgets the youngest work.
     LoseFlush = "lose-flush",
     /// A completion is reported twice.
@@ -93,20 +93,16 @@ impl Bug {
     }
 }
 
+/// The bug of this process: the one that the variable `WAVETANK_PLANT` names.
 #[cfg(feature = "planted")]
-static PLANTED: core::sync::atomic::AtomicU8 = core::sync::atomic::AtomicU8::new(u8::MAX);
-
-/// Plants a bug, for the rest of the process.
-#[cfg(feature = "planted")]
-pub fn plant(bug: Bug) {
-    PLANTED.store(bug as u8, core::sync::atomic::Ordering::Relaxed);
-}
+static PLANTED: std::sync::LazyLock<Option<Bug>> =
+    std::sync::LazyLock::new(|| std::env::var("WAVETANK_PLANT").ok().and_then(|name| Bug::from_name(&name)));
 
 /// Whether this bug is planted.
 #[cfg(feature = "planted")]
 #[inline]
 pub fn is(bug: Bug) -> bool {
-    PLANTED.load(core::sync::atomic::Ordering::Relaxed) == bug as u8
+    *PLANTED == Some(bug)
 }
 
 /// Whether this bug is planted: never.

@@ -12,7 +12,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::error::AllocError;
 use crate::work::{MrId, Sge};
@@ -45,6 +45,28 @@ impl RegionSpec {
 /// Page-aligned memory that stays where it is until the last handle, lease and hold is gone.
 #[derive(Clone)]
 pub struct Region(Rc<Memory>);
+
+/// A region by name only: its memory goes when the last [`Region`] and the last lease do.
+#[derive(Clone)]
+pub struct WeakRegion(Weak<Memory>);
+
+impl WeakRegion {
+    /// Whether this is the name of that region.
+    pub fn names(&self, region: &Region) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Rc::as_ptr(&region.0))
+    }
+
+    /// Whether the memory is still there.
+    pub fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+impl fmt::Debug for WeakRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WeakRegion({})", if self.is_alive() { "alive" } else { "gone" })
+    }
+}
 
 struct Memory {
     base: NonNull<u8>,
@@ -119,6 +141,11 @@ impl Region {
     /// Leases whose memory is not back yet: held by users, or by works that have not completed.
     pub fn live_leases(&self) -> u32 {
         self.0.live.get()
+    }
+
+    /// A name for this memory that does not keep it.
+    pub fn downgrade(&self) -> WeakRegion {
+        WeakRegion(Rc::downgrade(&self.0))
     }
 
     /// Whether two handles name the same memory.

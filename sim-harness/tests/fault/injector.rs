@@ -1,3 +1,5 @@
+//! When faults come and end, and what undoes them.
+
 use wavetank_contract::{Choices, Instant, Seeded, Site};
 use wavetank_harness::fault::{Begins, Injector, Part, parse_line};
 

@@ -1,3 +1,5 @@
+//! Schedules in TOML: what is read, and what is refused and why.
+
 use std::path::Path;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Faults as lines of text, there and back.
+
 use proptest::prelude::*;
 use wavetank_harness::fault::{Fault, When, parse_line};
 use wavetank_harness::lab::{Cause, DeviceFault, HostFault, LinkFault, MemoryFault};

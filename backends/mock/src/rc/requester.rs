@@ -57,8 +57,8 @@ pub(crate) fn next_request(
             let missing_from = psn::diff(qp.req.una, wqe.first_psn).clamp(0, wqe.psns as i32 - 1) as u32;
             out.opcode = Opcode::ReadRequest;
             out.psn = psn::add(wqe.first_psn, missing_from);
-            let skipped = u32::from(missing_from > 0 && planted::is(Bug::ResumeReadLate));
-            out.remote_addr = remote.addr.wrapping_add(u64::from(missing_from + skipped) * u64::from(mtu));
+            let early = u32::from(missing_from > 0 && planted::is(Bug::ResumeReadEarly));
+            out.remote_addr = remote.addr.wrapping_add(u64::from(missing_from - early) * u64::from(mtu));
             out.message_len = wqe.len - missing_from * mtu;
             out.rkey = wire_key(remote);
         }

@@ -4,7 +4,7 @@ use wavetank_contract::{Choices, EndpointSpec, EpId, Instant, Lease, Op, QpState
 use wavetank_engine::{RdmaOps, TransferSpec};
 
 use super::Run;
-use super::state::Fate;
+use super::state::{Fate, Told};
 use super::tasks::Task;
 use crate::check::Check;
 use crate::pattern;
@@ -93,7 +93,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let imported = self.key_of(place, edition, mr).and_then(|key| context(self, key));
             match imported {
                 Ok(remote) => {
-                    self.connections[connection].ends[end].keys.insert(place, (remote, edition));
+                    let told = Told { remote, edition, dead_keys: self.editions[edition].dead_keys };
+                    self.connections[connection].ends[end].keys.insert(place, told);
                 }
                 Err(error) => {
                     self.guilty(Check::Success, None, || format!("connection {connection}: {error}"))

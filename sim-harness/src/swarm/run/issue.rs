@@ -5,7 +5,7 @@ use wavetank_engine::session::{Holding, SessionKey, SessionSpec};
 use wavetank_engine::{RdmaOps, SubmitReason, TransferId, TransferSpec};
 
 use super::Run;
-use super::state::{Contents, Expect, Flight, OpState};
+use super::state::{Contents, Expect, Flight, OpState, Told};
 use crate::check::Check;
 use crate::pattern;
 use crate::swarm::oracle::Party;
@@ -103,7 +103,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         self.tell_submitted(&plan, node, &spec);
         let submitted = self.world.nodes[usize::from(node)].driver.submit(now, spec);
         let session = session.is_some();
-        let mut flight = Flight { id: None, party, node, deadline, expect, session, source };
+        let dead_key = self.has_dead_key(party, &plan.verb);
+        let mut flight = Flight { id: None, party, node, deadline, expect, session, dead_key, source };
         match submitted {
             Ok(id) => {
                 flight.id = Some(id);
@@ -220,9 +221,21 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     /// Where a range is at the peer, as this end was told, and in which edition.
     fn remote(&self, connection: usize, end: usize, range: SlotRange) -> Option<(RemoteAddr, usize)> {
         let place = usize::from(range.region);
-        let (remote, edition) = self.connections[connection].ends[end].keys.get(&place)?;
-        let start = self.slot_start(*edition, usize::from(range.slot)) + u64::from(range.offset);
-        Some((remote.at(start, range.len.into())?, *edition))
+        let Told { remote, edition, .. } = *self.connections[connection].ends[end].keys.get(&place)?;
+        let start = self.slot_start(edition, usize::from(range.slot)) + u64::from(range.offset);
+        Some((remote.at(start, range.len.into())?, edition))
+    }
+
+    /// Whether the key that an end has for the memory of an operation died meanwhile.
+    fn has_dead_key(&self, party: Party, verb: &VerbPlan) -> bool {
+        let region = match *verb {
+            VerbPlan::Read(range) | VerbPlan::Write { to: range, .. } => range.region,
+            VerbPlan::Add { region, .. } | VerbPlan::Swap { region, .. } => region,
+            VerbPlan::Send { .. } | VerbPlan::CloseSession => return false,
+        };
+        let end = &self.connections[usize::from(party.connection)].ends[usize::from(party.end)];
+        let told = end.keys.get(&usize::from(region));
+        told.is_some_and(|told| self.editions[told.edition].dead_keys > told.dead_keys)
     }
 
     /// The first byte of a slot.
@@ -277,6 +290,13 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let _ = self.world.nodes[usize::from(node)].driver.close_session(key, now);
             self.world.touch(node);
             self.collect(node);
+            let goes_on = self.ops.iter().zip(&self.states).find(|(op, state)| {
+                op.session == number && matches!(state, OpState::UnderWay(flight) if flight.node == node)
+            });
+            if let Some((op, _)) = goes_on {
+                let id = op.id;
+                self.guilty(Check::Leak, Some(id), || "its session was closed, and it goes on".to_owned());
+            }
         }
     }
 

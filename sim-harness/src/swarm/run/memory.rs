@@ -35,7 +35,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let slots = uses.iter().enumerate().map(slot).collect();
         self.places[place].edition = Some(self.editions.len());
         let (fate, window) = (Fate::Registered(mr), None);
-        self.editions.push(Edition { place, tag, memory, fate, window, slots });
+        self.editions.push(Edition { place, tag, memory, fate, window, dead_keys: 0, slots });
     }
 
     /// Ends the registration of a place, whatever peers are doing. What it held is dead from now on.
@@ -44,6 +44,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         let Fate::Registered(mr) = self.editions[edition].fate else { return };
         let node = self.places[place].node;
         self.close_window(node, edition);
+        self.editions[edition].dead_keys += 1;
         match self.world.nodes[usize::from(node)].driver.context().deregister(mr) {
             Ok(()) => self.editions[edition].fate = Fate::Retired,
             Err(error) => {
@@ -61,6 +62,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         self.close_window(node, edition);
         let Some(new) = self.register_again(node, &memory, Access::ALL) else { return };
         self.editions[edition].fate = Fate::Registered(new);
+        self.editions[edition].dead_keys += 1;
         if let Err(error) = self.world.nodes[usize::from(node)].driver.context().deregister(old) {
             self.guilty(Check::Leak, None, || format!("region {place} keeps its old key: {error}"));
         }
@@ -74,7 +76,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     }
 
     fn close_window(&mut self, node: u16, edition: usize) {
-        if let Some((window, _)) = self.editions[edition].window.take()
+        let open = self.editions[edition].window.take();
+        self.editions[edition].dead_keys += u32::from(open.is_some());
+        if let Some((window, _)) = open
             && let Err(error) = self.world.nodes[usize::from(node)].driver.context().close_window(window)
         {
             self.guilty(Check::Leak, None, || format!("node {node}: a window stays open: {error}"));
@@ -103,6 +107,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             if let Some(edition) = place.edition.take() {
                 let edition = &mut self.editions[edition];
                 edition.fate = Fate::Lost(digest_of(&edition.memory));
+                edition.dead_keys += 1;
             }
         }
     }

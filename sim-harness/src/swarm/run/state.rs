@@ -75,6 +75,8 @@ pub(super) struct Edition {
     pub(super) fate: Fate,
     /// The window that peers have the key of.
     pub(super) window: Option<(WindowId, RemoteKey)>,
+    /// How many keys of it have died.
+    pub(super) dead_keys: u32,
     pub(super) slots: Vec<Contents>,
 }
 
@@ -112,13 +114,22 @@ pub(super) struct Connection {
     pub(super) begun: u32,
 }
 
+/// Memory of a peer, as it was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) remote: RemoteRegion,
+    pub(super) edition: usize,
+    /// How many keys of the edition were dead by then.
+    pub(super) dead_keys: u32,
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) node: u16,
     pub(super) ep: Option<EpId>,
-    /// The peer's memory as it was told: by place, with the edition.
-    pub(super) keys: BTreeMap<usize, (RemoteRegion, usize)>,
+    /// The peer's memory as it was told.
+    pub(super) keys: BTreeMap<usize, Told>,
     /// Operations to begin.
     pub(super) queue: VecDeque<usize>,
     pub(super) in_flight: u32,
@@ -147,6 +158,8 @@ pub(super) struct Flight {
     pub(super) expect: Expect,
     /// Its session ends it when it ends.
     pub(super) session: bool,
+    /// The key it uses was dead before it began: it must not succeed.
+    pub(super) dead_key: bool,
     /// Where its local bytes are.
     pub(super) source: (Region, u64),
 }

@@ -23,6 +23,11 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
                 format!("it took {took} ns, the least possible is {least} ns")
             });
         }
+        if flight.dead_key && len > 0 {
+            self.guilty(Check::Retired, Some(id), || {
+                "it succeeded by a key that was dead when it began".to_owned()
+            });
+        }
         if finished.lease.is_none() {
             self.guilty(Check::Leak, Some(id), || "it succeeded and kept its memory".to_owned());
         }
