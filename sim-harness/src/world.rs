@@ -232,7 +232,11 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
         match wake {
             Wake::Now => self.touch(node),
             // FAR takes the entry away: what makes a notifier readable is watched in any case.
-            Wake::At(at) | Wake::Notified { until: at } => self.wakes.set(u32::from(node), at),
+            Wake::At(at) | Wake::Notified { until: at } => {
+                // A host that stood still may be late for a deadline of its own: time does not go back for it.
+                let at = at.max(self.now());
+                self.wakes.set(u32::from(node), at);
+            }
             Wake::Idle => {
                 self.wakes.remove(u32::from(node));
             }

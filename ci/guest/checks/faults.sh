@@ -1,5 +1,6 @@
 #!/bin/bash
 # The shipped schedules disturb a database's reads and writes: on the cable between two devices as on the simulated network.
+# Not `reorder`: soft-RoCE completes READs whose bytes never came.
 set -eu
 program=$1 root=$2
 for schedule in lossy slow blackout flap; do

@@ -1,6 +1,9 @@
 //! What seeds came to, for people and for machines.
 
+use std::collections::BTreeMap;
+
 use wavetank_harness::report::per_second;
+use wavetank_harness::swarm::coverage::never_hit;
 use wavetank_harness::swarm::tally::Tally;
 use wavetank_mock::Mark;
 
@@ -24,7 +27,7 @@ pub(super) fn table(tally: &Tally, coverage: bool) -> String {
     let core_s = tally.core_ns as f64 / 1e9;
     let row = |what: &str, figure: String| vec![what.to_owned(), figure];
     let mut rows = vec![row("seeds", grouped(tally.runs)), row("failed", grouped(tally.failed_total()))];
-    let counts = |rows: &mut Vec<Vec<String>>, counts: &std::collections::BTreeMap<String, u64>| {
+    let counts = |rows: &mut Vec<Vec<String>>, counts: &BTreeMap<String, u64>| {
         rows.extend(counts.iter().map(|(key, count)| row(&format!("  {key}"), grouped(*count))));
     };
     counts(&mut rows, &tally.failed);
@@ -39,9 +42,18 @@ pub(super) fn table(tally: &Tally, coverage: bool) -> String {
     }
     if coverage {
         counts(&mut rows, &tally.cells);
-        for mark in Mark::ALL.iter().filter(|mark| !tally.marks.contains_key(mark.name())) {
-            rows.push(row(&format!("  never: {}", mark.name()), "0".to_owned()));
+        let never = Mark::ALL.iter().filter(|mark| !tally.marks.contains_key(mark.name()));
+        rows.extend(never.map(|mark| row(&format!("  never passed: {}", mark.name()), "0".to_owned())));
+        // Cells that cannot be hit are told by their reason, the others one by one.
+        let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
+        for (cell, reason) in never_hit(&tally.cells) {
+            match reason {
+                Some(reason) => *by_reason.entry(reason).or_default() += 1,
+                None => rows.push(row(&format!("  never, and nobody knows why: {cell}"), "0".to_owned())),
+            }
         }
+        let told = by_reason.iter();
+        rows.extend(told.map(|(reason, cells)| row(&format!("  never: {reason}"), format!("{cells} cells"))));
     }
     rows.push(row("seeds per core-second", grouped(per_second(tally.runs, core_s))));
     rows.push(row("operations verified per core-second", grouped(per_second(verified(tally), core_s))));

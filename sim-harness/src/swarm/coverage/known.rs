@@ -7,7 +7,7 @@ const KNOWN: &[(&[&str], &str)] = &[
     (&["state SQD x"], "swarm runs drain no send queues; the conformance kit does"),
     (&["state RESET x timeout"], "a queue pair in RESET has no timers"),
     (&["state RESET x receiver waited"], "a queue pair in RESET has no timers"),
-    (&["state RESET x"], "a queue pair is reset, connected and in RTS again at one instant"),
+    (&["state RESET x"], "a queue pair in RESET has no peer: no packet is for it"),
     (&["state ERR x timeout"], "a queue pair that fails forgets its timers"),
     (&["state ERR x receiver waited"], "a queue pair that fails forgets its timers"),
     (&["state ERR x placed late"], "a queue pair that fails forgets what it kept back"),

@@ -100,7 +100,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             }
             TransferError::DeadlinePassed { .. } => self.world.now() >= flight.deadline,
             TransferError::Cancelled => plan.cancel,
-            TransferError::SessionEnded => flight.session,
+            TransferError::SessionEnded => flight.session.is_some(),
             _ => false,
         };
         if !explained {

@@ -15,6 +15,9 @@ pub(super) const RECEIVE: u64 = 1 << 63;
 /// How long after a failure a connection is made anew, in ns, beside a round trip.
 const RECONNECT_NS: u64 = 20_000;
 
+/// For how long packets may be under way, beside their jitter.
+const TIME_WAIT_NS: u64 = 500_000;
+
 impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     /// Opens the endpoints that a connection does not have.
     pub(super) fn open_connection(&mut self, connection: usize) {
@@ -158,9 +161,9 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     /// Makes a connection anew: whatever is under way is flushed, both ends begin another life, keys are exchanged again.
     /// Waits for hosts that cannot, until they can.
     pub(super) fn reconnect(&mut self, connection: usize) {
-        self.connections[connection].planned = false;
         let nodes = self.plan.connections[connection].nodes;
         if self.connections[connection].up || !nodes.iter().all(|node| self.is_able(*node)) {
+            self.connections[connection].planned = false;
             return;
         }
         // What has arrived is not to be lost with the queue pair.
@@ -194,8 +197,20 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             }
         }
         self.connections[connection].life = life;
-        self.open_connection(connection);
-        self.introduce(connection);
+        // A queue pair that is used again waits until no packet of its earlier life is under way: one would be answered, and
+        // cost the peer a retry (TimeWait, IBA 12.9.8.4).
+        let wait = if life % 2 == 1 { TIME_WAIT_NS + self.plan.jitter_ns } else { 0 };
+        self.tasks.add(self.world.now() + wait, Task::Introduce(connection));
+    }
+
+    /// Points both ends of a connection that began another life at each other, if both hosts still can.
+    pub(super) fn introduce_again(&mut self, connection: usize) {
+        self.connections[connection].planned = false;
+        let nodes = self.plan.connections[connection].nodes;
+        if nodes.iter().all(|node| self.is_able(*node)) {
+            self.open_connection(connection);
+            self.introduce(connection);
+        }
     }
 
     /// A host can act again: its failed connections are made anew.

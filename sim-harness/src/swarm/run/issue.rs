@@ -102,7 +102,6 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
         });
         self.tell_submitted(&plan, node, &spec);
         let submitted = self.world.nodes[usize::from(node)].driver.submit(now, spec);
-        let session = session.is_some();
         let dead_key = self.has_dead_key(party, &plan.verb);
         let mut flight = Flight { id: None, party, node, deadline, expect, session, dead_key, source };
         match submitted {
@@ -290,8 +289,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             let _ = self.world.nodes[usize::from(node)].driver.close_session(key, now);
             self.world.touch(node);
             self.collect(node);
-            let goes_on = self.ops.iter().zip(&self.states).find(|(op, state)| {
-                op.session == number && matches!(state, OpState::UnderWay(flight) if flight.node == node)
+            let goes_on = self.ops.iter().zip(&self.states).find(|(_, state)| {
+                matches!(state, OpState::UnderWay(flight) if flight.node == node && flight.session == Some(key))
             });
             if let Some((op, _)) = goes_on {
                 let id = op.id;

@@ -157,7 +157,7 @@ pub(super) struct Flight {
     pub(super) deadline: Instant,
     pub(super) expect: Expect,
     /// Its session ends it when it ends.
-    pub(super) session: bool,
+    pub(super) session: Option<SessionKey>,
     /// The key it uses was dead before it began: it must not succeed.
     pub(super) dead_key: bool,
     /// Where its local bytes are.

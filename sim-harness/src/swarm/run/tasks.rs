@@ -12,8 +12,10 @@ use super::Run;
 pub(super) enum Task {
     /// A fault of the plan, by its place, is over.
     End(usize),
-    /// A failed connection is made anew.
+    /// The ends of a failed connection begin another life.
     Reconnect(usize),
+    /// The ends of a connection are introduced to each other.
+    Introduce(usize),
 }
 
 /// The agenda.
@@ -58,6 +60,7 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
             match task {
                 Task::End(fault) => self.end_fault(fault),
                 Task::Reconnect(connection) => self.reconnect(connection),
+                Task::Introduce(connection) => self.introduce_again(connection),
             }
         }
     }
