@@ -5,9 +5,14 @@ use crate::program::{replay, shipped};
 
 #[test]
 fn every_shipped_schedule_comes_and_is_survived() {
-    for (name, dies) in
-        [("lossy", false), ("slow", false), ("reorder", false), ("blackout", true), ("chance", true), ("flap", true)]
-    {
+    for (name, dies) in [
+        ("lossy", false),
+        ("slow", false),
+        ("reorder", false),
+        ("blackout", true),
+        ("chance", true),
+        ("flap", true),
+    ] {
         let (work, faults) = (shipped("guest/faults.toml"), shipped(&format!("faults/{name}.toml")));
         let path = faults.to_str().expect("UTF-8");
         let report = replay(&work, &["--json", "--faults", path]).json();
