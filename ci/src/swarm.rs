@@ -11,10 +11,7 @@ use crate::tool;
 use crate::workspace::Workspace;
 
 /// Seeds of one commit.
-const SEEDS: &str = "300";
-
-/// How long they may take, on two cores.
-const LIMIT: Duration = Duration::from_secs(60);
+const SEEDS: &str = "3000";
 
 /// Runs all three.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
@@ -23,14 +20,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     corpus(workspace)?;
     canary(workspace)?;
     seeds(workspace)?;
-    let took = watch.elapsed();
-    println!("    {} s", took.as_secs());
-    if took <= LIMIT {
-        Ok(())
-    } else {
-        let (took, limit) = (took.as_secs(), LIMIT.as_secs());
-        Err(Failure(format!("it took {took} s, and may take {limit}: find out what became slower")))
-    }
+    println!("    {:.1} s for all three", watch.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// What the released program says, and whether it succeeded.
