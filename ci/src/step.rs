@@ -93,7 +93,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "swarm",
-        about: "Runs that once found something, canaries and 300 seeds of this commit end as they should",
+        about: "Runs that once found something, canaries and 3,000 seeds of this commit end as they should",
         needs: Some("build"),
         guest: false,
         run: |w, _| swarm::check(w),

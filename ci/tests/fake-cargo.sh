@@ -12,6 +12,13 @@ case "$*" in
 *--release*) ;;
 *) hash=${FAKE_DEBUG_HASH:-1} ;;
 esac
+case "$*" in
+# Canaries have to fail.
+*--canary*)
+    echo '{"failed": {"canary": 2}}'
+    exit "${FAKE_CANARY:-1}"
+    ;;
+esac
 case "$1" in
 run) echo "{\"ok\": ${FAKE_OK:-true}, \"trace_hash\": $hash, \"virtual_ns\": 7, \"bytes_verified\": 8}" ;;
 test) echo "test result: ok. 3 passed" ;;

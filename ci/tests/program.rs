@@ -5,20 +5,21 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const STEPS: [&str; 7] = ["fmt", "clippy", "build", "unit", "docs", "determinism", "tidy"];
+const STEPS: [&str; 8] = ["fmt", "clippy", "build", "unit", "docs", "determinism", "swarm", "tidy"];
 
 /// Steps that need a virtual machine, or its libraries.
-const GUEST_STEPS: [&str; 4] = ["verbs", "boot", "rxe", "siw"];
+const GUEST_STEPS: [&str; 5] = ["tshark", "verbs", "boot", "rxe", "siw"];
 
 const TEST: [&str; 2] = ["test", "--no-guest"];
 
 /// Runs `cargo ci ARGS` from a folder that is not the root, in a small tree of its own.
 fn ci(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let root = tempfile::tempdir().expect("a temporary folder");
-    for folder in ["ci", "workloads"] {
-        fs::create_dir(root.path().join(folder)).expect("a folder");
+    for folder in ["ci", "workloads", "sim-harness/corpus"] {
+        fs::create_dir_all(root.path().join(folder)).expect("a folder");
     }
     fs::write(root.path().join("workloads/a.toml"), "seed = 1\n").expect("a workload");
+    fs::write(root.path().join("sim-harness/corpus/1-a.sim"), "").expect("a run");
     let output = Command::new(env!("CARGO_BIN_EXE_wavetank-ci"))
         .args(args)
         .env("CARGO", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-cargo.sh"))
@@ -74,7 +75,7 @@ fn what_needs_a_build_is_not_run_and_not_called_green_when_the_build_fails() {
     let (code, stdout, _) = ci(&TEST, &[("FAKE_FAIL", "build")]);
     assert_eq!(code, Some(1), "{stdout}");
     assert_eq!(result(&stdout, "build"), ["FAILED"]);
-    for step in ["unit", "docs", "determinism"] {
+    for step in ["unit", "docs", "determinism", "swarm"] {
         assert!(stdout.contains(&format!("{step} was not run: it needs build")), "{stdout}");
     }
     assert_eq!(result(&stdout, "tidy"), ["ok"]);
@@ -93,6 +94,13 @@ fn a_replay_that_finds_something_wrong_fails_and_shows_what_it_printed() {
     let (code, stdout, _) = ci(&["determinism"], &[("FAKE_OK", "false")]);
     assert_eq!(code, Some(1), "{stdout}");
     assert!(stdout.contains("found something wrong") && stdout.contains("\"ok\": false"), "{stdout}");
+}
+
+#[test]
+fn canaries_that_are_not_told_fail_the_swarm() {
+    let (code, stdout, _) = ci(&["swarm"], &[("FAKE_CANARY", "0")]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("two canaries should have failed and did not"), "{stdout}");
 }
 
 #[test]
