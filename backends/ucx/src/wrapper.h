@@ -1,0 +1,2 @@
+/* What sys.rs speaks to. */
+#include <ucp/api/ucp.h>
