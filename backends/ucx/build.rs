@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const OLDEST: &str = "1.12";
 
 /// Every function that is called: a library without one of them is refused when it is loaded.
-const FUNCTIONS: [&str; 43] = [
+const FUNCTIONS: [&str; 44] = [
     "ucp_am_data_release",
     "ucp_am_recv_data_nbx",
     "ucp_am_send_nbx",
@@ -36,7 +36,7 @@ const FUNCTIONS: [&str; 43] = [
     "ucp_mem_query",
     "ucp_mem_unmap",
     "ucp_put_nbx",
-    "ucp_request_cancel",
+    "ucp_request_check_status",
     "ucp_request_free",
     "ucp_rkey_buffer_release",
     "ucp_rkey_destroy",
@@ -51,6 +51,7 @@ const FUNCTIONS: [&str; 43] = [
     "ucp_worker_query",
     "ucp_worker_release_address",
     "ucp_worker_set_am_recv_handler",
+    "ucs_global_opts_set_value",
     "ucs_status_string",
 ];
 

@@ -108,6 +108,8 @@ pub struct UcxConfig {
     pub connect_by: ConnectBy,
     /// How long the progress thread goes on polling after the last sign of life before it sleeps, in nanoseconds.
     pub spin_ns: u64,
+    /// How long connecting waits for the peer, in nanoseconds; then the endpoint is in ERR.
+    pub connect_timeout_ns: u64,
     /// The library to load, if not the system's `libucp.so.0`.
     pub library: Option<PathBuf>,
 }
@@ -121,6 +123,7 @@ impl UcxConfig {
             protocol: Protocol::Auto,
             connect_by: ConnectBy::WorkerAddress,
             spin_ns: 50_000,
+            connect_timeout_ns: 10_000_000_000,
             library: None,
         }
     }

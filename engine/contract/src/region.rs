@@ -8,6 +8,7 @@
 //! This file is the only one outside the hardware backends that handles raw memory.
 #![allow(unsafe_code)]
 
+use core::any::Any;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ptr::NonNull;
@@ -40,6 +41,34 @@ impl RegionSpec {
     pub const fn new(len_bytes: u64) -> RegionSpec {
         RegionSpec { len_bytes, granule_bytes: PAGE_BYTES }
     }
+
+    /// Bytes of the region this asks for: whole granules.
+    ///
+    /// # Errors
+    /// [`REGION_BYTES_MAX`], nothing at all, a granule that is none.
+    pub fn rounded_bytes(&self) -> Result<u64, AllocError> {
+        self.layout().map(|(layout, _)| layout.size() as u64)
+    }
+
+    /// The shape of the memory, and how many granules it has.
+    fn layout(&self) -> Result<(Layout, u32), AllocError> {
+        let RegionSpec { len_bytes, granule_bytes } = *self;
+        if len_bytes == 0 {
+            return Err(AllocError::Empty);
+        }
+        let too_large = AllocError::TooLarge { asked_bytes: len_bytes, limit_bytes: REGION_BYTES_MAX };
+        if len_bytes > REGION_BYTES_MAX {
+            return Err(too_large);
+        }
+        if !granule_bytes.is_power_of_two() || !(8..=REGION_BYTES_MAX).contains(&granule_bytes) {
+            return Err(AllocError::BadGranule(granule_bytes));
+        }
+        let len = len_bytes.next_multiple_of(granule_bytes.max(8));
+        let slots = u32::try_from(len / granule_bytes).map_err(|_| too_large.clone())?;
+        let bytes = usize::try_from(len).map_err(|_| too_large.clone())?;
+        let layout = Layout::from_size_align(bytes, PAGE_BYTES as usize).map_err(|_| too_large)?;
+        Ok((layout, slots))
+    }
 }
 
 /// Page-aligned memory that stays where it is until the last handle, lease and hold is gone.
@@ -71,6 +100,8 @@ impl fmt::Debug for WeakRegion {
 struct Memory {
     base: NonNull<u8>,
     layout: Layout,
+    /// Whoever the memory comes from, if not from the system's allocator; dropping it gives the memory back.
+    owner: Option<Box<dyn Any>>,
     granule_shift: u32,
     slots: Box<[Slot]>,
     /// Slots with a lease or a hold.
@@ -94,32 +125,49 @@ impl Region {
     /// # Errors
     /// Limits first ([`REGION_BYTES_MAX`]), then the system's own.
     pub fn allocate(spec: &RegionSpec) -> Result<Region, AllocError> {
-        let RegionSpec { len_bytes, granule_bytes } = *spec;
-        if len_bytes == 0 {
-            return Err(AllocError::Empty);
-        }
-        if len_bytes > REGION_BYTES_MAX {
-            return Err(AllocError::TooLarge { asked_bytes: len_bytes, limit_bytes: REGION_BYTES_MAX });
-        }
-        if !granule_bytes.is_power_of_two() || !(8..=REGION_BYTES_MAX).contains(&granule_bytes) {
-            return Err(AllocError::BadGranule(granule_bytes));
-        }
-        let len = len_bytes.next_multiple_of(granule_bytes.max(8));
-        let slot_count = len / granule_bytes;
-        let too_large = AllocError::TooLarge { asked_bytes: len_bytes, limit_bytes: REGION_BYTES_MAX };
-        let slot_count = u32::try_from(slot_count).map_err(|_| too_large.clone())?;
-        let bytes = usize::try_from(len).map_err(|_| too_large.clone())?;
-        let layout = Layout::from_size_align(bytes, PAGE_BYTES as usize).map_err(|_| too_large)?;
-        // SAFETY: `layout` has a non-zero size (checked above).
-        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(AllocError::OutOfMemory(len))?;
-        Ok(Region(Rc::new(Memory {
+        let (layout, slots) = spec.layout()?;
+        // SAFETY: `layout` has a non-zero size (`RegionSpec::layout`).
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) })
+            .ok_or(AllocError::OutOfMemory(layout.size() as u64))?;
+        Ok(Region::new(base, layout, slots, spec, None))
+    }
+
+    /// A region of memory that somebody else allocated, of at least [`RegionSpec::rounded_bytes`] of `spec`: what a backend
+    /// must have of its own library. It is zeroed here, and `owner` is dropped with its last handle, lease and hold.
+    ///
+    /// # Errors
+    /// Limits, as [`allocate`](Region::allocate).
+    ///
+    /// # Safety
+    /// `base` points to that many bytes, aligned to [`PAGE_BYTES`], readable and writable until `owner` is dropped, and nothing
+    /// else in this process has a reference into them.
+    pub unsafe fn adopt(
+        base: NonNull<u8>,
+        spec: &RegionSpec,
+        owner: Box<dyn Any>,
+    ) -> Result<Region, AllocError> {
+        let (layout, slots) = spec.layout()?;
+        // SAFETY: the caller vouches for `layout.size()` writable bytes.
+        unsafe { base.as_ptr().write_bytes(0, layout.size()) };
+        Ok(Region::new(base, layout, slots, spec, Some(owner)))
+    }
+
+    fn new(
+        base: NonNull<u8>,
+        layout: Layout,
+        slots: u32,
+        spec: &RegionSpec,
+        owner: Option<Box<dyn Any>>,
+    ) -> Region {
+        Region(Rc::new(Memory {
             base,
             layout,
-            granule_shift: granule_bytes.trailing_zeros(),
-            slots: (0..slot_count).map(|_| Slot::default()).collect(),
+            owner,
+            granule_shift: spec.granule_bytes.trailing_zeros(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
             live: Cell::new(0),
             returned: RefCell::new(Vec::new()),
-        })))
+        }))
     }
 
     /// Bytes.
@@ -263,8 +311,10 @@ impl fmt::Debug for Region {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: `base` came from `alloc_zeroed(layout)`; leases and holds keep an `Rc` of us, so none is left.
-        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+        if self.owner.is_none() {
+            // SAFETY: `base` came from `alloc_zeroed(layout)`; leases and holds keep an `Rc` of us, so none is left.
+            unsafe { dealloc(self.base.as_ptr(), self.layout) }
+        }
     }
 }
 
@@ -404,6 +454,34 @@ mod tests {
         assert_eq!((head.len(), words.len(), tail.len()), (3, 1, 1));
         assert_eq!(words[0].get().to_ne_bytes(), [4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(r.cells(4104, 1)[0].get(), 12);
+    }
+
+    #[test]
+    fn memory_of_another_is_zeroed_used_and_given_back_with_its_last_lease() {
+        struct Owner(NonNull<u8>, Layout, Rc<Cell<bool>>);
+        impl Drop for Owner {
+            fn drop(&mut self) {
+                self.2.set(true);
+                // SAFETY: it came from `alloc` with this layout, below.
+                unsafe { dealloc(self.0.as_ptr(), self.1) }
+            }
+        }
+        let layout = Layout::from_size_align(8192, 4096).expect("a layout");
+        // SAFETY: the layout is not empty.
+        let base = NonNull::new(unsafe { std::alloc::alloc(layout) }).expect("memory");
+        let gone = Rc::new(Cell::new(false));
+        let spec = RegionSpec::new(5000);
+        assert_eq!(spec.rounded_bytes(), Ok(8192));
+        // SAFETY: 8192 bytes of our own, freed by the owner.
+        let adopted = unsafe { Region::adopt(base, &spec, Box::new(Owner(base, layout, gone.clone()))) };
+        let region = adopted.expect("a region");
+        assert!(region.cells(0, 8192).iter().all(|byte| byte.get() == 0));
+        let lease = region.lease(4096, 100).expect("free");
+        drop(region);
+        lease.write(0, b"still here");
+        assert!(!gone.get());
+        drop(lease);
+        assert!(gone.get());
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! Completion queues, and whoever polls them.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, eventfd};
+use wavetank_contract::error::SystemError;
+use wavetank_contract::{AsyncEvent, Completion, EpId};
+
+/// A completion queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) owner: usize,
+    depth: usize,
+    items: VecDeque<Completion>,
+    /// It overran and takes nothing more.
+    dead: bool,
+}
+
+/// Completions a queue has room for without allocating, at most: a deep one is mostly empty.
+const ROOM: usize = 1024;
+
+impl Queue {
+    pub(crate) fn new(owner: usize, depth: u32) -> Queue {
+        let depth = depth as usize;
+        Queue { owner, depth, items: VecDeque::with_capacity(depth.min(ROOM)), dead: false }
+    }
+
+    /// False: it overran, with this one.
+    #[inline]
+    pub(crate) fn push(&mut self, completion: Completion) -> bool {
+        if self.dead {
+            return true;
+        }
+        self.dead = self.items.len() >= self.depth;
+        if !self.dead {
+            self.items.push_back(completion);
+        }
+        !self.dead
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Completion> {
+        self.items.pop_front()
+    }
+
+    /// Forgets the completions of an endpoint. How many.
+    pub(crate) fn forget(&mut self, ep: EpId) -> usize {
+        let before = self.items.len();
+        self.items.retain(|completion| completion.ep != ep);
+        before - self.items.len()
+    }
+}
+
+/// Who polls: one of the handles of a device.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) events: VecDeque<AsyncEvent>,
+    /// Completions and events that were not polled yet.
+    pub(crate) pending: usize,
+    /// Wants to be woken.
+    pub(crate) armed: bool,
+    notifier: OwnedFd,
+    notified: bool,
+}
+
+/// Events kept for whoever asks.
+const EVENTS_KEPT: usize = 1024;
+
+impl Owner {
+    pub(crate) fn new() -> Result<Owner, SystemError> {
+        let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let notifier =
+            notifier.map_err(|e| SystemError { call: "eventfd(2)", errno: e.raw_os_error(), advice: "" })?;
+        Ok(Owner { events: VecDeque::new(), pending: 0, armed: false, notifier, notified: false })
+    }
+
+    pub(crate) fn tell(&mut self, event: AsyncEvent) {
+        if self.events.len() == EVENTS_KEPT {
+            self.events.pop_front();
+            self.pending -= 1;
+        }
+        self.events.push_back(event);
+        self.pending += 1;
+    }
+
+    /// Wakes whoever waits, if there is a reason.
+    pub(crate) fn notify(&mut self) {
+        if self.armed && self.pending > 0 && !self.notified {
+            self.notified = rustix::io::write(&self.notifier, &1u64.to_ne_bytes()).is_ok();
+        }
+    }
+
+    /// Whoever waited is awake.
+    pub(crate) fn hush(&mut self) {
+        if self.notified {
+            let mut count = [0; 8];
+            // Nonblocking; there is something to read, since it was written.
+            let _ = rustix::io::read(&self.notifier, &mut count);
+            self.notified = false;
+        }
+    }
+
+    pub(crate) fn notifier(&self) -> BorrowedFd<'_> {
+        self.notifier.as_fd()
+    }
+}

@@ -1,0 +1,603 @@
+//! Everything behind the lock of a device: endpoints, queues, registrations, and what UCX has under way for them.
+//!
+//! An endpoint is taken out of its place while something happens to it, so that it and the rest can be changed together.
+
+mod connection;
+mod posting;
+mod requester;
+mod responder;
+mod timers;
+
+use requester::end;
+use wavetank_contract::error::OpenError;
+use wavetank_contract::{AsyncEvent, Completion, CqId, EndpointSpec, EpId, QpState, Status};
+
+use crate::address::{Hello, Place, Process};
+use crate::config::Transport;
+use crate::endpoint::{Content, Endpoint, Phase, Received, Receives, Responder, Sends};
+use crate::frames::{Frames, Use};
+use crate::memory::{Imports, Mrs};
+use crate::queue::{Owner, Queue};
+use crate::status;
+use crate::sys::{Arrival, Body, Closing, Desc, Event, SendAs, Started, Taken, UcsStatus, Worker};
+use crate::token::Token;
+use crate::watch::Watch;
+use crate::wire::Head;
+
+/// Endpoints open at a time.
+pub(crate) const ENDPOINTS_MAX: u32 = 4096;
+const INDEX_BITS: u32 = 16;
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+
+/// Polls between two looks at the clock while whoever uses the device polls.
+const POLLS_PER_TICK: u32 = 256;
+
+/// How often UCX is asked in one turn while it finds something.
+const ROUNDS_MAX: u32 = 16;
+
+/// How long shutting down waits for connections to close.
+const SHUT_DOWN_NS: u64 = 200_000_000;
+
+/// Hellos kept for endpoints that are not connected yet.
+const HELLOS_MAX: usize = 1024;
+
+/// What a device was opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) transport: Transport,
+    pub(crate) send_as: SendAs,
+    /// One-sided works reach memory without the peer's CPU.
+    pub(crate) one_sided: bool,
+    /// Peers' failures are told by UCX.
+    pub(crate) peer_errors: bool,
+    pub(crate) nonce: u64,
+    pub(crate) process: Process,
+    pub(crate) place: Place,
+    pub(crate) control_addr: u64,
+    pub(crate) control_rkey: Vec<u8>,
+    pub(crate) connect_timeout_ns: u64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    endpoint: Option<Box<Endpoint>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    open: u32,
+    pub(crate) frames: Frames,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) owners: Vec<Owner>,
+    pub(crate) mrs: Mrs,
+    pub(crate) imports: Imports,
+    /// Endpoints with something to tell their peers.
+    to_tell: Vec<u32>,
+    closings: Vec<Closing>,
+    hellos: Vec<(u32, Hello)>,
+    pub(crate) watch: Watch,
+    links: u32,
+    lives: u32,
+    polls: u32,
+    /// The clock, when last looked at.
+    pub(crate) now_ns: u64,
+    pub(crate) next_tick_ns: u64,
+    /// Endpoints that UCX would not let go of: their memory stays for ever.
+    lost: Vec<Box<Endpoint>>,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings, mrs: Mrs, watch: Watch, now_ns: u64) -> State {
+        State {
+            settings,
+            slots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            frames: Frames::default(),
+            queues: Vec::new(),
+            owners: Vec::new(),
+            mrs,
+            imports: Imports::default(),
+            to_tell: Vec::new(),
+            closings: Vec::new(),
+            hellos: Vec::new(),
+            watch,
+            links: 0,
+            // Lives of one endpoint differ; where they begin does not matter, but a number that is never 0.
+            lives: 1,
+            polls: 0,
+            now_ns,
+            next_tick_ns: 0,
+            lost: Vec::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, ep: EpId) -> Option<&Endpoint> {
+        let slot = self.slots.get((ep.0 & INDEX_MASK) as usize)?;
+        slot.endpoint.as_deref().filter(|endpoint| endpoint.id == ep)
+    }
+
+    /// Calls with an endpoint taken out. `None`: no such endpoint.
+    #[inline]
+    pub(crate) fn with<R>(
+        &mut self,
+        ep: EpId,
+        call: impl FnOnce(&mut State, &mut Endpoint) -> R,
+    ) -> Option<R> {
+        self.with_index(ep.0 & INDEX_MASK, |state, endpoint| {
+            (endpoint.id == ep).then(|| call(state, endpoint))
+        })?
+    }
+
+    #[inline]
+    fn with_index<R>(&mut self, index: u32, call: impl FnOnce(&mut State, &mut Endpoint) -> R) -> Option<R> {
+        let mut endpoint = self.slots.get_mut(index as usize)?.endpoint.take()?;
+        let answer = call(self, &mut endpoint);
+        self.slots[index as usize].endpoint = Some(endpoint);
+        Some(answer)
+    }
+
+    pub(crate) fn each(&mut self, mut call: impl FnMut(&mut State, &mut Endpoint)) {
+        for index in 0..self.slots.len() as u32 {
+            self.with_index(index, &mut call);
+        }
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        worker: &Worker,
+        owner: usize,
+        spec: &EndpointSpec,
+    ) -> Result<EpId, OpenError> {
+        let full = OpenError::TooMany { what: "endpoints", limit: ENDPOINTS_MAX };
+        if self.open >= ENDPOINTS_MAX {
+            return Err(full);
+        }
+        for cq in [spec.send_cq, spec.recv_cq] {
+            if self.queues.get(cq.0 as usize).is_none_or(|queue| queue.owner != owner) {
+                return Err(OpenError::UnknownCq(cq));
+            }
+        }
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.slots.len() < INDEX_MASK as usize => {
+                self.slots.push(Slot::default());
+                self.slots.len() as u32 - 1
+            }
+            None => return Err(full),
+        };
+        let slot = &mut self.slots[index as usize];
+        let id = EpId(slot.generation << INDEX_BITS | index);
+        slot.endpoint = Some(Box::new(Endpoint {
+            id,
+            owner,
+            spec: spec.clone(),
+            state: QpState::Reset,
+            life: 0,
+            link: None,
+            broken: None,
+            peer: None,
+            sends: Sends::new(worker, index, spec.send_depth),
+            receives: Receives::with_depth(spec.recv_depth),
+            responder: Responder::default(),
+            heard: false,
+            deadline_ns: 0,
+            ucx: 0,
+            draining: false,
+        }));
+        self.open += 1;
+        Ok(id)
+    }
+
+    /// Forgets an endpoint whose works are all gone.
+    fn remove(&mut self, worker: &Worker, ep: EpId) {
+        let index = ep.0 & INDEX_MASK;
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(mut endpoint) = slot.endpoint.take_if(|endpoint| endpoint.id == ep) else { return };
+        slot.generation += 1;
+        let (generation, lost) = (slot.generation, endpoint.ucx > 0);
+        self.open -= 1;
+        self.drop_held(worker, &mut endpoint);
+        self.unlink(worker, &mut endpoint, lost);
+        self.imports.forget(ep);
+        self.hellos.retain(|(to, _)| *to != ep.0);
+        self.watch.forget(ep);
+        if lost {
+            // UCX may still write where it was told to: neither the slots nor the place may be used again.
+            for owner in &mut self.owners {
+                owner.tell(AsyncEvent::DeviceFatal);
+            }
+            self.lost.push(endpoint);
+        } else if generation < 1 << (32 - INDEX_BITS) {
+            self.free.push(index);
+        }
+    }
+
+    /// Whether a request arrived is for somebody: hands it on.
+    #[inline]
+    pub(crate) fn arrive(&mut self, worker: &Worker, arrival: Arrival<'_>) -> Taken {
+        let Some(head) = Head::read(arrival.header) else { return Taken::Used };
+        if head.kind == crate::wire::Kind::Hello {
+            if let Body::Eager(bytes) = arrival.body
+                && let Some(hello) = Hello::decode(bytes)
+            {
+                self.hello(worker, head.to, hello);
+            }
+            return Taken::Used;
+        }
+        self.with(EpId(head.to), |state, ep| {
+            // What was meant for an earlier life, or comes from one.
+            if ep.life != head.life || ep.life == 0 {
+                return Taken::Used;
+            }
+            ep.heard = true;
+            if head.ack != ep.sends.acked {
+                state.acknowledged(worker, ep, head.ack);
+            }
+            match head.kind {
+                kind if kind.is_request() => state.request(worker, ep, head, arrival.body),
+                _ => state.answer(worker, ep, &head, arrival.body),
+            }
+        })
+        .unwrap_or(Taken::Used)
+    }
+
+    /// Something UCX had under way has ended.
+    fn ended(&mut self, worker: &Worker, event: Event) {
+        match event {
+            Event::Done { token, status } => match Token::read(token) {
+                Some(Token::Send { ep, slot }) => {
+                    self.with_index(ep, |state, ep| state.send_ended(worker, ep, slot, status));
+                }
+                Some(Token::Frame(frame)) => self.frame_ended(worker, frame, status),
+                _ => {}
+            },
+            Event::Failed { token, status } => {
+                if let Some(Token::Link { ep, link }) = Token::read(token) {
+                    self.with(EpId(ep), |state, ep| {
+                        if ep.link.is_some() && state.is_current(ep, link) {
+                            state.break_off(worker, ep, status);
+                        }
+                    });
+                }
+            }
+            Event::Knocked(knock) => self.knocked(worker, knock),
+        }
+    }
+
+    fn frame_ended(&mut self, worker: &Worker, index: u32, status: UcsStatus) {
+        let Some(frame) = self.frames.get(index) else { return };
+        let (uses, mrs) = (frame.uses, frame.mrs());
+        self.mrs.uses(mrs, false);
+        match uses {
+            Use::Free | Use::Control => self.frames.give_back(index),
+            Use::Reply(ep) => {
+                self.frames.give_back(index);
+                self.with_index(ep, |state, ep| {
+                    ep.ucx = ep.ucx.saturating_sub(1);
+                    ep.responder.reading.retain(|other| *other != index);
+                    state.run_held(worker, ep);
+                });
+            }
+            Use::Fill { ep, seq, receive } => {
+                self.frames.give_back(index);
+                self.with_index(ep, |state, ep| {
+                    ep.ucx = ep.ucx.saturating_sub(1);
+                    state.filled(worker, ep, seq, receive, status);
+                });
+            }
+            Use::Data { ep, slot } => {
+                self.frames.give_back(index);
+                self.with_index(ep, |state, ep| {
+                    ep.ucx = ep.ucx.saturating_sub(1);
+                    state.data_came(worker, ep, slot, status);
+                });
+            }
+        }
+    }
+
+    /// Moves everything on once. Whether anything was done.
+    pub(crate) fn turn(&mut self, worker: &Worker) -> bool {
+        // What was put off for something to travel with, and found nothing.
+        if !self.to_tell.is_empty() {
+            self.tell_all(worker, true);
+        }
+        let mut busy = false;
+        for _ in 0..ROUNDS_MAX {
+            let mut done = worker.progress(&mut |arrival| self.arrive(worker, arrival)) > 0;
+            while let Some(event) = worker.take_event() {
+                done = true;
+                self.ended(worker, event);
+            }
+            if !done {
+                break;
+            }
+            busy = true;
+        }
+        if !self.to_tell.is_empty() {
+            self.tell_all(worker, false);
+        }
+        busy
+    }
+
+    /// As whoever polls does it: one look, and the clock now and then.
+    #[inline]
+    pub(crate) fn poll(&mut self, worker: &Worker) {
+        if !self.to_tell.is_empty() {
+            self.tell_all(worker, true);
+        }
+        worker.progress(&mut |arrival| self.arrive(worker, arrival));
+        while let Some(event) = worker.take_event() {
+            self.ended(worker, event);
+        }
+        if !self.to_tell.is_empty() {
+            self.tell_all(worker, false);
+        }
+        self.polls = self.polls.wrapping_add(1);
+        if self.polls % POLLS_PER_TICK == 0 {
+            self.tick(worker, crate::watch::now_ns());
+        }
+    }
+
+    /// Puts a completion where it belongs.
+    #[inline]
+    fn complete(&mut self, cq: CqId, completion: Completion) {
+        let Some(queue) = self.queues.get_mut(cq.0 as usize) else { return };
+        let owner = queue.owner;
+        if queue.push(completion) {
+            self.owners[owner].pending += 1;
+        } else {
+            self.owners[owner].tell(AsyncEvent::CqErr(cq));
+        }
+    }
+
+    pub(crate) fn tell(&mut self, owner: usize, event: AsyncEvent) {
+        self.owners[owner].tell(event);
+    }
+
+    /// Completes what ended, in its order. The first failure ends the endpoint.
+    pub(crate) fn settle(&mut self, worker: &Worker, ep: &mut Endpoint) {
+        while ep.sends.head != ep.sends.tail {
+            let slot = ep.sends.at(ep.sends.head);
+            let Phase::Ended(status, vendor) = slot.phase else { break };
+            if slot.ucx > 0 || slot.unplaced && status == Status::Success {
+                break;
+            }
+            let (kind, signalled, id, len) = (slot.op.kind(), slot.signalled, slot.id, slot.len as u32);
+            if slot.counted {
+                slot.counted = false;
+                let (pieces, count) = (slot.pieces, slot.piece_count);
+                self.mrs.uses(pieces[..count].iter().map(|piece| piece.mr.0), false);
+            }
+            ep.sends.head = ep.sends.head.wrapping_add(1);
+            if signalled || status != Status::Success {
+                let completion = Completion { id, ep: ep.id, status, vendor, kind, len, imm: None };
+                self.complete(ep.spec.send_cq, completion);
+            }
+            if status != Status::Success && ep.state != QpState::Err {
+                self.die(worker, ep);
+            }
+        }
+        self.settle_receives(ep);
+        if ep.draining && ep.state == QpState::Sqd && !ep.sends.waits() {
+            ep.draining = false;
+            self.tell(ep.owner, AsyncEvent::SqDrained(ep.id));
+        }
+    }
+
+    pub(crate) fn settle_receives(&mut self, ep: &mut Endpoint) {
+        while let Some(receive) = ep.receives.queue.front() {
+            let Some(Received { status, kind, len, imm }) = receive.ended.filter(|_| !receive.filling) else {
+                break;
+            };
+            let id = receive.id;
+            ep.receives.queue.pop_front();
+            ep.receives.met = ep.receives.met.saturating_sub(1);
+            ep.receives.first = ep.receives.first.wrapping_add(1);
+            let completion = Completion { id, ep: ep.id, status, vendor: 0, kind, len, imm };
+            self.complete(ep.spec.recv_cq, completion);
+        }
+    }
+
+    /// The endpoint is in ERR from now on, and what it has is flushed as soon as UCX lets it go.
+    pub(crate) fn die(&mut self, worker: &Worker, ep: &mut Endpoint) {
+        ep.state = QpState::Err;
+        ep.sends.failed = true;
+        ep.responder.dead = true;
+        ep.deadline_ns = 0;
+        self.drop_held(worker, ep);
+        for number in ep.sends.numbers() {
+            if !matches!(ep.sends.look(number).phase, Phase::Ended(..)) {
+                end(ep, number, Status::WrFlushErr, 0);
+            }
+        }
+        (ep.sends.next, ep.sends.rung) = (ep.sends.tail, ep.sends.tail);
+        for receive in &mut ep.receives.queue {
+            receive.ended.get_or_insert(Received::failed(Status::WrFlushErr));
+        }
+        ep.receives.met = ep.receives.queue.len();
+        self.settle(worker, ep);
+        self.next_tick_ns = 0;
+    }
+
+    /// Works that UCX has under way are failed, not waited for: it tells when each is free.
+    fn fail_oldest(&mut self, worker: &Worker, ep: &mut Endpoint, status: Status, vendor: u32) {
+        let oldest = ep.sends.numbers().find(|n| ep.sends.look(*n).phase == Phase::Sent);
+        if let Some(number) = oldest {
+            end(ep, number, status, vendor);
+        }
+        self.settle(worker, ep);
+    }
+
+    /// UCX says that the peer is not reached any more.
+    pub(crate) fn break_off(&mut self, worker: &Worker, ep: &mut Endpoint, why: UcsStatus) {
+        if ep.broken.is_none() {
+            ep.broken = Some(why);
+        }
+        self.unlink(worker, ep, true);
+        if ep.state == QpState::Init {
+            self.die(worker, ep);
+        } else {
+            self.fail_oldest(worker, ep, Status::RetryExcErr, status::vendor(why));
+        }
+    }
+
+    /// Ends the connection of an endpoint as UCX knows it. `force`: whatever is under way ends now.
+    fn unlink(&mut self, worker: &Worker, ep: &mut Endpoint, force: bool) {
+        self.imports.disconnect(ep.id);
+        if let Some(peer) = &mut ep.peer {
+            peer.control = None;
+        }
+        if let Some(link) = ep.link.take() {
+            let mut closing = worker.close(link, force);
+            if !worker.is_closed(&mut closing) {
+                self.closings.push(closing);
+            }
+        }
+    }
+
+    /// Looks after connections that are being closed. How many are left.
+    pub(crate) fn reap(&mut self, worker: &Worker) -> usize {
+        self.closings.retain_mut(|closing| !worker.is_closed(closing));
+        self.closings.len()
+    }
+
+    fn drop_held(&mut self, worker: &Worker, ep: &mut Endpoint) {
+        ep.responder.held_bytes = 0;
+        ep.responder.rnr = None;
+        for held in ep.responder.held.drain(..) {
+            if let Content::Desc(desc) = held.content {
+                worker.release(desc);
+            }
+        }
+    }
+
+    /// Fetches data into memory that a frame names.
+    fn fetch(&mut self, worker: &Worker, ep: &mut Endpoint, frame: u32, desc: Desc) -> Started {
+        let Some(place) = self.frames.get(frame) else { return Started::Failed(UcsStatus::NO_RESOURCE) };
+        self.mrs.uses(place.mrs(), true);
+        let started = worker.receive(desc, place.spans(), &place.ticket);
+        if started == Started::Pending {
+            ep.ucx += 1;
+        } else {
+            self.mrs.uses(place.mrs(), false);
+            self.frames.give_back(frame);
+        }
+        started
+    }
+
+    /// Sends a frame that has no memory of a user. It is given back when it is gone.
+    fn send_frame(&mut self, worker: &Worker, ep: &mut Endpoint, frame: u32) {
+        let Some(place) = self.frames.get(frame) else { return };
+        let Some(link) = &ep.link else {
+            self.frames.give_back(frame);
+            return;
+        };
+        let body = [crate::sys::Span::of(&place.body)];
+        let spans = if place.body.is_empty() { place.spans() } else { &body[..] };
+        match worker.send(link, place.header(), spans, SendAs::Eager, &place.ticket) {
+            Started::Pending => {}
+            Started::Done => self.frames.give_back(frame),
+            Started::Failed(why) => {
+                self.frames.give_back(frame);
+                ep.broken.get_or_insert(why);
+            }
+        }
+    }
+
+    /// A header to the peer of an endpoint, with what it may know by now.
+    fn header(&mut self, ep: &mut Endpoint, kind: crate::wire::Kind) -> Option<Head> {
+        let peer = ep.peer.as_ref().filter(|peer| peer.life != 0)?;
+        ep.responder.told = ep.responder.completed;
+        Some(Head { ack: ep.responder.completed, ..Head::new(kind, peer.address.ep, peer.life) })
+    }
+
+    /// Sends a message that is a header and nothing else.
+    pub(crate) fn send_control(
+        &mut self,
+        worker: &Worker,
+        ep: &mut Endpoint,
+        kind: crate::wire::Kind,
+        fill: impl FnOnce(&mut Head),
+    ) {
+        let Some(mut head) = self.header(ep, kind) else { return };
+        fill(&mut head);
+        let frame = self.frames.take(worker, Use::Control);
+        if let Some(place) = self.frames.get_mut(frame) {
+            place.body.clear();
+            place.header_len = head.write(&mut place.header);
+        }
+        self.send_frame(worker, ep, frame);
+    }
+
+    /// Tells peers what was done for them. `late`: also what could have travelled with something else.
+    fn tell_all(&mut self, worker: &Worker, late: bool) {
+        let mut kept = 0;
+        for at in 0..self.to_tell.len() {
+            let id = self.to_tell[at];
+            let keep = self.with(EpId(id), |state, ep| {
+                let responder = &mut ep.responder;
+                if responder.completed == responder.told {
+                    (responder.listed, responder.tell_now) = (false, false);
+                    return false;
+                }
+                let many = responder.completed.wrapping_sub(responder.told) >= 16;
+                if !(late || responder.tell_now || many) {
+                    return true;
+                }
+                (responder.listed, responder.tell_now) = (false, false);
+                state.send_control(worker, ep, crate::wire::Kind::Ack, |_| {});
+                false
+            });
+            if keep == Some(true) {
+                self.to_tell[kept] = id;
+                kept += 1;
+            }
+        }
+        self.to_tell.truncate(kept);
+    }
+
+    fn list(&mut self, ep: &mut Endpoint) {
+        if !ep.responder.listed {
+            ep.responder.listed = true;
+            self.to_tell.push(ep.id.0);
+        }
+    }
+
+    /// Whether something waits to be told to a peer.
+    pub(crate) fn has_to_tell(&self) -> bool {
+        !self.to_tell.is_empty()
+    }
+
+    /// Whether anything may take too long.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let waits = |ep: &Endpoint| match ep.state {
+            QpState::Init => ep.peer.is_some() || ep.responder.rnr.is_some(),
+            QpState::Err => ep.ucx > 0,
+            _ => ep.sends.waits() || ep.responder.rnr.is_some(),
+        };
+        !self.closings.is_empty() || self.slots.iter().filter_map(|slot| slot.endpoint.as_deref()).any(waits)
+    }
+
+    /// Closes everything. What UCX does not end within a moment ends with its worker.
+    pub(crate) fn shut_down(&mut self, worker: &Worker) {
+        let open: Vec<EpId> =
+            self.slots.iter().filter_map(|slot| slot.endpoint.as_ref()).map(|ep| ep.id).collect();
+        for ep in open {
+            self.close(worker, ep);
+        }
+        let until = crate::watch::now_ns().saturating_add(SHUT_DOWN_NS);
+        while self.reap(worker) > 0 && crate::watch::now_ns() < until {
+            self.turn(worker);
+        }
+    }
+
+    fn is_current(&self, ep: &Endpoint, link: u32) -> bool {
+        ep.life & 0xff_ffff == link
+    }
+}

@@ -1,0 +1,288 @@
+//! How endpoints find each other, and how they part.
+
+use wavetank_contract::error::{ConnectError, ModifyError};
+use wavetank_contract::{AsyncEvent, CqId, EpId, QpState};
+
+use super::{HELLOS_MAX, INDEX_MASK, State};
+use crate::address::{Address, EXPECTED, Hello, Place};
+use crate::config::Transport;
+use crate::endpoint::{Control, Endpoint, Peer, Receives, Responder, Sends};
+use crate::frames::Use;
+use crate::sys::{Knock, UcsStatus, Worker};
+use crate::token;
+use crate::wire::{Head, Kind};
+
+/// How long closing waits for UCX to let go of memory.
+const RELEASE_NS_MAX: u64 = 2_000_000_000;
+
+impl State {
+    /// Where an endpoint is reached.
+    pub(crate) fn address(&self, ep: EpId) -> Option<Address> {
+        let settings = &self.settings;
+        self.get(ep).map(|ep| Address {
+            transport: settings.transport,
+            nonce: settings.nonce,
+            ep: ep.id.0,
+            process: settings.process,
+            place: settings.place.clone(),
+        })
+    }
+
+    /// Points an endpoint at its peer. It is ready some turns later, when both said hello.
+    pub(crate) fn connect(
+        &mut self,
+        worker: &Worker,
+        ep: &mut Endpoint,
+        address: &Address,
+        len_bytes: usize,
+    ) -> Result<(), ConnectError> {
+        if !matches!(ep.state, QpState::Reset | QpState::Init) || ep.peer.is_some() {
+            return Err(ConnectError::WrongState { ep: ep.id, state: ep.state });
+        }
+        let ours = &self.settings;
+        if address.transport != ours.transport {
+            return Err(ConnectError::Unreachable("it is of another UCX transport than this device"));
+        }
+        let here = address.process.boot == ours.process.boot;
+        if ours.transport == Transport::Shm && !here {
+            return Err(ConnectError::Unreachable(
+                "shared memory ends with the machine, and it is on another",
+            ));
+        }
+        if ours.transport == Transport::Shm && address.process.namespace != ours.process.namespace {
+            return Err(ConnectError::Unreachable(
+                "it is in another PID namespace (a container of its own), and UCX shares memory within one only; run both in \
+                 one (`--pid=host`), or take the transport tcp",
+            ));
+        }
+        if ours.transport == Transport::Loopback && address.nonce != ours.nonce {
+            return Err(ConnectError::Unreachable("the transport self reaches its own worker only"));
+        }
+        if here
+            && address.process.namespace == ours.process.namespace
+            && address.process.pid != ours.process.pid
+        {
+            self.watch.add(address.process.pid, ep.id);
+        }
+        self.lives = self.lives.wrapping_add(1).max(1);
+        (ep.life, ep.broken) = (self.lives, None);
+        let token = token::link(ep.id.0, ep.life);
+        let link = match &address.place {
+            Place::Worker(bytes) => worker.connect(bytes, self.settings.peer_errors, token),
+            Place::Listener(at) => {
+                // One end knocks, the other waits: which is which both know.
+                let knocks = (ours.nonce, ep.id.0) < (address.nonce, address.ep);
+                match knocks {
+                    true => worker.connect_to(*at, token),
+                    false => return self.await_knock(worker, ep, address),
+                }
+            }
+        };
+        let link = link.map_err(|why| refused(why, len_bytes))?;
+        ep.link = Some(link);
+        self.begin(worker, ep, address);
+        Ok(())
+    }
+
+    fn await_knock(
+        &mut self,
+        worker: &Worker,
+        ep: &mut Endpoint,
+        address: &Address,
+    ) -> Result<(), ConnectError> {
+        self.begin(worker, ep, address);
+        Ok(())
+    }
+
+    fn begin(&mut self, worker: &Worker, ep: &mut Endpoint, address: &Address) {
+        ep.state = QpState::Init;
+        ep.peer = Some(Peer::new(address.clone()));
+        ep.deadline_ns = crate::watch::now_ns().saturating_add(self.settings.connect_timeout_ns);
+        ep.heard = false;
+        self.next_tick_ns = 0;
+        let id = ep.id.0;
+        let early = self
+            .hellos
+            .iter()
+            .position(|(to, hello)| *to == id && ep.peer.as_ref().is_some_and(|peer| peer.is(hello)));
+        match early.map(|at| self.hellos.swap_remove(at)) {
+            Some((_, hello)) => self.greeted(worker, ep, &hello),
+            None => self.greet(worker, ep),
+        }
+    }
+
+    /// Somebody says hello to an endpoint.
+    pub(super) fn hello(&mut self, worker: &Worker, to: u32, hello: Hello) {
+        let known = self.with(EpId(to), |state, ep| {
+            if ep.peer.as_ref().is_some_and(|peer| peer.is(&hello)) {
+                if matches!(ep.state, QpState::Init | QpState::Rts | QpState::Sqd) {
+                    state.greeted(worker, ep, &hello);
+                }
+                true
+            } else {
+                ep.peer.is_some()
+            }
+        });
+        // It comes early: the endpoint will be pointed at somebody, perhaps at whoever this is.
+        if known == Some(false) {
+            self.hellos.retain(|(other, old)| *other != to || (old.nonce, old.ep) != (hello.nonce, hello.ep));
+            if self.hellos.len() < HELLOS_MAX {
+                self.hellos.push((to, hello));
+            }
+        }
+    }
+
+    /// The peer said hello.
+    fn greeted(&mut self, worker: &Worker, ep: &mut Endpoint, hello: &Hello) {
+        let (Some(peer), Some(link)) = (&mut ep.peer, &ep.link) else { return };
+        if peer.life != 0 && peer.life != hello.life {
+            // The other end began anew; this one is of a connection that is no more.
+            if ep.state != QpState::Init {
+                return;
+            }
+            peer.echoed = 0;
+        }
+        if peer.life != hello.life {
+            (peer.life, peer.access, peer.pd) = (hello.life, hello.access, hello.pd);
+            (peer.rnr_retry, peer.patience_ns) = (hello.rnr_retry, hello.patience_ns);
+            peer.control = None;
+            if !hello.control_rkey.is_empty() {
+                let rkey = worker.unpack(link, &hello.control_rkey).ok();
+                peer.control = rkey.and_then(|rkey| Control::new(rkey, hello.control_addr));
+            }
+        }
+        let (knows, owes) = (hello.echo == ep.life, peer.echoed != peer.life);
+        if owes {
+            self.greet(worker, ep);
+        }
+        if knows && ep.state == QpState::Init {
+            ep.state = QpState::Rts;
+            ep.deadline_ns = 0;
+            self.start(worker, ep);
+        }
+    }
+
+    /// Says hello.
+    fn greet(&mut self, worker: &Worker, ep: &mut Endpoint) {
+        let Some(peer) = &mut ep.peer else { return };
+        let hello = Hello {
+            nonce: self.settings.nonce,
+            ep: ep.id.0,
+            life: ep.life,
+            echo: peer.life,
+            access: ep.spec.access,
+            pd: ep.spec.pd.0,
+            rnr_retry: ep.spec.rnr_retry,
+            patience_ns: u64::MAX,
+            control_addr: self.settings.control_addr,
+            control_rkey: self.settings.control_rkey.clone(),
+        };
+        peer.echoed = peer.life;
+        let head = Head::new(Kind::Hello, peer.address.ep, peer.life);
+        let hello = Hello { patience_ns: ep.patience_ns(), ..hello };
+        let frame = self.frames.take(worker, Use::Control);
+        if let Some(place) = self.frames.get_mut(frame) {
+            place.header_len = head.write(&mut place.header);
+            place.body = hello.encode();
+        }
+        self.send_frame(worker, ep, frame);
+    }
+
+    /// Somebody knocks at the listener.
+    pub(super) fn knocked(&mut self, worker: &Worker, knock: Knock) {
+        let _ = (worker, knock);
+    }
+
+    /// Moves an endpoint to another state.
+    pub(crate) fn modify(&mut self, worker: &Worker, ep: EpId, to: QpState) -> Result<(), ModifyError> {
+        let state = self.get(ep).map(|ep| ep.state).ok_or(ModifyError::Unknown(ep))?;
+        state.transition(to)?;
+        if to == QpState::Reset {
+            self.release(worker, ep);
+        }
+        let moved = self.with(ep, |state, ep| {
+            match to {
+                QpState::Reset => state.reset(worker, ep),
+                QpState::Err => state.die(worker, ep),
+                QpState::Rtr => return Err(ModifyError::NoPeer(ep.id)),
+                QpState::Init => ep.state = QpState::Init,
+                QpState::Rts => {
+                    (ep.state, ep.draining) = (QpState::Rts, false);
+                    state.start(worker, ep);
+                }
+                QpState::Sqd => {
+                    (ep.state, ep.draining) = (QpState::Sqd, true);
+                    state.settle(worker, ep);
+                }
+            }
+            Ok(())
+        });
+        moved.unwrap_or(Err(ModifyError::Unknown(ep)))
+    }
+
+    /// Forgets everything an endpoint was.
+    fn reset(&mut self, worker: &Worker, ep: &mut Endpoint) {
+        self.drop_held(worker, ep);
+        self.unlink(worker, ep, false);
+        self.forget_completions(ep.id, [ep.spec.send_cq, ep.spec.recv_cq]);
+        self.watch.forget(ep.id);
+        self.hellos.retain(|(to, _)| *to != ep.id.0);
+        (ep.state, ep.peer, ep.life, ep.broken) = (QpState::Reset, None, 0, None);
+        (ep.deadline_ns, ep.heard, ep.draining) = (0, false, false);
+        ep.responder = Responder::default();
+        if ep.ucx > 0 {
+            // UCX would not let go. What it holds stays as it is, and this endpoint takes no work any more.
+            ep.state = QpState::Err;
+            self.tell(ep.owner, AsyncEvent::DeviceFatal);
+            return;
+        }
+        ep.sends = Sends::new(worker, ep.id.0 & INDEX_MASK, ep.spec.send_depth);
+        ep.receives = Receives::with_depth(ep.spec.recv_depth);
+    }
+
+    fn forget_completions(&mut self, ep: EpId, cqs: [CqId; 2]) {
+        for cq in cqs {
+            if let Some(queue) = self.queues.get_mut(cq.0 as usize) {
+                let forgotten = queue.forget(ep);
+                self.owners[queue.owner].pending -= forgotten;
+            }
+        }
+    }
+
+    /// Makes UCX let go of the memory of an endpoint.
+    fn release(&mut self, worker: &Worker, ep: EpId) {
+        self.with(ep, |state, ep| {
+            if ep.ucx > 0 {
+                state.die(worker, ep);
+                state.unlink(worker, ep, true);
+            }
+        });
+        let until = crate::watch::now_ns().saturating_add(RELEASE_NS_MAX);
+        while self.get(ep).is_some_and(|ep| ep.ucx > 0) && crate::watch::now_ns() < until {
+            self.turn(worker);
+            self.reap(worker);
+        }
+    }
+
+    /// Ends an endpoint: when this returns, UCX does not touch its memory any more.
+    pub(crate) fn close(&mut self, worker: &Worker, ep: EpId) {
+        let Some(cqs) = self.get(ep).map(|ep| [ep.spec.send_cq, ep.spec.recv_cq]) else { return };
+        self.release(worker, ep);
+        self.forget_completions(ep, cqs);
+        self.remove(worker, ep);
+    }
+}
+
+fn refused(why: UcsStatus, len_bytes: usize) -> ConnectError {
+    match why {
+        UcsStatus::UNREACHABLE => {
+            ConnectError::Unreachable("UCX finds no way there with this transport and its network devices")
+        }
+        UcsStatus::INVALID_ADDR | UcsStatus::INVALID_PARAM => {
+            ConnectError::Malformed { len_bytes, expected: EXPECTED }
+        }
+        _ => {
+            ConnectError::Unreachable("UCX refuses to connect; `wavetank doctor --backend ucx` looks further")
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Patience: what is looked at when the clock is.
+
+use wavetank_contract::{QpState, Status};
+
+use super::State;
+use crate::endpoint::Endpoint;
+use crate::sys::{UcsStatus, Worker};
+
+/// How often the clock is looked at, while anything is waited for.
+const TICK_NS: u64 = 5_000_000;
+
+/// How long a dead endpoint waits for UCX to let go of its memory by itself.
+const GRACE_NS: u64 = 100_000_000;
+
+impl State {
+    /// Looks at everything that may have taken too long.
+    pub(crate) fn tick(&mut self, worker: &Worker, now: u64) {
+        self.now_ns = now;
+        if now < self.next_tick_ns {
+            return;
+        }
+        self.next_tick_ns = u64::MAX;
+        for ep in self.watch.dead() {
+            self.with(ep, |state, ep| state.break_off(worker, ep, UcsStatus::CONNECTION_RESET));
+        }
+        self.each(|state, ep| state.look_after(worker, ep, now));
+        self.reap(worker);
+        // Whatever comes up is looked at before long: deaths and new waits are not announced.
+        self.next_tick_ns = self.next_tick_ns.min(now + TICK_NS);
+    }
+
+    fn look_after(&mut self, worker: &Worker, ep: &mut Endpoint, now: u64) {
+        self.look_after_wait(worker, ep, now);
+        match ep.state {
+            QpState::Init if ep.peer.is_some() => {
+                if now >= ep.deadline_ns {
+                    self.die(worker, ep);
+                }
+            }
+            QpState::Rts | QpState::Sqd => self.look_after_works(worker, ep, now),
+            QpState::Err if ep.ucx > 0 => {
+                if ep.deadline_ns == 0 {
+                    ep.deadline_ns = now + GRACE_NS;
+                } else if now >= ep.deadline_ns {
+                    self.unlink(worker, ep, true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn look_after_works(&mut self, worker: &Worker, ep: &mut Endpoint, now: u64) {
+        if !ep.sends.waits() {
+            (ep.deadline_ns, ep.heard) = (0, false);
+            return;
+        }
+        if ep.deadline_ns == 0 || std::mem::take(&mut ep.heard) {
+            ep.deadline_ns = now.saturating_add(ep.patience_ns());
+        } else if now >= ep.deadline_ns {
+            // Nothing of it is to be had any more, whatever UCX still hopes for.
+            ep.broken.get_or_insert(UcsStatus::TIMED_OUT);
+            self.unlink(worker, ep, true);
+            self.fail_oldest(worker, ep, Status::RetryExcErr, 0);
+        }
+    }
+}
