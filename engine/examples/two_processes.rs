@@ -8,6 +8,8 @@
 //!
 //! `cargo run --example two_processes -p wavetank-engine --features verbs -- --serve 0.0.0.0:7471 --device rxe0`
 //! `cargo run --example two_processes -p wavetank-engine --features verbs -- --connect 10.0.0.1:7471 --device rxe1`
+//!
+//! Over UCX, with the feature `ucx`, the same with `--ucx tcp` (or `shm`, or `rc/rxe0:1`) in place of `--device rxe0`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -139,14 +141,31 @@ async fn simulated() -> Outcome<String> {
     Ok(format!("{} (simulated)\n{}", read?, served?))
 }
 
+/// Opens a device of this machine.
+fn open(backend: BackendKind, name: &str) -> Outcome<RdmaContext> {
+    match backend {
+        #[cfg(feature = "verbs")]
+        BackendKind::Verbs => {
+            let config = wavetank_verbs::VerbsConfig::new(name);
+            Ok(Port::new(wavetank_verbs::VerbsDevice::open(&config)?, PortConfig::default()).into())
+        }
+        #[cfg(feature = "ucx")]
+        BackendKind::Ucx => {
+            let config = name.parse()?;
+            Ok(Port::new(wavetank_ucx::UcxDevice::open(&config)?, PortConfig::default()).into())
+        }
+        other => {
+            other.require_built()?;
+            Err(format!("the {other} backend opens no device {name:?}").into())
+        }
+    }
+}
+
 /// One role, over a device of this machine.
-#[cfg(feature = "verbs")]
-async fn real(role: &str, address: &str, device: &str) -> Outcome<String> {
-    use wavetank_verbs::{VerbsConfig, VerbsDevice};
+async fn real(role: &str, address: &str, backend: BackendKind, device: &str) -> Outcome<String> {
     let started = tokio::time::Instant::now();
     let now = move || Instant(started.elapsed().as_nanos() as u64);
-    let port = Port::new(VerbsDevice::open(&VerbsConfig::new(device))?, PortConfig::default());
-    let mut node = Node::new(port.into(), BackendKind::Verbs, role == "--serve")?;
+    let mut node = Node::new(open(backend, device)?, backend, role == "--serve")?;
     if role == "--serve" {
         let listener = Listener::bind(address.parse()?, node.us.clone(), ListenerConfig::default())?;
         return node.serve(listener, &now).await;
@@ -156,25 +175,17 @@ async fn real(role: &str, address: &str, device: &str) -> Outcome<String> {
     node.read(&peer, &now, async || tokio::time::sleep(Duration::from_millis(1)).await).await
 }
 
-#[cfg(not(feature = "verbs"))]
-async fn real(_role: &str, _address: &str, _device: &str) -> Outcome<String> {
-    BackendKind::Verbs.require_built()?;
-    Ok(String::new())
-}
-
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let said = match args[..] {
         [] => runtime.block_on(simulated()),
-        [role @ ("--serve" | "--connect"), address, "--device", device] => {
-            runtime.block_on(real(role, address, device))
+        [role @ ("--serve" | "--connect"), address, kind @ ("--device" | "--ucx"), name] => {
+            let backend = if kind == "--ucx" { BackendKind::Ucx } else { BackendKind::Verbs };
+            runtime.block_on(real(role, address, backend, name))
         }
-        _ => {
-            Err("usage: two_processes [--serve ADDRESS --device NAME | --connect ADDRESS --device NAME]"
-                .into())
-        }
+        _ => Err("usage: two_processes [{--serve | --connect} ADDRESS {--device | --ucx} NAME]".into()),
     }?;
     #[expect(clippy::print_stdout, reason = "an example shows what it did")]
     {

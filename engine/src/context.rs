@@ -19,7 +19,7 @@ use wavetank_contract::{
 use crate::ledger::Anomaly;
 use crate::port::{Batch, Outcome, Port, Refused};
 
-#[cfg(not(any(feature = "mock", feature = "verbs")))]
+#[cfg(not(any(feature = "mock", feature = "verbs", feature = "ucx")))]
 compile_error!("wavetank-engine needs a backend: enable the feature `mock`, or that of a hardware backend");
 
 /// What the engine asks of a device, a batch at a time.
@@ -92,10 +92,7 @@ pub trait RdmaOps {
 }
 
 /// A device of whichever backend it is. Never crosses threads.
-#[cfg_attr(
-    feature = "verbs",
-    expect(clippy::large_enum_variant, reason = "one a thread, never moved or copied")
-)]
+#[allow(clippy::large_enum_variant, reason = "one a thread, never moved or copied")]
 #[enum_dispatch(RdmaOps)]
 #[derive(Debug)]
 #[non_exhaustive]
@@ -106,6 +103,9 @@ pub enum RdmaContext {
     /// A device of libibverbs.
     #[cfg(feature = "verbs")]
     Verbs(Port<wavetank_verbs::VerbsDevice>),
+    /// A UCX device.
+    #[cfg(feature = "ucx")]
+    Ucx(Port<wavetank_ucx::UcxDevice>),
 }
 
 /// The backends there are, built or not.
@@ -135,6 +135,9 @@ pub struct BackendNotBuilt {
 pub struct UnknownBackend(pub String);
 
 impl BackendKind {
+    /// Every backend there is.
+    pub const ALL: [BackendKind; 3] = [BackendKind::Mock, BackendKind::Verbs, BackendKind::Ucx];
+
     /// Its name, which is also its cargo feature.
     pub const fn name(self) -> &'static str {
         match self {
@@ -154,6 +157,8 @@ impl BackendKind {
             BackendKind::Mock => Ok(()),
             #[cfg(feature = "verbs")]
             BackendKind::Verbs => Ok(()),
+            #[cfg(feature = "ucx")]
+            BackendKind::Ucx => Ok(()),
             #[allow(unreachable_patterns)] // when every backend is built
             kind => Err(BackendNotBuilt { kind, feature: kind.name() }),
         }
@@ -169,7 +174,7 @@ impl fmt::Display for BackendKind {
 impl FromStr for BackendKind {
     type Err = UnknownBackend;
     fn from_str(name: &str) -> Result<BackendKind, UnknownBackend> {
-        [BackendKind::Mock, BackendKind::Verbs, BackendKind::Ucx]
+        BackendKind::ALL
             .into_iter()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| UnknownBackend(name.to_owned()))
@@ -180,15 +185,17 @@ impl FromStr for BackendKind {
 mod tests {
     use super::*;
 
+    /// In the order of [`BackendKind::ALL`].
+    const BUILT: [bool; 3] = [cfg!(feature = "mock"), cfg!(feature = "verbs"), cfg!(feature = "ucx")];
+
     #[test]
     fn a_backend_that_is_not_built_is_refused_by_feature_name() {
-        assert_eq!(BackendKind::Mock.require_built(), Ok(()));
-        let error = "ucx".parse::<BackendKind>().map(BackendKind::require_built);
-        let message = match error {
-            Ok(Err(e)) => e.to_string(),
-            other => panic!("{other:?}"),
-        };
-        assert!(message.contains("cargo feature `ucx`"), "{message}");
+        for (kind, built) in BackendKind::ALL.into_iter().zip(BUILT) {
+            assert_eq!(kind.name().parse(), Ok(kind));
+            let refused = BackendNotBuilt { kind, feature: kind.name() };
+            assert!(refused.to_string().contains(&format!("cargo feature `{kind}`")), "{refused}");
+            assert_eq!(kind.require_built(), if built { Ok(()) } else { Err(refused) });
+        }
         assert!("mokc".parse::<BackendKind>().is_err());
     }
 }

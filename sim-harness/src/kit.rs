@@ -1,6 +1,6 @@
 //! The conformance kit: what every backend promises, tried on whatever a [`Lab`] opens.
 //!
-//! The bodies are the same for every lab: simulated, soft-RoCE, iWARP, hardware. Each case opens fresh devices, waits by
+//! The bodies are the same for every lab: simulated, soft-RoCE, iWARP, UCX, hardware. Each case opens fresh devices, waits by
 //! wake-ups and never without a deadline, and writes down what it saw: two labs can be compared beyond pass and fail.
 //!
 //! * [`Case`], [`Group`], [`Need`]: what is tried, and what has to be promised for it.
@@ -46,7 +46,7 @@ pub use date::{Date, DateError};
 pub use difference::{CaseDifference, Difference};
 pub use group::Group;
 pub use need::Need;
-pub use quirk::{Expect, Quirk, QuirkError, Quirks, RXE, SIW};
+pub use quirk::{BUILT_IN, BuiltIn, Expect, Quirk, QuirkError, Quirks};
 pub use report::{CaseReport, Counts, Outcome, Report, ReportError};
 pub use run::{Plan, run};
 

@@ -77,7 +77,7 @@ pub trait Lab {
     /// What it has.
     type Device: Backend;
 
-    /// As reports name it: `mock/rxe`, `verbs/rxe0`.
+    /// As reports name it: `mock/rxe`, `verbs/rxe0`, `ucx/tcp`.
     fn name(&self) -> &str;
 
     /// Opens a device for a node. Every device of a lab reaches every other; nodes only say which side of the wire.

@@ -53,7 +53,7 @@ pub const EVENTS_MAX: usize = 1 << 24;
 /// A recorded run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRun {
-    /// The backend: `mock`, `verbs`.
+    /// The backend: `mock`, `verbs`, `ucx`.
     pub backend: String,
     /// Whether no device took part.
     pub simulated: bool,

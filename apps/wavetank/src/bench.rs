@@ -11,7 +11,7 @@ use wavetank_harness::workload::units::Nanos;
 use wavetank_harness::world::Waiting;
 
 use crate::clock::Clock;
-use crate::device::Devices;
+use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::figures::grouped;
 use crate::{print, table};
@@ -26,6 +26,7 @@ use crate::{print, table};
   wavetank bench swarm
   wavetank bench sim --json | jq .ops_per_core_s
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
+  wavetank bench device --backend ucx --device tcp/lo
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
 10,000 and 20,000 operations and take the difference of the differences.
@@ -61,6 +62,9 @@ pub(crate) struct Args {
     /// For `device`: who posts, and whose memory it is; one name stands for both.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
+    /// For `device`: how messages travel over UCX.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
     /// For `device`: run ib_read_lat, ib_read_bw and ib_write_bw in turn with ours, and print ratios.
     #[arg(long)]
     against_perftest: bool,
@@ -217,9 +221,17 @@ fn run_engine(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Between real devices, on the wall's clock.
 fn run_device(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let Some(devices) = Devices::asked(args.backend, &args.device)? else {
-        return Err("bench device is of real devices: add --backend verbs --device rxe0,rxe1".into());
+    let Some(devices) = Devices::asked(args.backend, &args.device, args.protocol)? else {
+        let why = "bench device is of real devices: add --backend verbs --device rxe0,rxe1, or --backend ucx --device tcp";
+        return Err(why.into());
     };
+    if args.against_perftest && devices.backend() != BackendKind::Verbs {
+        let backend = devices.backend();
+        return Err(format!(
+            "--against-perftest runs ib_read_lat and its like, which know no {backend} devices; leave it out"
+        )
+        .into());
+    }
     let plan = Plan {
         devices,
         against_perftest: args.against_perftest,

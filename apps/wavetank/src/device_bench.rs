@@ -4,7 +4,7 @@ use std::error::Error;
 
 use serde_json::{Value, json};
 use wavetank_contract::OpKind;
-use wavetank_engine::{PortConfig, RdmaContext};
+use wavetank_engine::PortConfig;
 use wavetank_harness::bench::DevicePair;
 use wavetank_harness::world::Waiting;
 
@@ -136,9 +136,9 @@ fn count(plan: &Plan, case: Case) -> u32 {
 }
 
 fn ours(plan: &Plan, case: Case) -> Result<f64, Box<dyn Error>> {
-    let context = |node| -> Result<RdmaContext, String> {
-        plan.devices
-            .open(node, PortConfig { signal_every: 1 })
+    let mut open = plan.devices.contexts()?;
+    let mut context = |node| {
+        open(node, PortConfig { signal_every: 1 })
             .map_err(|why| format!("device {}: {why}", plan.devices.name(node)))
     };
     let mut pair =

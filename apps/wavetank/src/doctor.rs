@@ -10,8 +10,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
-use wavetank_engine::BackendKind;
+use wavetank_engine::{BackendKind, PortConfig, RdmaOps};
 
+use crate::device::Devices;
 use crate::{print, say};
 use finding::{Finding, Verdict, page};
 
@@ -24,6 +25,7 @@ use finding::{Finding, Verdict, page};
   wavetank doctor                                   what a simulated run needs
   wavetank doctor --backend verbs                   this machine and all of its RDMA devices
   wavetank doctor --backend verbs --device rxe0     one of them
+  wavetank doctor --backend ucx                     what UCX can be used over
   wavetank doctor --backend verbs --json | jq -r '.findings[] | select(.verdict == \"fail\") | .mend'
 
 Exit status:
@@ -46,8 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let device = args.device.as_deref();
     let findings = match (args.backend, device) {
         (BackendKind::Mock, Some(name)) => {
-            let why =
-                format!("--device {name} names a real device, and --backend is mock; add --backend verbs");
+            let why = format!(
+                "--device {name} names a real device, and --backend is mock; add --backend verbs or ucx"
+            );
             return Err(why.into());
         }
         (BackendKind::Mock, None) => simulated::examine(),
@@ -81,17 +84,34 @@ fn examine(kind: BackendKind, device: Option<&str>) -> Vec<Finding> {
         }
         _ => findings.extend(host::examine(Path::new("/"), kind, device)),
     }
+    if kind == BackendKind::Ucx && kind.require_built().is_ok() {
+        findings.extend(tried(device));
+    }
     findings
+}
+
+/// UCX says what it can use by opening it: the device that is asked for, or each transport that needs none.
+fn tried(device: Option<&str>) -> Vec<Finding> {
+    const SHOW: &str = "ucx_info -d";
+    let open = |name: &str| -> Result<String, Box<dyn Error>> {
+        let devices = Devices::named("--backend", BackendKind::Ucx, &[name.to_owned()], None)?;
+        let context = devices.contexts()?(0, PortConfig::default())?;
+        Ok(format!("{} was opened", context.caps().name))
+    };
+    if let Some(name) = device {
+        let failed = |error: Box<dyn Error>| Finding::fail("device", error.to_string(), SHOW);
+        return vec![open(name).map_or_else(failed, |says| Finding::ok("device", says))];
+    }
+    let each = ["tcp", "shm", "self"].map(|transport| match open(transport) {
+        Ok(says) => Finding::ok(transport, says),
+        Err(error) => Finding::warn(transport, error.to_string(), SHOW),
+    });
+    each.into()
 }
 
 fn built(kind: BackendKind) -> Finding {
     match kind.require_built() {
         Ok(()) => Finding::ok("build", format!("the {kind} backend is in this build")),
-        Err(error) if kind == BackendKind::Ucx => Finding::fail(
-            "build",
-            error.to_string(),
-            "use --backend verbs: this version has no ucx backend yet",
-        ),
         Err(error) => {
             let mend = format!("cargo build --release --features {}", error.feature);
             Finding::fail("build", error.to_string(), mend)

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde_json::json;
+use wavetank_engine::BackendKind;
 use wavetank_harness::judge::{Judge, Program, SHRINK_TRIES, Summary, parse};
-use wavetank_harness::lab::{Lab, MockLab};
+use wavetank_harness::lab::{DeviceLab, Lab, MockLab};
 use wavetank_mock::Profile;
 
 use crate::clock::Clock;
+use crate::device::{self, Devices, Named, Protocol, Task};
 use crate::figures::grouped;
 use crate::{print, say, table};
 
@@ -25,6 +27,7 @@ use crate::{print, say, table};
 #[command(after_help = "Examples:
   wavetank judge                                          the simulated NIC against itself, slower and with other chance
   wavetank judge --against verbs --device rxe0,rxe1       against two soft-RoCE devices
+  wavetank judge --against ucx --device tcp/lo            against UCX over TCP
   wavetank judge --against verbs --device rxe0 --program disagreement.txt
 
 Exit status:
@@ -38,12 +41,15 @@ pub(crate) struct Args {
     /// Other programs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What is judged.
-    #[arg(long, value_enum, default_value_t = Against::Mock)]
-    against: Against,
+    /// What is judged: verbs, ucx, or mock, which is the simulated NIC with the rxe profile and other chance.
+    #[arg(long, value_name = "BACKEND", default_value = "mock")]
+    against: BackendKind,
     /// The devices of node 0 and node 1, by name; one device may be both.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
+    /// How messages travel over UCX.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
     /// The profile of the simulated NIC that is right: ideal, rxe or cx6. No outcome may depend on it.
     #[arg(long, default_value = "ideal")]
     profile: String,
@@ -58,14 +64,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Against {
-    /// The simulated NIC, with the rxe profile and other chance.
-    Mock,
-    /// Devices of libibverbs.
-    Verbs,
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let profile = Profile::ALL.into_iter().find(|profile| profile.name == args.profile).ok_or_else(|| {
         let names: Vec<&str> = Profile::ALL.iter().map(|profile| &*profile.name).collect();
@@ -74,9 +72,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let reference = MockLab::new(profile.clone(), args.seed);
     let program = args.program.as_ref().map(read).transpose()?;
     match args.against {
-        Against::Mock if !args.device.is_empty() => Err("--device goes with --against verbs".into()),
-        Against::Mock => judge(args, reference, MockLab::new(Profile::RXE, !args.seed), program.as_ref()),
-        Against::Verbs => judge_verbs(args, reference, program.as_ref()),
+        BackendKind::Mock if !args.device.is_empty() => {
+            Err("--device goes with --against verbs or ucx".into())
+        }
+        BackendKind::Mock => {
+            device::no_protocol("--against", args.against, args.protocol)?;
+            judge(args, reference, MockLab::new(Profile::RXE, !args.seed), program.as_ref())
+        }
+        kind => {
+            let devices = Devices::named("--against", kind, &args.device, args.protocol)?;
+            let lab = devices.lab();
+            devices.give(OnDevices { args, lab, reference, program: program.as_ref() })
+        }
     }
 }
 
@@ -86,30 +93,20 @@ fn read(path: &PathBuf) -> Result<Program, String> {
 }
 
 /// The devices of a machine, node by node.
-#[cfg(feature = "verbs")]
-fn judge_verbs(
-    args: &Args,
+struct OnDevices<'a> {
+    args: &'a Args,
+    lab: String,
     reference: MockLab,
-    program: Option<&Program>,
-) -> Result<ExitCode, Box<dyn Error>> {
-    use wavetank_harness::lab::DeviceLab;
-    use wavetank_verbs::{VerbsConfig, VerbsDevice};
-
-    let names = args.device.clone();
-    let first =
-        names.first().ok_or("--against verbs needs --device, such as rxe0,rxe1; `rdma link` lists them")?;
-    let lab = format!("verbs/{first}");
-    let open = move |node: u16| {
-        let name = &names[usize::from(node) % names.len()];
-        VerbsDevice::open(&VerbsConfig::new(name.as_str())).map_err(|e| e.to_string())
-    };
-    judge(args, reference, DeviceLab::new(lab, Box::new(open)), program)
+    program: Option<&'a Program>,
 }
 
-#[cfg(not(feature = "verbs"))]
-fn judge_verbs(_: &Args, _: MockLab, _: Option<&Program>) -> Result<ExitCode, Box<dyn Error>> {
-    wavetank_engine::BackendKind::Verbs.require_built()?;
-    Err("--against verbs needs a build with the feature `verbs`".into())
+impl Task for OnDevices<'_> {
+    type Done = ExitCode;
+
+    fn on<D: Named>(self, configs: &[D::Config]) -> Result<ExitCode, Box<dyn Error>> {
+        let lab = DeviceLab::new(self.lab, Box::new(device::opener::<D>(configs)));
+        judge(self.args, self.reference, lab, self.program)
+    }
 }
 
 fn judge<L: Lab>(

@@ -11,21 +11,23 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::json;
 use wavetank_engine::BackendKind;
-use wavetank_harness::kit::{self, Case, Date, Difference, Group, Plan, Quirks, RXE, Report, SIW};
-use wavetank_harness::lab::{Lab, MockLab};
+use wavetank_harness::kit::{self, Case, Date, Difference, Group, Plan, Quirks, Report};
+use wavetank_harness::lab::{DeviceLab, Lab, MockLab, Wire};
 
+use crate::device::{self, Devices, Named, Protocol, Task};
 use crate::{files, print, say};
 
 /// Tries on a device what every backend promises.
 ///
-/// The same cases run on the simulated NIC, on soft-RoCE, on iWARP and on hardware, each with fresh devices. What a device
+/// The same cases run on the simulated NIC, on soft-RoCE, on iWARP, over UCX and on hardware, each with fresh devices. What a device
 /// does not promise is skipped, and says why. Known deviations are in quirk files, with a reason and an expiry; those of
-/// soft-RoCE (rxe) and soft-iWARP (siw) are built in.
+/// soft-RoCE (rxe), soft-iWARP (siw) and UCX are built in.
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:
   wavetank kit                                                   on the simulated NIC
   wavetank kit --only errors --only a_registration_ends_once
   wavetank kit --backend verbs --device rxe0,rxe1 --wire va,vb   on two soft-RoCE devices, cutting their wire
+  wavetank kit --backend ucx --device tcp/lo,tcp/lo              on UCX, over TCP of the loopback device
   wavetank kit --save mock.json
   wavetank kit --backend verbs --device rxe0 --compare mock.json
 
@@ -40,6 +42,9 @@ pub(crate) struct Args {
     /// The devices of node 0 and node 1, by name; one device may be both. Of the mock: a profile (ideal, rxe, cx6).
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
+    /// How messages travel over UCX.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
     /// The network devices of the two nodes, like va,vb: cases may then cut the wire between them (needs root).
     #[arg(long, value_name = "A,B")]
     wire: Option<String>,
@@ -88,10 +93,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let other = args.compare.as_deref().map(saved).transpose()?;
     match args.backend {
         BackendKind::Mock => on_mock(args, &cases, other.as_ref()),
-        BackendKind::Verbs => on_verbs(args, &cases, other.as_ref()),
         kind => {
-            kind.require_built()?;
-            Err(format!("the kit cannot open devices of the {kind} backend yet").into())
+            let devices = Devices::named("--backend", kind, &args.device, args.protocol)?;
+            let quirks = quirks(args, &cases, &devices.lab())?;
+            // Said once, before anything runs.
+            args.wire.as_deref().map(Wire::parse).transpose()?;
+            devices.give(OnDevices { args, lab: devices.lab(), quirks, other: other.as_ref() })
         }
     }
 }
@@ -116,6 +123,7 @@ fn on_mock(args: &Args, cases: &[Case<MockLab>], other: Option<&Report>) -> Resu
     if args.wire.is_some() {
         return Err("--wire is for devices; the simulated network is disturbed without it".into());
     }
+    device::no_protocol("--backend", args.backend, args.protocol)?;
     let profile = match &args.device[..] {
         [] => files::profile("ideal")?,
         [name] => files::profile(name)?,
@@ -125,51 +133,32 @@ fn on_mock(args: &Args, cases: &[Case<MockLab>], other: Option<&Report>) -> Resu
     on(args, quirks, other, &mut || MockLab::new(profile.clone(), args.seed))
 }
 
-/// The devices of a machine, node by node.
-#[cfg(feature = "verbs")]
-fn on_verbs(
-    args: &Args,
-    cases: &[Case<MockLab>],
-    other: Option<&Report>,
-) -> Result<ExitCode, Box<dyn Error>> {
-    use wavetank_harness::lab::{DeviceLab, Wire};
-    use wavetank_verbs::{VerbsConfig, VerbsDevice};
-
-    let names = &args.device;
-    let first =
-        names.first().ok_or("--backend verbs needs --device, such as rxe0,rxe1; `rdma link` lists them")?;
-    let quirks = quirks(args, cases, first)?;
-    // Said once, before anything runs.
-    args.wire.as_deref().map(Wire::parse).transpose()?;
-    on(args, quirks, other, &mut || {
-        let names = names.clone();
-        let open = move |node: u16| {
-            let name = &names[usize::from(node) % names.len()];
-            VerbsDevice::open(&VerbsConfig::new(name.as_str())).map_err(|error| error.to_string())
-        };
-        let lab = DeviceLab::new(format!("verbs/{first}"), Box::new(open));
-        match args.wire.as_deref().map(Wire::parse) {
-            Some(Ok(wire)) => lab.with_wire(wire),
-            _ => lab,
-        }
-    })
+/// The devices of a machine, node by node: fresh ones for each case.
+struct OnDevices<'a> {
+    args: &'a Args,
+    lab: String,
+    quirks: Quirks,
+    other: Option<&'a Report>,
 }
 
-#[cfg(not(feature = "verbs"))]
-fn on_verbs(_: &Args, _: &[Case<MockLab>], _: Option<&Report>) -> Result<ExitCode, Box<dyn Error>> {
-    BackendKind::Verbs.require_built()?;
-    Err("--backend verbs needs a build with the feature `verbs`".into())
-}
+impl Task for OnDevices<'_> {
+    type Done = ExitCode;
 
-/// Those that are built in for devices of this name, and those of `--quirks`.
-fn quirks(args: &Args, cases: &[Case<MockLab>], device: &str) -> Result<Quirks, Box<dyn Error>> {
-    let known: Vec<&str> = cases.iter().map(Case::name).collect();
-    let mut quirks = Quirks::default();
-    for (start, (path, text)) in [("rxe", RXE), ("siw", SIW)] {
-        if device.starts_with(start) {
-            quirks.extend(Quirks::parse(Path::new(path), text, &known)?);
-        }
+    fn on<D: Named>(self, configs: &[D::Config]) -> Result<ExitCode, Box<dyn Error>> {
+        on(self.args, self.quirks, self.other, &mut || {
+            let lab = DeviceLab::new(self.lab.clone(), Box::new(device::opener::<D>(configs)));
+            match self.args.wire.as_deref().map(Wire::parse) {
+                Some(Ok(wire)) => lab.with_wire(wire),
+                _ => lab,
+            }
+        })
     }
+}
+
+/// Those that are built in for this lab, and those of `--quirks`.
+fn quirks(args: &Args, cases: &[Case<MockLab>], lab: &str) -> Result<Quirks, Box<dyn Error>> {
+    let known: Vec<&str> = cases.iter().map(Case::name).collect();
+    let mut quirks = Quirks::built_in(lab, &known)?;
     for path in &args.quirks {
         quirks.extend(Quirks::parse(path, &read(path)?, &known)?);
     }

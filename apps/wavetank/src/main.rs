@@ -4,6 +4,10 @@ mod again;
 mod bench;
 mod calibrate;
 mod clock;
+#[cfg_attr(
+    not(any(feature = "verbs", feature = "ucx")),
+    expect(dead_code, reason = "this build has no backend of devices")
+)]
 mod device;
 mod device_bench;
 mod doctor;

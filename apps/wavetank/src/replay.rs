@@ -13,10 +13,10 @@ use wavetank_harness::trace::Event;
 use wavetank_harness::workload::units::Nanos;
 use wavetank_harness::workload::{Expect, Source};
 use wavetank_harness::world::Waiting;
-use wavetank_harness::{Replay, Report, SetupError, Trace, Workload};
+use wavetank_harness::{Replay, Report, Trace, Workload};
 
 use crate::clock::Clock;
-use crate::device::Devices;
+use crate::device::{Devices, Protocol};
 use crate::progress::Bar;
 use crate::{again, faults, files, memory, pcap, print, say, table};
 
@@ -26,8 +26,8 @@ use crate::{again, faults, files, memory, pcap, print, say, table};
 /// and each write a WRITE), a run recorded with --record, or a run that `wavetank sim` left: that has to end as its file says. With --volume, the needles of a SeaweedFS volume are read and
 /// each is checked against the checksum stored with it.
 ///
-/// On the simulated network the same file and seed give the same trace hash on every machine. With --backend verbs the same
-/// operations go to real devices, in real time, and are held to the same checks; the nodes of the workload take the devices
+/// On the simulated network the same file and seed give the same trace hash on every machine. With --backend verbs or ucx the
+/// same operations go to real devices, in real time, and are held to the same checks; the nodes of the workload take the devices
 /// in turn. A recorded run is issued again with the same operations in flight, and how each one ends is compared with its
 /// recording.
 #[derive(Debug, Parser)]
@@ -38,6 +38,7 @@ use crate::{again, faults, files, memory, pcap, print, say, table};
   wavetank replay --volume /data/1.dat
   wavetank replay workloads/mixed.toml --seed 7 --check-determinism
   wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
+  wavetank replay workloads/guest/pgbench-8k.toml --backend ucx --device tcp/lo --protocol rndv
   wavetank replay workloads/pgbench-8k.toml --faults workloads/faults/lossy.toml
   wavetank replay workloads/mixed.toml --pcap run.pcapng      every packet, for wireshark
   wavetank replay run.sim          the same operations on the simulated network, status by status
@@ -77,6 +78,9 @@ pub(crate) struct Args {
     /// The devices to run on, by name; nodes take them in turn.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
+    /// How messages travel over UCX.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
     /// Do not hold the run to the workload's `[expect]`: its ceilings may be of another device.
     #[arg(long)]
     no_expect: bool,
@@ -107,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         return again::run(path, args.record.as_deref(), &args.pcap, args.check_determinism, args.json);
     }
     same_file(args.file.as_deref(), "--record", args.record.as_deref())?;
-    let devices = Devices::asked(args.backend, &args.device)?;
+    let devices = Devices::asked(args.backend, &args.device, args.protocol)?;
     if devices.is_some() && args.check_determinism {
         let why = "--check-determinism runs twice and wants the same trace; nothing on a device happens twice: leave it \
                    out, or leave --backend out";
@@ -187,6 +191,7 @@ fn refuse_for_swarm(args: &Args) -> Result<(), String> {
         ("--profile", args.profile.is_some()),
         ("--backend", args.backend != BackendKind::Mock),
         ("--device", !args.device.is_empty()),
+        ("--protocol", args.protocol.is_some()),
         ("--no-expect", args.no_expect),
         ("--deadline", args.deadline.is_some()),
         ("--spin", args.spin.is_some()),
@@ -205,15 +210,15 @@ fn prepare(
     workload: &Workload,
     devices: Option<&Devices>,
     trace: Trace,
-) -> Result<Replay, SetupError> {
+) -> Result<Replay, Box<dyn Error>> {
     let Some(devices) = devices else {
         let context = |nic, config| RdmaContext::from(Port::new(nic, config));
-        return Replay::prepare_with(workload.clone(), trace, context);
+        return Ok(Replay::prepare_with(workload.clone(), trace, context)?);
     };
     let mut waiting = Waiting::default();
     waiting.deadline_ns = args.deadline.map_or(waiting.deadline_ns, |deadline| deadline.0);
     waiting.spin_ns = args.spin.map_or(0, |spin| spin.0);
-    Replay::prepare_on(workload.clone(), trace, waiting, |node, config| devices.open(node, config))
+    Ok(Replay::prepare_on(workload.clone(), trace, waiting, devices.contexts()?)?)
 }
 
 /// Failures, the first ones in full.
@@ -262,7 +267,7 @@ fn load(args: &Args) -> Result<Workload, Box<dyn Error>> {
         None => {}
     }
     if args.backend == BackendKind::Mock && args.spin.is_some() {
-        return Err("--spin is for devices, in real time; leave it out, or add --backend verbs".into());
+        return Err("--spin is for devices, in real time; leave it out, or add --backend verbs or ucx".into());
     }
     Ok(workload)
 }

@@ -10,11 +10,23 @@ use toml::Spanned;
 
 use super::date::Date;
 
-/// What soft-RoCE does otherwise: for devices whose name begins with `rxe`.
-pub const RXE: (&str, &str) = ("quirks/rxe.toml", include_str!("../../../quirks/rxe.toml"));
+/// A quirk file that comes along.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn {
+    /// How the names of the labs it is for begin.
+    pub lab: &'static str,
+    /// Where it lies.
+    pub path: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
 
-/// What soft-iWARP does otherwise: for devices whose name begins with `siw`.
-pub const SIW: (&str, &str) = ("quirks/siw.toml", include_str!("../../../quirks/siw.toml"));
+/// The quirk files that come along: of soft-RoCE, of soft-iWARP, of UCX.
+pub const BUILT_IN: [BuiltIn; 3] = [
+    BuiltIn { lab: "verbs/rxe", path: "quirks/rxe.toml", text: include_str!("../../../quirks/rxe.toml") },
+    BuiltIn { lab: "verbs/siw", path: "quirks/siw.toml", text: include_str!("../../../quirks/siw.toml") },
+    BuiltIn { lab: "ucx/", path: "quirks/ucx.toml", text: include_str!("../../../quirks/ucx.toml") },
+];
 
 /// What is seen instead of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +163,18 @@ impl Quirks {
             quirks.push(quirk);
         }
         Ok(Quirks(quirks))
+    }
+
+    /// Those of a lab that come along. `known` are the names of all cases.
+    ///
+    /// # Errors
+    /// As of [`Quirks::parse`].
+    pub fn built_in(lab: &str, known: &[&str]) -> Result<Quirks, QuirkError> {
+        let mut quirks = Quirks::default();
+        for file in BUILT_IN.iter().filter(|file| lab.starts_with(file.lab)) {
+            quirks.extend(Quirks::parse(Path::new(file.path), file.text, known)?);
+        }
+        Ok(quirks)
     }
 
     /// Adds those of another file.

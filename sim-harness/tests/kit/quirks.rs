@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wavetank_harness::kit::{Expect, Outcome, Plan, Quirks, RXE, Report, SIW, cases};
+use wavetank_harness::kit::{BUILT_IN, Expect, Outcome, Plan, Quirks, Report, cases};
 use wavetank_harness::lab::MockLab;
 use wavetank_mock::Profile;
 
@@ -126,12 +126,22 @@ fn a_bad_file_is_refused_with_its_line() {
 
 #[test]
 fn the_quirks_that_come_along_are_good() {
-    for (path, text) in [RXE, SIW] {
-        let quirks = Quirks::parse(Path::new(path), text, &names()).expect("a good file");
-        assert!(quirks.iter().count() > 0, "{path}");
+    for file in BUILT_IN {
+        let quirks = Quirks::parse(Path::new(file.path), file.text, &names()).expect("a good file");
         for quirk in quirks.iter() {
-            assert!(quirk.device.starts_with("verbs/"), "{}", quirk.place);
+            assert!(quirk.device.starts_with(file.lab), "{}", quirk.place);
             assert_ne!(quirk.expect, Expect::Skip, "{}: nothing hangs", quirk.place);
         }
     }
+}
+
+#[test]
+fn a_lab_has_the_quirks_of_its_own_devices() {
+    let count = |lab| Quirks::built_in(lab, &names()).expect("good files").iter().count();
+    assert!(count("verbs/rxe0") > 0 && count("verbs/siw0") > 0);
+    for lab in ["mock/rxe", "verbs/mlx5_0", "rxe0"] {
+        assert_eq!(count(lab), 0, "{lab}");
+    }
+    let all = |lab: &str| Quirks::built_in(lab, &names()).expect("good files");
+    assert!(all("ucx/rc/rxe0:1").iter().all(|quirk| quirk.place.starts_with("quirks/ucx.toml:")));
 }

@@ -55,6 +55,7 @@ fn what_cannot_be_judged_is_refused() {
     wavetank(["judge", "--program", "no/such/file"]).refused("no/such/file", &["No such file"]);
     wavetank(["judge", "--profile", "cx9"]).refused("--profile cx9", &["ideal, rxe, cx6"]);
     wavetank(["judge", "--device", "rxe0"]).refused("--device", &["--against verbs"]);
-    wavetank(["judge", "--against", "ucx"]).misused(&["mock, verbs"]);
+    wavetank(["judge", "--protocol", "eager"]).refused("--protocol is of UCX", &["--against is mock"]);
+    wavetank(["judge", "--against", "nonsense"]).misused(&["nonsense", "mock, verbs, ucx"]);
     wavetank(["judge", "--programs", "many"]).misused(&["--programs"]);
 }

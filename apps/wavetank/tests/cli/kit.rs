@@ -94,7 +94,7 @@ fn what_cannot_be_is_refused_before_anything_runs() {
     wavetank(["kit", "--device", "rxe,cx6"]).refused("--device with the mock is one profile", &[]);
     wavetank(["kit", "--compare", "/nonexistent.json"]).refused("/nonexistent.json: cannot be read", &[]);
     wavetank(["kit", "--save", "/nonexistent/x.json"]).refused("/nonexistent/x.json: cannot be written", &[]);
-    wavetank(["kit", "--backend", "ucx"]).refused("the ucx backend is not in this build", &["feature `ucx`"]);
+    wavetank(["kit", "--protocol", "rndv"]).refused("--protocol is of UCX", &["--backend is mock"]);
     wavetank(["kit", "--today", "2026-02-30"]).misused(&["2026-02-30", "is not a day"]);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("q.toml");

@@ -2,6 +2,8 @@
 //! here it is what arrives outside, and where.
 
 mod bench;
+#[cfg(any(feature = "verbs", feature = "ucx"))]
+mod devices;
 mod doctor;
 mod endings;
 mod faults;

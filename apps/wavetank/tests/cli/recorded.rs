@@ -115,6 +115,8 @@ fn profiles_that_are_not_there_or_not_right_are_refused() {
 fn what_only_devices_have_is_refused_on_the_mock() {
     let (_folder, path) = file("work.toml", GOOD);
     replay(&path, &["--device", "rxe0"]).refused("--device rxe0 names a real device", &["--backend verbs"]);
+    replay(&path, &["--protocol", "auto"]).refused("--protocol is of UCX", &["--backend is mock"]);
+    replay(&path, &["--protocol", "best"]).misused(&["best", "auto, eager, rndv"]);
     replay(&path, &["--spin", "50us"]).refused("--spin is for devices", &["--backend verbs"]);
     replay(&path, &["--deadline", "0s"]).refused("--deadline 0s", &["above 0"]);
     replay(&path, &["--deadline", "soon"]).misused(&["soon", "a duration"]);

@@ -3,18 +3,20 @@
 use crate::files::{GOOD, file};
 use crate::program::{replay, wavetank};
 
-#[cfg(feature = "verbs")]
-const NOT_BUILT: &[&str] = &["ucx"];
-#[cfg(not(feature = "verbs"))]
-const NOT_BUILT: &[&str] = &["verbs", "ucx"];
+/// Backends of devices, and whether they are in this build.
+const OPTIONAL: [(&str, bool); 2] = [("verbs", cfg!(feature = "verbs")), ("ucx", cfg!(feature = "ucx"))];
 
 #[test]
 fn a_backend_that_is_not_built_is_refused_with_its_feature_and_nothing_stands_in_for_it() {
     let (_folder, path) = file("work.toml", GOOD);
-    for name in NOT_BUILT {
-        let feature = format!("cargo feature `{name}`");
-        replay(&path, &["--backend", name])
-            .refused(&format!("the {name} backend is not in this build"), &[&feature]);
+    for (name, _) in OPTIONAL.into_iter().filter(|(_, built)| !built) {
+        let (start, feature) =
+            (format!("the {name} backend is not in this build"), format!("cargo feature `{name}`"));
+        replay(&path, &["--backend", name]).refused(&start, &[&feature]);
+        for args in [["kit", "--backend"], ["judge", "--against"]] {
+            wavetank(args.into_iter().chain([name, "--device", "any"])).refused(&start, &[&feature]);
+        }
+        wavetank(["bench", "device", "--backend", name]).refused(&start, &[&feature]);
     }
 }
 
