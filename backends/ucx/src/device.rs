@@ -365,6 +365,11 @@ impl Backend for UcxDevice {
         let mut core = self.common.shared.lock();
         let (state, worker) = core.halves();
         state.with(ep, |state, ep| state.ring(worker, ep));
+        state.mend(worker);
+        if self.config.transport == Transport::Loopback {
+            // Nothing else tells the thread, should it sleep, that there is something to deliver.
+            self.common.shared.kick();
+        }
         Ok(())
     }
 
@@ -373,15 +378,15 @@ impl Backend for UcxDevice {
         let mut core = self.common.shared.attend();
         let (state, worker) = core.halves();
         state.poll(worker);
-        let Some(queue) = state.queues.get_mut(cq.0 as usize).filter(|queue| queue.owner == self.owner)
-        else {
+        if state.queues.get(cq.0 as usize).is_none_or(|queue| queue.owner != self.owner) {
             return 0;
-        };
+        }
         let mut count = 0;
         while out.room() > 0
-            && let Some(completion) = queue.pop()
+            && let Some(item) = state.queues[cq.0 as usize].pop()
         {
-            out.push(completion);
+            out.push(item.completion);
+            state.polled(&item);
             count += 1;
         }
         if count > 0 {

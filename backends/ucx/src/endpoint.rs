@@ -71,6 +71,8 @@ pub(crate) struct Sends {
     pub(crate) reads: u32,
     /// Requests under way that the peer serves, other than messages: one-sided works may not pass them.
     pub(crate) served: u32,
+    /// Works before this one are polled: their places may be used again.
+    pub(crate) freed: u32,
     /// The next request's number, and the oldest that is not acknowledged.
     pub(crate) seq: u32,
     pub(crate) acked: u32,
@@ -118,6 +120,7 @@ impl Sends {
             rung: 0,
             reads: 0,
             served: 0,
+            freed: 0,
             seq: 0,
             acked: 0,
             by_seq: vec![0; places as usize],
@@ -195,6 +198,8 @@ pub(crate) struct Receive {
     pub(crate) ended: Option<Received>,
     /// Its memory is being filled.
     pub(crate) filling: bool,
+    /// Something that came before its message is still on its way into memory.
+    pub(crate) gated: bool,
 }
 
 impl Receive {
@@ -227,11 +232,18 @@ pub(crate) struct Receives {
     pub(crate) met: usize,
     /// The number of the first.
     pub(crate) first: u32,
+    /// Those before this one are polled.
+    pub(crate) freed: u32,
 }
 
 impl Receives {
     pub(crate) fn with_depth(depth: u32) -> Receives {
-        Receives { queue: VecDeque::with_capacity((depth as usize).min(1024)), met: 0, first: 0 }
+        Receives { queue: VecDeque::with_capacity((depth as usize).min(1024)), met: 0, first: 0, freed: 0 }
+    }
+
+    /// Posted and not polled.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.first.wrapping_add(self.queue.len() as u32).wrapping_sub(self.freed)
     }
 
     /// The next one to meet a message, and its number.
@@ -274,6 +286,8 @@ pub(crate) struct Flight {
     pub(crate) done: bool,
     /// Where it places data; empty where it does not matter.
     pub(crate) range: (u64, u64),
+    /// The receive that tells of it.
+    pub(crate) receive: Option<u32>,
 }
 
 /// The side of an endpoint that carries out what its peer asks for, in the order asked.

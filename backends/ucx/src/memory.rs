@@ -15,8 +15,13 @@ const GENERATIONS: u32 = 1 << (32 - INDEX_BITS);
 
 /// Where the words of registrations begin: before them is the mutex that tells whether the process lives.
 pub(crate) const FIRST_WORD: usize = 64;
-/// Words peers map.
-pub(crate) const WORDS: usize = FIRST_WORD + REGIONS_MAX as usize;
+/// Words peers map: after those of the registrations one for each endpoint.
+pub(crate) const WORDS: usize = FIRST_WORD + REGIONS_MAX as usize + (1 << 16);
+
+/// The word of an endpoint: its life, while it answers.
+pub(crate) const fn word_of_ep(ep: u32) -> usize {
+    FIRST_WORD + REGIONS_MAX as usize + (ep & 0xffff) as usize
+}
 
 /// The word of a registration.
 pub(crate) const fn word_of(mr: u32) -> usize {
@@ -50,6 +55,13 @@ pub(crate) struct Mrs {
 }
 
 impl Mrs {
+    /// An endpoint answers from now on in this life, or (0) no more.
+    pub(crate) fn announce(&self, ep: EpId, life: u32) {
+        if let Some(words) = &self.words {
+            words.store(word_of_ep(ep.0), life);
+        }
+    }
+
     pub(crate) fn new(words: Option<SharedWords>) -> Mrs {
         Mrs { places: Vec::new(), free: Vec::new(), alive: 0, words }
     }

@@ -7,14 +7,22 @@ use rustix::event::{EventfdFlags, eventfd};
 use wavetank_contract::error::SystemError;
 use wavetank_contract::{AsyncEvent, Completion, EpId};
 
+/// A completion, and the number of its work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) completion: Completion,
+    pub(crate) number: u32,
+    pub(crate) receive: bool,
+}
+
 /// A completion queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) owner: usize,
     depth: usize,
-    items: VecDeque<Completion>,
+    items: VecDeque<Item>,
     /// It overran and takes nothing more.
-    dead: bool,
+    pub(crate) dead: bool,
 }
 
 /// Completions a queue has room for without allocating, at most: a deep one is mostly empty.
@@ -28,26 +36,26 @@ impl Queue {
 
     /// False: it overran, with this one.
     #[inline]
-    pub(crate) fn push(&mut self, completion: Completion) -> bool {
+    pub(crate) fn push(&mut self, item: Item) -> bool {
         if self.dead {
-            return true;
+            return false;
         }
         self.dead = self.items.len() >= self.depth;
         if !self.dead {
-            self.items.push_back(completion);
+            self.items.push_back(item);
         }
         !self.dead
     }
 
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Completion> {
+    pub(crate) fn pop(&mut self) -> Option<Item> {
         self.items.pop_front()
     }
 
     /// Forgets the completions of an endpoint. How many.
     pub(crate) fn forget(&mut self, ep: EpId) -> usize {
         let before = self.items.len();
-        self.items.retain(|completion| completion.ep != ep);
+        self.items.retain(|item| item.completion.ep != ep);
         before - self.items.len()
     }
 }

@@ -100,7 +100,8 @@ impl Shared {
         self.kick();
     }
 
-    fn kick(&self) {
+    /// Wakes the progress thread.
+    pub(crate) fn kick(&self) {
         // A counter that is full is readable all the same.
         let _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
     }

@@ -17,7 +17,7 @@ use crate::config::Transport;
 use crate::endpoint::{Content, Endpoint, Phase, Received, Receives, Responder, Sends};
 use crate::frames::{Frames, Use};
 use crate::memory::{Imports, Mrs};
-use crate::queue::{Owner, Queue};
+use crate::queue::{Item, Owner, Queue};
 use crate::status;
 use crate::sys::{Arrival, Body, Closing, Desc, Event, SendAs, Started, Taken, UcsStatus, Worker};
 use crate::token::Token;
@@ -84,6 +84,8 @@ pub(crate) struct State {
     links: u32,
     lives: u32,
     polls: u32,
+    /// A completion queue overran, and its endpoints do not know yet.
+    overrun: bool,
     /// The clock, when last looked at.
     pub(crate) now_ns: u64,
     pub(crate) next_tick_ns: u64,
@@ -111,6 +113,7 @@ impl State {
             // Lives of one endpoint differ; where they begin does not matter, but a number that is never 0.
             lives: 1,
             polls: 0,
+            overrun: false,
             now_ns,
             next_tick_ns: 0,
             lost: Vec::new(),
@@ -322,6 +325,7 @@ impl State {
         if !self.to_tell.is_empty() {
             self.tell_all(worker, false);
         }
+        self.mend(worker);
         busy
     }
 
@@ -338,6 +342,7 @@ impl State {
         if !self.to_tell.is_empty() {
             self.tell_all(worker, false);
         }
+        self.mend(worker);
         self.polls = self.polls.wrapping_add(1);
         if self.polls % POLLS_PER_TICK == 0 {
             self.tick(worker, crate::watch::now_ns());
@@ -346,14 +351,40 @@ impl State {
 
     /// Puts a completion where it belongs.
     #[inline]
-    fn complete(&mut self, cq: CqId, completion: Completion) {
+    fn complete(&mut self, cq: CqId, item: Item) {
         let Some(queue) = self.queues.get_mut(cq.0 as usize) else { return };
-        let owner = queue.owner;
-        if queue.push(completion) {
+        let (owner, was_dead) = (queue.owner, queue.dead);
+        if queue.push(item) {
             self.owners[owner].pending += 1;
-        } else {
+        } else if !was_dead {
             self.owners[owner].tell(AsyncEvent::CqErr(cq));
+            self.overrun = true;
         }
+    }
+
+    /// Endpoints of a queue that overran are dead.
+    pub(crate) fn mend(&mut self, worker: &Worker) {
+        if !std::mem::take(&mut self.overrun) {
+            return;
+        }
+        self.each(|state, ep| {
+            let hit = [ep.spec.send_cq, ep.spec.recv_cq].iter().any(|cq| state.queues[cq.0 as usize].dead);
+            if hit && ep.state != QpState::Err {
+                state.die(worker, ep);
+            }
+        });
+    }
+
+    /// A completion was polled: its place, and those before it, are free.
+    #[inline]
+    pub(crate) fn polled(&mut self, item: &Item) {
+        self.with(item.completion.ep, |_, ep| {
+            let freed = item.number.wrapping_add(1);
+            match item.receive {
+                true => ep.receives.freed = freed,
+                false => ep.sends.freed = freed,
+            }
+        });
     }
 
     pub(crate) fn tell(&mut self, owner: usize, event: AsyncEvent) {
@@ -374,10 +405,11 @@ impl State {
                 let (pieces, count) = (slot.pieces, slot.piece_count);
                 self.mrs.uses(pieces[..count].iter().map(|piece| piece.mr.0), false);
             }
-            ep.sends.head = ep.sends.head.wrapping_add(1);
+            let number = ep.sends.head;
+            ep.sends.head = number.wrapping_add(1);
             if signalled || status != Status::Success {
                 let completion = Completion { id, ep: ep.id, status, vendor, kind, len, imm: None };
-                self.complete(ep.spec.send_cq, completion);
+                self.complete(ep.spec.send_cq, Item { completion, number, receive: false });
             }
             if status != Status::Success && ep.state != QpState::Err {
                 self.die(worker, ep);
@@ -392,21 +424,22 @@ impl State {
 
     pub(crate) fn settle_receives(&mut self, ep: &mut Endpoint) {
         while let Some(receive) = ep.receives.queue.front() {
-            let Some(Received { status, kind, len, imm }) = receive.ended.filter(|_| !receive.filling) else {
-                break;
-            };
+            let free = !receive.filling && !receive.gated;
+            let Some(Received { status, kind, len, imm }) = receive.ended.filter(|_| free) else { break };
             let id = receive.id;
             ep.receives.queue.pop_front();
             ep.receives.met = ep.receives.met.saturating_sub(1);
-            ep.receives.first = ep.receives.first.wrapping_add(1);
+            let number = ep.receives.first;
+            ep.receives.first = number.wrapping_add(1);
             let completion = Completion { id, ep: ep.id, status, vendor: 0, kind, len, imm };
-            self.complete(ep.spec.recv_cq, completion);
+            self.complete(ep.spec.recv_cq, Item { completion, number, receive: true });
         }
     }
 
     /// The endpoint is in ERR from now on, and what it has is flushed as soon as UCX lets it go.
     pub(crate) fn die(&mut self, worker: &Worker, ep: &mut Endpoint) {
         ep.state = QpState::Err;
+        self.mrs.announce(ep.id, 0);
         ep.sends.failed = true;
         ep.responder.dead = true;
         ep.deadline_ns = 0;
@@ -419,6 +452,9 @@ impl State {
         (ep.sends.next, ep.sends.rung) = (ep.sends.tail, ep.sends.tail);
         for receive in &mut ep.receives.queue {
             receive.ended.get_or_insert(Received::failed(Status::WrFlushErr));
+            if std::mem::take(&mut receive.gated) {
+                receive.ended = Some(Received::failed(Status::WrFlushErr));
+            }
         }
         ep.receives.met = ep.receives.queue.len();
         self.settle(worker, ep);

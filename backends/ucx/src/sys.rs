@@ -571,7 +571,8 @@ impl Worker {
             unsafe { std::mem::transmute(handler) };
         let mut stashed = 0;
         // As many as there are now: each may make more.
-        for _ in 0..self.inner.stash.borrow().len() {
+        let waiting = self.inner.stash.borrow().len();
+        for _ in 0..waiting {
             let Some(Stashed { header, data }) = self.inner.stash.borrow_mut().pop_front() else { break };
             stashed += 1;
             // SAFETY: the handler of this call, which nobody else calls meanwhile.

@@ -39,7 +39,7 @@ impl Named for UcxDevice {
     }
 
     fn share(&self, config: &UcxConfig) -> Option<UcxDevice> {
-        (config.transport == Transport::Loopback).then(|| UcxDevice::twin(self))
+        (config.transport == Transport::Loopback).then(|| UcxDevice::twin(self).ok()).flatten()
     }
 
     fn into_context(self, config: PortConfig) -> RdmaContext {

@@ -151,6 +151,7 @@ impl State {
                 peer.control = rkey.and_then(|rkey| Control::new(rkey, hello.control_addr));
             }
         }
+        self.mrs.announce(ep.id, ep.life);
         let (knows, owes) = (hello.echo == ep.life, peer.echoed != peer.life);
         if owes {
             self.greet(worker, ep);
@@ -222,6 +223,7 @@ impl State {
 
     /// Forgets everything an endpoint was.
     fn reset(&mut self, worker: &Worker, ep: &mut Endpoint) {
+        self.mrs.announce(ep.id, 0);
         self.drop_held(worker, ep);
         self.unlink(worker, ep, false);
         self.forget_completions(ep.id, [ep.spec.send_cq, ep.spec.recv_cq]);
@@ -252,8 +254,8 @@ impl State {
     /// Makes UCX let go of the memory of an endpoint.
     fn release(&mut self, worker: &Worker, ep: EpId) {
         self.with(ep, |state, ep| {
+            state.die(worker, ep);
             if ep.ucx > 0 {
-                state.die(worker, ep);
                 state.unlink(worker, ep, true);
             }
         });

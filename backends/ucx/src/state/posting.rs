@@ -23,7 +23,7 @@ impl State {
         if !ep.state.accepts_sends() {
             return Err(PostError::WrongState { ep: ep.id, state: ep.state });
         }
-        if ep.sends.len() >= ep.spec.send_depth {
+        if ep.sends.tail.wrapping_sub(ep.sends.freed) >= ep.spec.send_depth {
             return Err(PostError::QueueFull { ep: ep.id, depth: ep.spec.send_depth });
         }
         let number = ep.sends.tail;
@@ -52,13 +52,20 @@ impl State {
         if !ep.state.accepts_receives() {
             return Err(PostError::WrongState { ep: ep.id, state: ep.state });
         }
-        if ep.receives.queue.len() as u64 >= u64::from(ep.spec.recv_depth) {
+        if ep.receives.outstanding() >= ep.spec.recv_depth {
             return Err(PostError::QueueFull { ep: ep.id, depth: ep.spec.recv_depth });
         }
         let (pieces, piece_count) = pieces(&work.data);
         let dead = ep.state == QpState::Err;
         let ended = dead.then(|| Received::failed(Status::WrFlushErr));
-        ep.receives.queue.push_back(Receive { id: work.id, pieces, piece_count, ended, filling: false });
+        ep.receives.queue.push_back(Receive {
+            id: work.id,
+            pieces,
+            piece_count,
+            ended,
+            filling: false,
+            gated: false,
+        });
         if dead {
             ep.receives.met += 1;
             self.settle_receives(ep);

@@ -6,7 +6,7 @@ use super::State;
 use crate::config::Transport;
 use crate::endpoint::{Control, Endpoint, Peer, Phase, SendSlot};
 use crate::frames::Use;
-use crate::memory::{Import, Imports, word_of};
+use crate::memory::{Import, Imports, word_of, word_of_ep};
 use crate::status;
 use crate::sys::{Body, Ep, Rkey, SendAs, Span, Started, Taken, UcsStatus, Worker};
 use crate::wire::{Head, Kind, before};
@@ -81,9 +81,10 @@ impl State {
                 }
             }
         }
+        let shared = self.settings.transport == Transport::Shm;
         let way = match slot.op.remote() {
             Some(remote) if self.settings.one_sided => {
-                way(&mut self.imports, worker, link, ep.id, peer, kind, remote, slot.len)
+                way(&mut self.imports, worker, link, ep.id, peer, kind, remote, slot.len, shared)
             }
             _ => Way::Served,
         };
@@ -447,6 +448,12 @@ fn is_open(control: Option<&Control>, mr: u32) -> bool {
     control.is_none_or(|control| control.words.load(word_of(mr)) == mr && control.words.is_alive(0))
 }
 
+/// So does the endpoint at the other end, in the life that we know.
+fn answers(peer: &Peer) -> bool {
+    let word = word_of_ep(peer.address.ep);
+    peer.control.as_ref().is_none_or(|control| control.words.load(word) == peer.life)
+}
+
 /// Whether UCX may reach the peer's memory for this work: only if everything that is known of it allows it. Whatever is not allowed
 /// is for the peer to judge, which then knows of it.
 #[expect(clippy::too_many_arguments, reason = "everything that is known")]
@@ -459,6 +466,7 @@ fn way<'a>(
     kind: OpKind,
     remote: RemoteAddr,
     len: u64,
+    shared: bool,
 ) -> Way<'a> {
     let Some(Import { ep: of, key, rkey }) = imports.get_mut(remote.rkey) else { return Way::Served };
     let inside = remote.addr.checked_sub(key.addr).and_then(|offset| offset.checked_add(len));
@@ -469,7 +477,9 @@ fn way<'a>(
         && allows(peer.access, kind)
         && inside.is_some_and(|end| end <= key.len)
         && (!kind.is_atomic() || remote.addr % 8 == 0)
-        && is_open(peer.control.as_ref(), key.mr);
+        && (peer.control.is_some() || !shared)
+        && is_open(peer.control.as_ref(), key.mr)
+        && answers(peer);
     if !allowed {
         return Way::Served;
     }

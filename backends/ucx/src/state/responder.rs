@@ -225,16 +225,14 @@ impl State {
             Kind::Send => self.run_send(worker, ep, head, body),
             Kind::Write => self.run_write(worker, ep, head, body),
             Kind::Notice => {
-                self.meet(
-                    ep,
-                    Received {
-                        status: Status::Success,
-                        kind: OpKind::WriteImm,
-                        len: head.len,
-                        imm: head.imm,
-                    },
-                );
-                self.done(ep, head, true);
+                let received = Received {
+                    status: Status::Success,
+                    kind: OpKind::WriteImm,
+                    len: head.len,
+                    imm: head.imm,
+                };
+                let gated = self.meet(ep, received);
+                self.done(ep, head, true, gated);
                 Taken::Used
             }
             Kind::Read => {
@@ -248,15 +246,16 @@ impl State {
         }
     }
 
-    /// The next receive has met a message that is complete.
-    fn meet(&mut self, ep: &mut Endpoint, received: Received) {
-        if let Some((number, _)) = ep.receives.next() {
-            if let Some(receive) = ep.receives.at(number) {
-                receive.ended = Some(received);
-            }
-            ep.receives.met += 1;
-            self.settle_receives(ep);
+    /// The next receive has met a message that is complete. Its number, if it has to wait for what came before.
+    fn meet(&mut self, ep: &mut Endpoint, received: Received) -> Option<u32> {
+        let (number, _) = ep.receives.next()?;
+        let gated = !ep.responder.flights.is_empty();
+        if let Some(receive) = ep.receives.at(number) {
+            (receive.ended, receive.gated) = (Some(received), gated);
         }
+        ep.receives.met += 1;
+        self.settle_receives(ep);
+        gated.then_some(number)
     }
 
     fn run_send(&mut self, worker: &Worker, ep: &mut Endpoint, head: &Head, body: Body<'_>) -> Taken {
@@ -302,13 +301,13 @@ impl State {
                     span.fill(now);
                     rest = later;
                 }
-                self.meet(ep, received);
-                self.done(ep, head, false);
+                let gated = self.meet(ep, received);
+                self.done(ep, head, false, gated);
                 Taken::Used
             }
             Body::Rendezvous(desc) => {
                 if let Some(receive) = ep.receives.at(number) {
-                    (receive.ended, receive.filling) = (Some(received), true);
+                    (receive.ended, receive.filling, receive.gated) = (Some(received), true, true);
                 }
                 ep.receives.met += 1;
                 let uses = Use::Fill { ep: ep.id.0 & INDEX_MASK, seq: head.seq, receive: Some(number) };
@@ -332,10 +331,8 @@ impl State {
                 if let Some((memory, offset)) = place {
                     memory.write(offset, bytes);
                 }
-                if head.imm.is_some() {
-                    self.meet(ep, received);
-                }
-                self.done(ep, head, true);
+                let gated = if head.imm.is_some() { self.meet(ep, received) } else { None };
+                self.done(ep, head, true, gated);
                 Taken::Used
             }
             Body::Rendezvous(desc) => {
@@ -345,7 +342,7 @@ impl State {
                 {
                     number = Some(next);
                     if let Some(receive) = ep.receives.at(next) {
-                        (receive.ended, receive.filling) = (Some(received), true);
+                        (receive.ended, receive.filling, receive.gated) = (Some(received), true, true);
                     }
                     ep.receives.met += 1;
                 }
@@ -378,7 +375,7 @@ impl State {
         range: (u64, u64),
     ) {
         ep.responder.expected = head.seq.wrapping_add(1);
-        ep.responder.flights.push_back(Flight { seq: head.seq, done: false, range });
+        ep.responder.flights.push_back(Flight { seq: head.seq, done: false, range, receive });
         match self.fetch(worker, ep, frame, desc) {
             Started::Pending => {}
             Started::Done => self.filled(worker, ep, head.seq, receive, UcsStatus::OK),
@@ -416,7 +413,6 @@ impl State {
         if let Some(flight) = ep.responder.flights.iter_mut().find(|flight| flight.seq == seq) {
             flight.done = true;
         }
-        self.settle_receives(ep);
         self.land(ep);
         self.run_held(worker, ep);
     }
@@ -424,29 +420,34 @@ impl State {
     /// Counts what is done without a gap.
     fn land(&mut self, ep: &mut Endpoint) {
         while let Some(flight) = ep.responder.flights.front().filter(|flight| flight.done) {
-            ep.responder.completed = flight.seq.wrapping_add(1);
+            let (seq, receive) = (flight.seq, flight.receive);
+            ep.responder.completed = seq.wrapping_add(1);
             ep.responder.flights.pop_front();
+            if let Some(receive) = receive.and_then(|number| ep.receives.at(number)) {
+                receive.gated = false;
+            }
         }
+        self.settle_receives(ep);
         ep.responder.tell_now = true;
         self.list(ep);
     }
 
     /// A request is done. `now`: its sender waits for nothing but that.
     #[inline]
-    fn done(&mut self, ep: &mut Endpoint, head: &Head, now: bool) {
+    fn done(&mut self, ep: &mut Endpoint, head: &Head, now: bool, receive: Option<u32>) {
         let responder = &mut ep.responder;
         responder.expected = head.seq.wrapping_add(1);
         if responder.flights.is_empty() {
             responder.completed = responder.expected;
         } else {
-            responder.flights.push_back(Flight { seq: head.seq, done: true, range: (0, 0) });
+            responder.flights.push_back(Flight { seq: head.seq, done: true, range: (0, 0), receive });
         }
         responder.tell_now |= now;
         self.list(ep);
     }
 
     fn run_read(&mut self, worker: &Worker, ep: &mut Endpoint, head: &Head) {
-        self.done(ep, head, false);
+        self.done(ep, head, false, None);
         let span = self
             .mrs
             .get(head.mr)
@@ -484,7 +485,7 @@ impl State {
     }
 
     fn run_atomic(&mut self, worker: &Worker, ep: &mut Endpoint, head: &Head) {
-        self.done(ep, head, false);
+        self.done(ep, head, false, None);
         let Some(mr) = self.mrs.get(head.mr) else { return };
         let offset = head.addr.wrapping_sub(mr.memory.addr());
         let former = match head.kind {
