@@ -48,7 +48,7 @@ pub use handshake::Handshake;
 pub use introduction::{InstanceId, Introduction, Peer, Role, VersionRange};
 pub use join::{Crank, Joined, Plan, Reach, Share, join};
 #[cfg(feature = "tokio")]
-pub use listener::{Listener, ListenerConfig, Rejected};
+pub use listener::{Heard, Listener, ListenerConfig, Rejected};
 pub use offer::{NamedKey, Offer};
 pub use refusal::RefusalCode;
 pub use step::Step;

@@ -44,13 +44,15 @@ pub enum Check {
     Liveness,
     /// The same run again is the same.
     Repeated,
+    /// The process that serves the memory is there to the end.
+    Peer,
     /// None: the run is a canary, which has to fail so that it is seen that failures are told.
     Canary,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Check; 17] = [
+    pub const ALL: [Check; 18] = [
         Check::Bytes,
         Check::Needle,
         Check::Success,
@@ -67,6 +69,7 @@ impl Check {
         Check::Retired,
         Check::Liveness,
         Check::Repeated,
+        Check::Peer,
         Check::Canary,
     ];
 
@@ -90,6 +93,7 @@ impl Check {
             Check::Retired => "retired",
             Check::Liveness => "liveness",
             Check::Repeated => "repeated",
+            Check::Peer => "peer",
             Check::Canary => "canary",
         }
     }

@@ -9,6 +9,7 @@
 //! * [`judge`]: programs run on two labs, and everything in which they differ.
 //! * [`fault`]: what is done to a run and when; [`swarm`]: runs that a seed draws, faults and all.
 //! * [`check`], [`report`]: what failed, and what was measured.
+//! * [`peer`]: a storage node that is another process.
 //! * [`record`]: runs as text, to be kept, compared and run again.
 //! * [`calibrate`]: profiles fitted to recorded runs.
 //! * [`watch`]: who looks on at a run; [`pcap`]: its packets for Wireshark; [`explain`]: the story of one operation.
@@ -29,6 +30,7 @@ pub mod kit;
 pub mod lab;
 pub mod pattern;
 pub mod pcap;
+pub mod peer;
 pub mod record;
 pub mod replay;
 pub mod report;

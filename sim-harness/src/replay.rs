@@ -10,6 +10,7 @@ mod disturb;
 mod finish;
 mod message;
 mod place;
+mod read_back;
 mod renew;
 mod setup;
 mod start;
@@ -35,7 +36,7 @@ use message::Messages;
 use place::Place;
 
 pub use disturb::NoSuchFault;
-pub use setup::SetupError;
+pub use setup::{SetupError, Unfit};
 pub use volume::VolumeProblem;
 
 /// How often progress is told, in turns of a node: an operation takes at least one, a long one many.

@@ -162,8 +162,37 @@ pub struct Report {
     pub failures: Failures,
     /// What happened, if it was to be [recorded](crate::replay::Replay::record) and was not too long for that.
     pub recorded: Option<RecordedRun>,
+    /// What was read from the memory of another process at the end, if the storage node is one.
+    pub read_back: Option<ReadBack>,
     /// What faults did, if the run was [disturbed](crate::replay::Replay::disturb).
     pub toll: Option<Toll>,
+}
+
+/// What was read from the memory of another process at the end of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadBack {
+    /// Bytes that came over the wire, and were swept.
+    pub bytes: u64,
+    /// The regions, in the order of the workload.
+    pub regions: Vec<RegionRead>,
+    /// Regions that are, by their owner's own digest, what was read; `None` where the owner was not asked.
+    pub agreed: Option<u64>,
+}
+
+/// A region that was read at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionRead {
+    /// Its name.
+    pub name: String,
+    /// What was read, as a digest; `None` where reading failed.
+    pub digest: Option<u64>,
+}
+
+impl ReadBack {
+    /// For machines.
+    fn to_json(&self) -> Value {
+        json!({ "bytes": self.bytes, "regions": self.regions.len(), "agreed": self.agreed })
+    }
 }
 
 /// What the faults of a run did.
@@ -297,6 +326,9 @@ impl Report {
             // No hash: nothing on a device happens twice.
             report["elapsed_ns"] = self.elapsed_ns.into();
             report["bytes_per_s"] = self.bytes_per_s().into();
+        }
+        if let Some(read_back) = &self.read_back {
+            report["read_back"] = read_back.to_json();
         }
         if let Some(toll) = &self.toll {
             report["faults"] = toll.to_json();

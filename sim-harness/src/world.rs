@@ -250,7 +250,10 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
         loop {
             fabric.take_ready(&mut self.fresh);
             while let Some(node) = self.fresh.pop() {
-                self.ready.touch(node);
+                // Others on the same network are turned by whoever has them.
+                if usize::from(node) < self.nodes.len() {
+                    self.ready.touch(node);
+                }
             }
             if !self.ready.nodes.is_empty() {
                 let index = self.choices.choose(Site::NodeOrder, self.ready.nodes.len() as u64);

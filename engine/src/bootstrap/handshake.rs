@@ -107,6 +107,12 @@ impl Handshake {
         self.peer.as_ref()
     }
 
+    /// What the peer offers, once it has come and was not taken. A listener may look at it before it says what it offers
+    /// itself: that may depend on it.
+    pub fn heard_offer(&self) -> Option<&Offer> {
+        self.theirs.as_ref()
+    }
+
     /// What the peer offers, once it has come and this side's offer is on its way: now connect the endpoints.
     pub fn take_offer(&mut self) -> Option<Offer> {
         self.offered.and_then(|_| self.theirs.take())

@@ -41,6 +41,15 @@ pub struct Rejected {
     pub error: Option<BootstrapError>,
 }
 
+/// What a listener heard.
+#[derive(Debug)]
+pub enum Heard {
+    /// A peer that introduced itself and fits.
+    Peer(Box<TcpBootstrap>, SocketAddr),
+    /// A connection that did not become one.
+    Rejected(Rejected),
+}
+
 type Introduced = (SocketAddr, Result<TcpBootstrap, BootstrapError>);
 
 /// Where peers dial. No peer keeps another waiting: each is met on a task of its own, and only those that fit are answered
@@ -95,15 +104,24 @@ impl Listener {
     /// peer did: see [`take_rejected`](Self::take_rejected).
     pub async fn accept(&mut self) -> Result<(TcpBootstrap, SocketAddr), BootstrapError> {
         loop {
-            // Who is through comes first, so that those who wait for us are fewer than those we let in.
-            match self.next().await {
-                Next::Met(met) => match *met {
-                    (from, Ok(bootstrap)) => return Ok((bootstrap, from)),
-                    (from, Err(error)) => self.reject(from, Some(error)),
-                },
-                Next::Came(stream, from) => self.meet(stream, from),
-                Next::Failed(error) if is_the_peer_s(&error) => {}
-                Next::Failed(source) => return Err(BootstrapError::Io { step: Step::Dial, source }),
+            if let Some(introduced) = self.step().await? {
+                return Ok(introduced);
+            }
+        }
+    }
+
+    /// The next peer, as [`accept`](Self::accept), or the next connection that did not become one: for whoever tells of both
+    /// as they come. May be dropped and called again.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub async fn hear(&mut self) -> Result<Heard, BootstrapError> {
+        loop {
+            if let Some(rejected) = self.take_rejected() {
+                return Ok(Heard::Rejected(rejected));
+            }
+            if let Some((bootstrap, from)) = self.step().await? {
+                return Ok(Heard::Peer(Box::new(bootstrap), from));
             }
         }
     }
@@ -118,6 +136,21 @@ impl Listener {
         self.rejected_total
     }
 
+    /// Takes what comes next: a peer that is through, or something that is none.
+    async fn step(&mut self) -> Result<Option<(TcpBootstrap, SocketAddr)>, BootstrapError> {
+        match self.next().await {
+            Next::Met(met) => match *met {
+                (from, Ok(bootstrap)) => return Ok(Some((bootstrap, from))),
+                (from, Err(error)) => self.reject(from, Some(error)),
+            },
+            Next::Came(stream, from) => self.meet(stream, from),
+            Next::Failed(error) if is_the_peer_s(&error) => {}
+            Next::Failed(source) => return Err(BootstrapError::Io { step: Step::Dial, source }),
+        }
+        Ok(None)
+    }
+
+    // Who is through comes first, so that those who wait for us are fewer than those we let in.
     async fn next(&mut self) -> Next {
         let Listener { listener, meeting, .. } = self;
         std::future::poll_fn(|cx| {

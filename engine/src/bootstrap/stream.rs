@@ -65,6 +65,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> StreamBootstrap<S> {
         &self.peer
     }
 
+    /// What the dialer offers, for a listener whose own offer depends on it. Before [`Bootstrap::exchange`], which answers
+    /// with it once more.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::exchange`]. A dialer would wait in vain: the listener answers offers and makes none.
+    pub async fn hear_offer(&mut self) -> Result<Offer, BootstrapError> {
+        self.talk.run(|handshake| handshake.heard_offer().cloned()).await
+    }
+
+    /// The stream, for whatever both sides have to say after [`Bootstrap::confirm`]. The listener speaks first: what the dialer
+    /// sends unasked may still meet the handshake, which takes nothing behind its last message.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NotDue`] before the end of the handshake, and [`BootstrapError::Failed`] when it failed.
+    pub fn into_stream(self) -> Result<S, BootstrapError> {
+        let handshake = &self.talk.handshake;
+        match handshake.is_established() {
+            true => Ok(self.talk.stream),
+            false if handshake.has_failed() => Err(BootstrapError::Failed),
+            false => Err(BootstrapError::NotDue { call: "the stream", step: handshake.step() }),
+        }
+    }
+
     /// Waits until the peer closes its end, for as long as it takes: reliable-connected devices do not say when a peer is
     /// gone, and a process that ends closes this stream. For after [`Bootstrap::confirm`].
     ///

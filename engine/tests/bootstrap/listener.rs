@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wavetank_engine::bootstrap::message::Kind;
-use wavetank_engine::bootstrap::{ListenerConfig, Role, TcpBootstrap};
+use wavetank_engine::bootstrap::{Heard, ListenerConfig, Role, TcpBootstrap};
 
 use crate::sides::{DIALER, frames, script, us};
 use crate::tcp::{LIMIT, accepted, dialled, listener, rejected, send};
@@ -161,4 +161,16 @@ async fn waiting_for_peers_can_be_given_up_and_taken_up_again() {
     bootstrap.exchange(&crate::sides::offer(Role::Listener, 2)).await.unwrap();
     bootstrap.confirm().await.unwrap();
     dial.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn peers_and_those_that_are_none_are_heard_as_they_come() {
+    let (mut listener, address) = listener(ListenerConfig::default());
+    let (_, heard) = tokio::join!(send(address, b"GET / HTTP/1.1\r\n\r\n"), listener.hear());
+    let Ok(Heard::Rejected(rejected)) = heard else { panic!("{heard:?}") };
+    assert!(rejected.error.is_some_and(|error| error.to_string().contains("an HTTP message")));
+    let (dialled, heard) = tokio::join!(TcpBootstrap::dial(address, us(DIALER), LIMIT), listener.hear());
+    let Ok(Heard::Peer(bootstrap, from)) = heard else { panic!("{heard:?}") };
+    assert_eq!((bootstrap.peer().instance.get(), from.ip()), (DIALER, address.ip()));
+    dialled.map(drop).unwrap();
 }

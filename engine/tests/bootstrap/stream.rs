@@ -155,3 +155,48 @@ pub(crate) async fn play(stream: &mut DuplexStream, role: Role, count: usize) {
         stream.write_all(frame).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_may_hear_the_offer_before_it_makes_its_own_and_hears_it_once_more_after() {
+    let (mut dialer, mut listener) = met().await;
+    let asks = async {
+        let theirs = dialer.exchange(&offer(Role::Dialer, 3)).await.unwrap();
+        assert_eq!(theirs, offer(Role::Listener, 3));
+        dialer.confirm().await.unwrap();
+    };
+    let answers = async {
+        let heard = listener.hear_offer().await.unwrap();
+        assert_eq!(heard, offer(Role::Dialer, 3));
+        let ours = offer(Role::Listener, heard.endpoints.len() as u8);
+        assert_eq!(listener.exchange(&ours).await.unwrap(), heard);
+        listener.confirm().await.unwrap();
+    };
+    tokio::join!(asks, answers);
+    // What is said afterwards is for whoever takes the stream.
+    let (mut dialer, mut listener) = (dialer.into_stream().unwrap(), listener.into_stream().unwrap());
+    listener.write_all(b"first").await.unwrap();
+    let mut heard = [0; 5];
+    dialer.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_that_is_refused_when_it_is_heard_ends_the_dialer_with_the_reason() {
+    let (mut dialer, mut listener) = met().await;
+    let asks = async { dialer.exchange(&offer(Role::Dialer, 2)).await.unwrap_err().to_string() };
+    let refuses = async {
+        listener.hear_offer().await.unwrap();
+        listener.refuse(RefusalCode::Application, "too much").await;
+    };
+    let (said, ()) = tokio::join!(asks, refuses);
+    assert!(said.contains("refused (Application): too much"), "{said}");
+    let said = listener.into_stream().unwrap_err().to_string();
+    assert!(said.contains("the handshake failed before"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_an_unfinished_handshake_is_not_given_away() {
+    let (dialer, _listener) = met().await;
+    let said = dialer.into_stream().unwrap_err().to_string();
+    assert!(said.starts_with("the stream is not due at the step own offer"), "{said}");
+}

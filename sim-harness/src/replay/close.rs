@@ -4,6 +4,7 @@ use wavetank_contract::Caps;
 use wavetank_engine::RdmaOps;
 
 use super::Replay;
+use super::place::Home;
 use crate::check::Check;
 use crate::record::{self, RecordedRun};
 use crate::report::Report;
@@ -33,7 +34,8 @@ impl<C: RdmaOps> Replay<C> {
         (0..self.connections.len()).for_each(|connection| self.settle_doubts(connection));
         // Taking things back is not part of the run.
         let trace = std::mem::take(&mut self.world.trace);
-        let bytes_swept = self.sweep();
+        let read_back = self.read_back();
+        let bytes_swept = self.sweep() + read_back.as_ref().map_or(0, |read| read.bytes);
         self.give_back();
         let device = self.devices();
         let recorded = self.recorded();
@@ -53,6 +55,7 @@ impl<C: RdmaOps> Replay<C> {
             failures: self.failures,
             recorded,
             toll,
+            read_back,
         };
         report.latencies.sum_up();
         report.expect(&self.workload);
@@ -94,8 +97,9 @@ impl<C: RdmaOps> Replay<C> {
         let suspects = self.suspects();
         let mut swept = 0;
         for place in &self.places {
+            let Some(memory) = place.home.memory() else { continue };
             swept += place.len;
-            if let Some((check, what)) = place.sweep(&suspects) {
+            if let Some((check, what)) = place.sweep(memory, &suspects) {
                 self.mismatches += 1;
                 let name = &place.name;
                 self.failures.add(check, now, || format!("region {name}, at the end: {what}"));
@@ -137,8 +141,9 @@ impl<C: RdmaOps> Replay<C> {
             }
         }
         for place in &self.places {
-            let context = self.world.nodes[place.node as usize].driver.context();
-            if let Err(error) = context.deregister(place.mr) {
+            let Home::Here { node, mr, .. } = place.home else { continue };
+            let context = self.world.nodes[node as usize].driver.context();
+            if let Err(error) = context.deregister(mr) {
                 let name = &place.name;
                 self.failures.add(Check::Leak, now, || format!("region {name} stays registered: {error}"));
             }

@@ -27,7 +27,8 @@ struct Pair {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) poster: (u16, EpId),
-    pub(super) target: (u16, EpId),
+    /// `None`: at a node of another process.
+    pub(super) target: Option<(u16, EpId)>,
     /// The target's regions, by region number.
     pub(super) remotes: BTreeMap<u32, RemoteRegion>,
     /// Whether it can be used.
@@ -65,7 +66,7 @@ pub(super) enum Condition {
 impl Connection {
     pub(super) fn new(
         poster: (u16, EpId),
-        target: (u16, EpId),
+        target: Option<(u16, EpId)>,
         remotes: BTreeMap<u32, RemoteRegion>,
     ) -> Connection {
         let (condition, doubtful) = (Condition::Whole, Vec::new());
@@ -80,6 +81,11 @@ impl Connection {
             doubtful,
             breaks: 0,
         }
+    }
+
+    /// Its ends in this process.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (u16, EpId)> + use<> {
+        [Some(self.poster), self.target].into_iter().flatten()
     }
 }
 
@@ -146,8 +152,8 @@ impl Connections {
         self.all.len()
     }
 
-    /// Every endpoint with its node.
+    /// Every endpoint of this process, with its node.
     pub(super) fn endpoints(&self) -> Vec<(u16, EpId)> {
-        self.all.iter().flat_map(|connection| [connection.poster, connection.target]).collect()
+        self.all.iter().flat_map(Connection::ends).collect()
     }
 }

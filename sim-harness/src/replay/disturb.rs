@@ -9,6 +9,7 @@ use wavetank_engine::{RdmaOps, TransferError};
 use wavetank_mock::Mark;
 
 use super::Replay;
+use super::place::Home;
 use crate::check::Check;
 use crate::fault::schedule::Schedule;
 use crate::fault::{Begins, Injector, inject};
@@ -49,8 +50,12 @@ impl<C: RdmaOps> Replay<C> {
     /// The first fault that cannot be done here.
     pub fn disturb(&mut self, schedule: Schedule, mut wire: Option<Wire>) -> Result<(), NoSuchFault> {
         let simulated = self.world.is_simulated();
+        let elsewhere = self.places.iter().any(|place| place.home.memory().is_none());
         for (index, fault) in schedule.faults.iter().enumerate() {
             let can = match (fault.cause, &mut wire) {
+                _ if elsewhere => Err(Skip(
+                    "the storage node is another process, whose connections are made once".to_owned(),
+                )),
                 (Cause::Host { fault: HostFault::Pause | HostFault::Resume, .. }, _) => Ok(()),
                 (Cause::Host { .. }, _) => Err(Skip("a replay does not outlive its hosts".to_owned())),
                 (Cause::Memory { fault: MemoryFault::RollKey, .. }, _) => Ok(()),
@@ -139,15 +144,17 @@ impl<C: RdmaOps> Replay<C> {
     fn roll_key(&mut self, region: u16) -> Result<(), String> {
         let simulated = self.world.is_simulated();
         let Some(place) = self.places.get_mut(usize::from(region)) else { return Ok(()) };
+        let Home::Here { node: owner, memory, mr } = &mut place.home else {
+            return Err("its owner is another process".to_owned());
+        };
         // The simulated NIC scribbles over what is retired. Its owner had a copy, in which a wrong byte is as wrong as ever.
-        let mut copy = vec![0; if simulated { place.memory.len() as usize } else { 0 }];
-        place.memory.read(0, &mut copy);
-        let owner = self.world.nodes[usize::from(place.node)].driver.context();
-        owner.deregister(place.mr).map_err(|error| error.to_string())?;
-        place.mr =
-            owner.register(&place.memory, PdId::default(), Access::ALL).map_err(|error| error.to_string())?;
-        place.memory.write(0, &copy);
-        let key = owner.export(place.mr).map_err(|error| error.to_string())?;
+        let mut copy = vec![0; if simulated { memory.len() as usize } else { 0 }];
+        memory.read(0, &mut copy);
+        let owner = self.world.nodes[usize::from(*owner)].driver.context();
+        owner.deregister(*mr).map_err(|error| error.to_string())?;
+        *mr = owner.register(memory, PdId::default(), Access::ALL).map_err(|error| error.to_string())?;
+        memory.write(0, &copy);
+        let key = owner.export(*mr).map_err(|error| error.to_string())?;
         for connection in self.connections.all_mut() {
             let (node, ep) = connection.poster;
             let Some(remote) = connection.remotes.get_mut(&u32::from(region)) else { continue };

@@ -158,9 +158,11 @@ impl<C: RdmaOps> Replay<C> {
             }
             Wrong::Placed { first } => {
                 let place = planned.region.and_then(|id| self.places.get(id.0 as usize));
-                let Some(place) = place else { unreachable!("only a region can hold wrong bytes") };
+                let Some(memory) = place.and_then(|place| place.home.memory()) else {
+                    unreachable!("only memory that can be looked at is known to hold wrong bytes")
+                };
                 let (first_at, end) = (planned.offset + first, planned.offset + u64::from(planned.len));
-                let origin = pattern::origin(&place.memory, first_at, end, &self.suspects());
+                let origin = pattern::origin(memory, first_at, end, &self.suspects());
                 (
                     Check::Bytes,
                     format!("it succeeded, and byte {first} of it is not in place; found {origin}"),

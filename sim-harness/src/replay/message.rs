@@ -121,7 +121,7 @@ impl<C: RdmaOps> Replay<C> {
     fn post_receive(&mut self, connection: usize) {
         let now = self.world.now();
         let len = self.messages.receive_bytes;
-        let (node, ep) = self.connections.get(connection).target;
+        let Some((node, ep)) = self.connections.get(connection).target else { return };
         self.connections.get_mut(connection).receives += 1;
         let host = &mut self.world.nodes[node as usize];
         let Some(arena) = host.receives.as_mut() else { unreachable!("setup gives every receiver an arena") };

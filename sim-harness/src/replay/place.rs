@@ -17,12 +17,29 @@ use crate::workload::Planned;
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) id: u32,
-    pub(super) node: u16,
-    pub(super) memory: Region,
-    pub(super) mr: MrId,
     /// Bytes; the memory may be longer by less than a page.
     pub(super) len: u64,
+    pub(super) home: Home,
     pub(super) contents: Contents,
+}
+
+/// Where a region's memory is.
+#[derive(Debug)]
+pub(super) enum Home {
+    /// At a node of this process: whoever wants to know what it holds looks.
+    Here { node: u16, memory: Region, mr: MrId },
+    /// At a node of another process: what it holds has to be read, as far as it may be reached.
+    Elsewhere { whole_bytes: u64 },
+}
+
+impl Home {
+    /// The memory, where it can be looked at.
+    pub(super) fn memory(&self) -> Option<&Region> {
+        match self {
+            Home::Here { memory, .. } => Some(memory),
+            Home::Elsewhere { .. } => None,
+        }
+    }
 }
 
 /// What a region holds.
@@ -117,16 +134,17 @@ impl Place {
         }
     }
 
-    /// Checks that a completed WRITE is in place.
+    /// Checks that a completed WRITE is in place: now, or where that cannot be seen, at the end.
     pub(super) fn verify_written(&mut self, generation: u32) -> Option<Wrong> {
         let Contents::Pattern(versions) = &mut self.contents else { return None };
         let Some(pieces) = versions.end_write(generation) else {
             return Some(bytes("ended twice".to_owned()));
         };
+        let memory = self.home.memory()?;
         let start = pieces.first()?.0.start;
         pieces.into_iter().find_map(|(range, legal)| {
             let len = (range.end - range.start) as usize;
-            let first = pattern::first_foreign(&self.memory, range.start, len, self.id, &legal, range.start)?;
+            let first = pattern::first_foreign(memory, range.start, len, self.id, &legal, range.start)?;
             Some(Wrong::Placed { first: range.start - start + first as u64 })
         })
     }
@@ -137,31 +155,30 @@ impl Place {
         Some(Wrong::Said { check: Check::Atomic, what: problem })
     }
 
-    /// Checks every byte, when nothing is under way any more.
-    pub(super) fn sweep(&self, suspects: &[Suspect]) -> Option<(Check, String)> {
-        self.sweep_contents(suspects).or_else(|| {
+    /// Checks every byte of its memory, or of what was read from there, when nothing is under way any more.
+    pub(super) fn sweep(&self, memory: &Region, suspects: &[Suspect]) -> Option<(Check, String)> {
+        self.sweep_contents(memory, suspects).or_else(|| {
             // The rest of the last page is registered too, and nobody's: it is zero since it was allocated.
-            let rest = self.memory.cells(self.len, (self.memory.len() - self.len) as usize);
+            let rest = memory.cells(self.len, (memory.len() - self.len) as usize);
             let wrong = self.len + rest.iter().position(|cell| cell.get() != 0)? as u64;
             Some((Check::Bytes, format!("byte {wrong}, past its end, was written")))
         })
     }
 
-    fn sweep_contents(&self, suspects: &[Suspect]) -> Option<(Check, String)> {
+    fn sweep_contents(&self, memory: &Region, suspects: &[Suspect]) -> Option<(Check, String)> {
         match &self.contents {
             Contents::Pattern(versions) => versions.all().into_iter().find_map(|(range, legal)| {
                 let len = (range.end - range.start) as usize;
-                let first =
-                    pattern::first_foreign(&self.memory, range.start, len, self.id, &legal, range.start)?;
+                let first = pattern::first_foreign(memory, range.start, len, self.id, &legal, range.start)?;
                 let wrong = range.start + first as u64;
-                let origin = pattern::origin(&self.memory, wrong, range.end, suspects);
+                let origin = pattern::origin(memory, wrong, range.end, suspects);
                 Some((Check::Bytes, format!("byte {wrong} is not of generation {legal:?}; found {origin}")))
             }),
             Contents::Cells(cells) => {
-                let last = |offset| u64::from_le(self.memory.word(offset).get());
+                let last = |offset| u64::from_le(memory.word(offset).get());
                 let wrong = cells.check(last).err();
                 let wrong = wrong.or_else(|| {
-                    let (_, words, _) = self.memory.words(0, (self.len & !7) as usize);
+                    let (_, words, _) = memory.words(0, (self.len & !7) as usize);
                     let idle = (0..).step_by(8).zip(words).filter(|(offset, _)| !cells.knows(*offset));
                     let (offset, word) = idle.into_iter().find(|(_, word)| word.get() != 0)?;
                     let holds = u64::from_le(word.get());
@@ -170,7 +187,7 @@ impl Place {
                 wrong.map(|problem| (Check::Atomic, problem))
             }
             Contents::Volume(volume) => {
-                let cells = self.memory.cells(0, volume.bytes.len());
+                let cells = memory.cells(0, volume.bytes.len());
                 let first = cells.iter().zip(&volume.bytes).position(|(cell, byte)| cell.get() != *byte)?;
                 Some((Check::Bytes, format!("byte {first} is not the file's any more")))
             }

@@ -63,7 +63,7 @@ impl<C: RdmaOps> Replay<C> {
     fn renew_one(&mut self, index: usize) {
         let now = self.world.now();
         let connection = self.connections.get_mut(index);
-        let ends = [connection.poster, connection.target];
+        let ends = connection.ends();
         match connection.condition {
             Condition::Broken if connection.in_flight == 0 => {
                 connection.condition = Condition::Draining;

@@ -1,22 +1,27 @@
 //! Setting a workload up: nodes, regions with their owner's data, connections, memory to work with.
 
+mod attach;
 mod connect;
+mod elsewhere;
 mod memory;
 mod uses;
 
 pub(super) use connect::connect_anew;
+pub use elsewhere::Unfit;
 
 use std::sync::Arc;
 
 use thiserror::Error;
 use wavetank_contract::error::{AllocError, ConnectError, KeyError, OpenError, RegisterError};
 use wavetank_contract::{EpId, QpState};
+use wavetank_engine::bootstrap::BootstrapError;
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::{Driver, DriverConfig, Port, PortConfig, RdmaContext, RdmaOps};
 use wavetank_mock::{Fabric, MockNic};
 
+use super::connection::Connections;
 use super::message::Messages;
-use super::place::VolumeFile;
+use super::place::{Place, VolumeFile};
 use super::{Again, Replay, volume};
 use crate::check::Failures;
 use crate::record::Recorder;
@@ -81,6 +86,12 @@ pub enum SetupError {
         /// What that means.
         why: &'static str,
     },
+    /// The storage node cannot be another process.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The other process was not reached, or refused.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
     /// The region cannot be cut into leases.
     #[error("cannot cut memory into leases: {0}")]
     Memory(#[from] MemoryError),
@@ -154,8 +165,20 @@ impl<C: RdmaOps> Replay<C> {
                 SetupError::Handshake { node, ep, state, why }
             })?;
         }
+        Replay::over(workload, &uses, world, places, connections, receives)
+    }
+
+    /// Over a world whose regions and connections are made.
+    fn over(
+        workload: Workload,
+        uses: &Uses,
+        mut world: World<C>,
+        places: Vec<Place>,
+        connections: Connections,
+        receives: Vec<u32>,
+    ) -> Result<Replay<C>, SetupError> {
         let receive_bytes = uses.message_bytes_max.max(1);
-        memory::make_arenas(&workload, &uses, &connections, &receives, receive_bytes, &mut world.nodes)?;
+        memory::make_arenas(&workload, uses, &connections, &receives, receive_bytes, &mut world.nodes)?;
         let distinct_sizes = workload.source.distinct_sizes();
         let again = match &workload.source {
             Source::Run { run, .. } => Some(Again { run: Arc::clone(run), ended_before: run.ended_before() }),

@@ -16,25 +16,28 @@ impl<C: RdmaOps> Replay<C> {
         }
         let Some(mut watcher) = watch.watcher else { return };
         for index in 0..self.connections.len() {
-            watcher.connected(self.world.now(), &self.connected(index));
+            if let Some(connected) = self.connected(index) {
+                watcher.connected(self.world.now(), &connected);
+            }
         }
         self.watcher = Some(watcher);
     }
 
-    fn connected(&self, index: usize) -> Connected {
+    /// A connection of which both ends are here.
+    fn connected(&self, index: usize) -> Option<Connected> {
         let connection = self.connections.get(index);
-        let ends = [connection.poster, connection.target].map(|(node, ep)| End { node, ep });
+        let ends = [connection.poster, connection.target?].map(|(node, ep)| End { node, ep });
         let settings = &self.workload.settings;
         let Some(mtu) = Mtu::from_bytes(settings.mtu.into()) else {
             unreachable!("the workload's MTU was validated")
         };
-        Connected { connection: index as u32, ends, mtu, retry_cnt: settings.patience.retry_cnt }
+        Some(Connected { connection: index as u32, ends, mtu, retry_cnt: settings.patience.retry_cnt })
     }
 
     /// A connection was made anew.
     pub(super) fn tell_connected(&mut self, index: usize) {
         let (now, connected) = (self.world.now(), self.connected(index));
-        if let Some(watcher) = &mut self.watcher {
+        if let (Some(watcher), Some(connected)) = (&mut self.watcher, connected) {
             watcher.connected(now, &connected);
         }
     }

@@ -139,6 +139,12 @@ impl Liar {
         Rc::new(RefCell::new(Liar { lie, from, times, seen: 0, told: 0, targets, by_key }))
     }
 
+    /// Works so far that it could be told about.
+    #[allow(dead_code)] // not in every test
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
+    }
+
     fn is_done(&self) -> bool {
         self.told == self.times
     }

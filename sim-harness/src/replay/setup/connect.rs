@@ -10,13 +10,13 @@ use super::SetupError;
 use super::memory::slot;
 use super::uses::Uses;
 use crate::replay::connection::{Connection, Connections};
-use crate::replay::place::Place;
+use crate::replay::place::{Home, Place};
 use crate::workload::limits::MAX_MEMORY_BYTES;
 use crate::workload::{NodeId, Workload};
 use crate::world::Node;
 
 /// Send queue depth of every endpoint, in works.
-const SEND_DEPTH: u32 = 128;
+pub(super) const SEND_DEPTH: u32 = 128;
 
 /// Connections of one workload, at most; each has two endpoints with their queues.
 const CONNECTIONS_MAX: u32 = 65_536;
@@ -80,7 +80,11 @@ pub(in crate::replay) fn connect_anew<C: RdmaOps>(
     nodes: &mut [Node<C>],
 ) -> Result<(), SetupError> {
     let former = connections.get(index);
-    let ends = (NodeId(former.poster.0), NodeId(former.target.0));
+    let Some((target, _)) = former.target else {
+        let why = "its other end is in another process, which makes no connection anew";
+        return Err(SetupError::Handshake { node: former.poster.0, ep: former.poster.1, state: None, why });
+    };
+    let ends = (NodeId(former.poster.0), NodeId(target));
     let made = pair(&connections.cqs, ends, recv_depth, places, workload, nodes)?;
     let connection = connections.get_mut(index);
     (connection.poster, connection.target, connection.remotes) = (made.poster, made.target, made.remotes);
@@ -105,7 +109,7 @@ fn pair<C: RdmaOps>(
     })
 }
 
-fn open<C: RdmaOps>(
+pub(super) fn open<C: RdmaOps>(
     cqs: &[CqId],
     node: NodeId,
     send_depth: u32,
@@ -140,14 +144,18 @@ fn join<C: RdmaOps>(
     introduce(nodes, (from, poster), (to, target))?;
     introduce(nodes, (to, target), (from, poster))?;
     let mut remotes = BTreeMap::new();
-    for place in places.iter().filter(|place| place.node == to.0) {
-        let key = nodes[to.0 as usize].driver.context().export(place.mr)?;
+    for place in places {
+        let Home::Here { node, mr, .. } = place.home else { continue };
+        if node != to.0 {
+            continue;
+        }
+        let key = nodes[to.0 as usize].driver.context().export(mr)?;
         let mut remote = nodes[from.0 as usize].driver.context().import(poster, &key)?;
         // The memory may be longer than the region, by less than a page.
         remote.len = place.len;
         remotes.insert(place.id, remote);
     }
-    Ok(Connection::new((from.0, poster), (to.0, target), remotes))
+    Ok(Connection::new((from.0, poster), Some((to.0, target)), remotes))
 }
 
 fn introduce<C: RdmaOps>(

@@ -13,7 +13,7 @@ use super::uses::Uses;
 use crate::atomic::Cells;
 use crate::pattern::{self, Tag};
 use crate::replay::connection::Connections;
-use crate::replay::place::{Contents, Place, VolumeFile};
+use crate::replay::place::{Contents, Home, Place, VolumeFile};
 use crate::version::Versions;
 use crate::workload::Workload;
 use crate::world::Node;
@@ -50,8 +50,8 @@ pub(super) fn make_places<C: RdmaOps>(
                 Contents::Pattern(Versions::new(region.bytes, uses.written.contains(&id)))
             }
         };
-        let (name, node, len) = (region.name.clone(), region.node.0, region.bytes);
-        places.push(Place { name, id, node, memory, mr, len, contents });
+        let (name, home) = (region.name.clone(), Home::Here { node: region.node.0, memory, mr });
+        places.push(Place { name, id, len: region.bytes, home, contents });
     }
     Ok(places)
 }
@@ -76,7 +76,8 @@ pub(super) fn make_arenas<C: RdmaOps>(
     }
     let mut receive_slots: BTreeMap<u16, u64> = BTreeMap::new();
     for (index, receives) in receives.iter().enumerate().filter(|(_, receives)| **receives > 0) {
-        *receive_slots.entry(connections.get(index).target.0).or_default() += u64::from(*receives);
+        let Some((node, _)) = connections.get(index).target else { continue };
+        *receive_slots.entry(node).or_default() += u64::from(*receives);
     }
     for (node, slots) in receive_slots {
         let host = &mut nodes[node as usize];
