@@ -131,7 +131,11 @@ impl<S: Station> Client<S> {
         let slots = self.free.len() == usize::from(self.cell.sends());
         let over = self.left == 0 && self.under_way == 0;
         // Of a ping-pong the last answer counts, and not what completes behind it.
-        if over && (slots || self.cell.measure.is_ping_pong()) { Ok(Some(self.figures(time()))) } else { Ok(None) }
+        if over && (slots || self.cell.measure.is_ping_pong()) {
+            Ok(Some(self.figures(time())))
+        } else {
+            Ok(None)
+        }
     }
 
     /// How long nothing has happened.

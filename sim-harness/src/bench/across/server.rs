@@ -27,8 +27,7 @@ impl<S: Station> Server<S> {
     pub(super) fn step(&mut self, now: Instant) -> Result<bool, PairError> {
         self.station.spin(now)?;
         let mut news = false;
-        if self.cell.measure == Measure::WriteLatency
-            && self.station.arrived() == self.number.wrapping_add(1)
+        if self.cell.measure == Measure::WriteLatency && self.station.arrived() == self.number.wrapping_add(1)
         {
             self.number = self.number.wrapping_add(1);
             self.due += 1;
