@@ -146,29 +146,41 @@ impl<C: RdmaOps> Driver<C> {
     /// Polls, moves on, sweeps, posts. Says when to be turned again.
     #[inline]
     pub fn turn(&mut self, now: Instant) -> Wake {
+        self.spin(now);
+        let wake = self.wake();
+        if self.put_off { Wake::Now } else { wake }
+    }
+
+    /// A turn for whoever comes back at once, whatever the answer: the device is not armed, which may cost a system call.
+    #[inline]
+    pub fn spin(&mut self, now: Instant) {
         self.put_off = !self.put_off && self.context.buggify(Buggify::DelayPoll);
-        if self.put_off {
-            self.flush(now);
-            return Wake::Now;
-        }
-        // What is done by now is done, also at its deadline and after it.
-        self.poll(now);
-        if self.sweep(now) {
-            // Endpoints were closed: what they had comes back at once.
+        if !self.put_off {
+            // What is done by now is done, also at its deadline and after it.
             self.poll(now);
+            if self.sweep(now) {
+                // Endpoints were closed: what they had comes back at once.
+                self.poll(now);
+            }
         }
-        self.flush(now)
+        self.push(now);
     }
 
     /// Posts what was submitted since, without looking for what ended. Says when to be turned again.
     #[inline]
     pub fn flush(&mut self, now: Instant) -> Wake {
+        self.push(now);
+        self.wake()
+    }
+
+    /// The same for whoever spins.
+    #[inline]
+    pub fn push(&mut self, now: Instant) {
         while let Some(last) = self.dirty.len().checked_sub(1) {
             let next = if last > 0 && self.context.buggify(Buggify::ReorderEndpoints) { 0 } else { last };
             let ep = self.dirty.swap_remove(next);
             self.serve(ep, now);
         }
-        self.wake()
     }
 
     /// When to be turned next.

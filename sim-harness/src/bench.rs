@@ -3,6 +3,7 @@
 //!
 //! The clock comes from the caller, because code in this crate has none: give it the time a core spends on this thread.
 
+pub mod across;
 mod device;
 mod dispatch;
 mod pair;

@@ -7,13 +7,15 @@ use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use wavetank_engine::BackendKind;
 use wavetank_harness::bench;
-use wavetank_harness::workload::units::Nanos;
+use wavetank_harness::bench::across::Measure;
+use wavetank_harness::workload::units::{Bytes, Nanos};
 use wavetank_harness::world::Waiting;
 
 use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::figures::grouped;
+use crate::ucx_bench::{self, peer};
 use crate::{print, table};
 
 /// Measures what the simulator and the engine cost on this machine.
@@ -27,6 +29,8 @@ use crate::{print, table};
   wavetank bench sim --json | jq .ops_per_core_s
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
   wavetank bench device --backend ucx --device tcp/lo
+  wavetank bench ucx
+  wavetank bench ucx --device shm --cells am-lat,get-lat --sizes 8,4KiB --through backend
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
 10,000 and 20,000 operations and take the difference of the differences.
@@ -39,6 +43,18 @@ What `device` compares, one operation at a time and every byte checked outside t
                  poll here. Not against ib_write_lat, which halves a ping-pong in which both sides poll memory
   bandwidth      against BW average of ib_read_bw -e, and of ib_write_bw, polling on both sides; --window is -t
 
+What `ucx` compares: two processes each, pinned to a CPU each, polling; rounds of engine, bare backend and ucx_perftest in turn.
+  am-lat         SEND and receive, half of a ping-pong, against the median of ucp_am_lat; a receive copies eager messages into
+                 its buffer, perftest does not
+  am-bw          a window of SENDs to posted receives, against ucp_am_bw -O WINDOW
+  get-lat        one READ at a time, against the median of ucp_get -O 1
+  get-bw         a window of READs, against ucp_get -O WINDOW
+  put-lat        WRITE and polling memory, half of a ping-pong, against the median of ucp_put_lat
+  put-bw         a window of WRITEs, each placed at the peer when it completes, against ucp_put_bw -O WINDOW, which
+                 flushes once
+  A second table says what the engine adds to an operation of the bare backend. Needs ucx_perftest (Debian: ucx-utils), a
+  build with the feature ucx, and two CPUs with nothing else on them.
+
 Exit status:
   0  measured, however slow
   1  a check failed in what was measured: the figures mean nothing
@@ -47,22 +63,24 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(value_enum)]
     what: What,
-    /// For `engine`: who posts.
+    /// For `engine` and `ucx`: who posts.
     #[arg(long, value_enum, default_value = "engine")]
     through: Through,
-    /// For `engine`: how many READs, and for `device`: how many of a round.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    ops: u32,
+    /// For `engine`: how many READs, and for `device`: how many of a round; 1000 if not given. For `ucx`: how many of a
+    /// round; as many as take a quarter of a second if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    ops: Option<u32>,
     /// For `engine`: bytes of each READ.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     bytes: u32,
     /// For `device`: the backend.
     #[arg(long, default_value = "mock")]
     backend: BackendKind,
-    /// For `device`: who posts, and whose memory it is; one name stands for both.
+    /// For `device`: who posts, and whose memory it is; one name stands for both. For `ucx`: one after the other, each for
+    /// both sides; tcp,shm if not given.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
-    /// For `device`: how messages travel over UCX.
+    /// For `device` and `ucx`: how messages travel over UCX.
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     protocol: Option<Protocol>,
     /// For `device`: run ib_read_lat, ib_read_bw and ib_write_bw in turn with ours, and print ratios.
@@ -71,12 +89,21 @@ pub(crate) struct Args {
     /// For `device`: perftest's -x.
     #[arg(long, default_value_t = 1)]
     gid_index: u32,
-    /// For `device`: rounds of each, ours and theirs in turn.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
-    /// For `device`: operations in flight for bandwidth; perftest's -t.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    window: u32,
+    /// For `device` and `ucx`: rounds of each, ours and theirs in turn; 3 and 5 if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// For `device` and `ucx`: operations in flight for bandwidth; perftest's -t, 64 if not given, and ucx_perftest's -O, 32.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    window: Option<u32>,
+    /// For `ucx`: what to measure; everything if not given.
+    #[arg(long, value_delimiter = ',', value_name = "CELL,...", value_parser = cell)]
+    cells: Vec<Measure>,
+    /// For `ucx`: bytes of an operation, as in 8,64KiB.
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", default_value = "8,4KiB,64KiB,1MiB", value_parser = size)]
+    sizes: Vec<u32>,
+    /// One side of `ucx`, as its parent starts it.
+    #[arg(long, hide = true, value_parser = peer::peer)]
+    peer: Option<peer::Peer>,
     /// For `device`: poll for so long before sleeping, as in 50us; perftest then polls too.
     #[arg(long, value_name = "TIME")]
     spin: Option<Nanos>,
@@ -84,6 +111,9 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// Operations of `engine` and `device`.
+const OPS: u32 = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
@@ -101,14 +131,35 @@ enum What {
     Engine,
     /// READs and WRITEs between real devices, event-driven: latency of 8 B to 64 KiB, bandwidth of 64 KiB and 1 MiB.
     Device,
+    /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
+    /// memory.
+    Ucx,
 }
 
-/// Who posts the READs of `bench engine`.
+/// A cell of `bench ucx`, by name.
+fn cell(name: &str) -> Result<Measure, String> {
+    let names = || Measure::ALL.map(Measure::name).join(", ");
+    Measure::named(name).ok_or_else(|| format!("it is one of {}", names()))
+}
+
+/// The size of an operation.
+fn size(text: &str) -> Result<u32, String> {
+    let bytes: Bytes = text.parse().map_err(|error| format!("{error}"))?;
+    match u32::try_from(bytes.0) {
+        Ok(bytes @ 1..=BYTES_MAX) => Ok(bytes),
+        _ => Err(format!("an operation has 1 to {BYTES_MAX} bytes")),
+    }
+}
+
+/// Longest operation of `bench ucx`.
+const BYTES_MAX: u32 = 64 << 20;
+
+/// Who posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Through {
     /// RdmaContext: enum, port, ledger.
     Engine,
-    /// The simulated NIC alone.
+    /// The backend alone.
     Backend,
 }
 
@@ -116,6 +167,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     match args.what {
         What::Device => return run_device(args),
         What::Engine => return run_engine(args),
+        What::Ucx => return run_ucx(args),
         _ => {}
     }
     let clock = Clock::start();
@@ -175,7 +227,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let head = ["READ of", "RdmaContext", "bare backend", "enum + port + ledger"];
             (json!({ "runs": runs }), table::table(&head, rows), true)
         }
-        What::Engine | What::Device => unreachable!("they were told apart above"),
+        What::Engine | What::Device | What::Ucx => unreachable!("they were told apart above"),
         What::Sessions => {
             let figures = bench::sessions(&now)?;
             let rows = [
@@ -208,13 +260,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 /// Nothing but READs, and no clock: valgrind has trouble with the kernel's.
 fn run_engine(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let through_engine = args.through == Through::Engine;
-    bench::reads(through_engine, args.bytes, args.ops.into())?;
+    let ops = args.ops.unwrap_or(OPS);
+    bench::reads(through_engine, args.bytes, ops.into())?;
     let who = if through_engine { "RdmaContext" } else { "the bare backend" };
-    let figures = json!({ "through": who, "ops": args.ops, "bytes": args.bytes });
-    let text = format!(
-        "{} READs of {} B went through {who}; a profiler counts what they took",
-        args.ops, args.bytes
-    );
+    let figures = json!({ "through": who, "ops": ops, "bytes": args.bytes });
+    let text =
+        format!("{ops} READs of {} B went through {who}; a profiler counts what they took", args.bytes);
     print(&if args.json { pretty(&figures)? } else { text })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -236,14 +287,41 @@ fn run_device(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         devices,
         against_perftest: args.against_perftest,
         gid_index: args.gid_index,
-        rounds: args.rounds,
-        iterations: args.ops,
-        window: args.window,
+        rounds: args.rounds.unwrap_or(3),
+        iterations: args.ops.unwrap_or(OPS),
+        window: args.window.unwrap_or(64),
         waiting: Waiting { spin_ns: args.spin.map_or(0, |spin| spin.0), ..Waiting::default() },
     };
     let (json, text) = device_bench::run(&plan)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Between two processes over UCX, or one of the two.
+fn run_ucx(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let through = match args.through {
+        Through::Engine => ucx_bench::Through::Engine,
+        Through::Backend => ucx_bench::Through::Backend,
+    };
+    if let Some(peer) = args.peer {
+        return peer::be(peer, through, &args.device, args.protocol);
+    }
+    let plan = ucx_bench::Plan {
+        devices: match &args.device[..] {
+            [] => ["tcp", "shm"].map(str::to_owned).to_vec(),
+            devices => devices.to_vec(),
+        },
+        protocol: args.protocol,
+        measures: if args.cells.is_empty() { Measure::ALL.to_vec() } else { args.cells.clone() },
+        sizes: args.sizes.clone(),
+        rounds: args.rounds.unwrap_or(5),
+        ops: args.ops,
+        window: args.window.unwrap_or(32) as u16,
+        through,
+    };
+    let (json, text, code) = ucx_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
 }
 
 fn pretty(json: &Value) -> Result<String, serde_json::Error> {

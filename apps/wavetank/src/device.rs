@@ -22,6 +22,17 @@ pub(crate) enum Protocol {
     Rndv,
 }
 
+impl Protocol {
+    /// As it is asked for.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Protocol::Auto => "auto",
+            Protocol::Eager => "eager",
+            Protocol::Rndv => "rndv",
+        }
+    }
+}
+
 /// A backend whose devices have names.
 pub(crate) trait Named: Backend + Sized + 'static {
     /// Everything that is asked of one device.

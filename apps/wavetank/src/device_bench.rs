@@ -8,10 +8,10 @@ use wavetank_engine::PortConfig;
 use wavetank_harness::bench::DevicePair;
 use wavetank_harness::world::Waiting;
 
+use crate::beside::{Beside, median, shown, shown_ratio};
 use crate::device::Devices;
-use crate::figures::duration;
-use crate::perftest::{self, Run};
-use crate::table;
+use crate::perftest::Run;
+use crate::{programs, table};
 
 /// Operations before the clock counts.
 const WARM_UP: u32 = 50;
@@ -67,46 +67,28 @@ const CASES: [Case; 10] = {
     ]
 };
 
-/// What came of a case: ns, or bytes per second.
+/// What came of a case.
 #[derive(Clone, Debug)]
 struct Found {
     case: Case,
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-}
-
-impl Found {
-    fn medians(&self) -> (Option<f64>, Option<f64>) {
-        (median(&self.ours), median(&self.theirs))
-    }
-
-    fn ratio(&self) -> Option<f64> {
-        let (ours, theirs) = self.medians();
-        Some(ours? / theirs?)
-    }
-}
-
-fn median(rounds: &[f64]) -> Option<f64> {
-    let mut rounds = rounds.to_vec();
-    rounds.sort_by(f64::total_cmp);
-    rounds.get(rounds.len() / 2).copied()
+    beside: Beside,
 }
 
 /// Measures every case, ours and theirs in turn.
 pub(crate) fn run(plan: &Plan) -> Result<(Value, String), Box<dyn Error>> {
-    if plan.against_perftest && !perftest::is_there("ib_read_lat") {
+    if plan.against_perftest && !programs::is_there("ib_read_lat", "--version") {
         return Err("--against-perftest runs ib_read_lat, ib_read_bw and ib_write_bw, and they are not here; install \
                     perftest, or leave it out"
             .into());
     }
     let mut all = Vec::new();
     for (case, index) in CASES.into_iter().zip(0u16..) {
-        let mut found = Found { case, ours: Vec::new(), theirs: Vec::new() };
+        let mut found = Found { case, beside: Beside::default() };
         for round in 0..plan.rounds {
-            found.ours.push(ours(plan, case)?);
+            found.beside.ours.push(ours(plan, case)?);
             if plan.against_perftest {
                 let port = 18_600 + index * 64 + (round % 8) as u16 * 8;
-                found.theirs.extend(theirs(plan, case, port));
+                found.beside.theirs.extend(theirs(plan, case, port));
             }
         }
         all.push(found);
@@ -187,25 +169,17 @@ fn theirs(plan: &Plan, case: Case, port: u16) -> Option<f64> {
     (figure.is_finite() && figure > 0.0).then_some(figure)
 }
 
-fn shown(case: Case, figure: Option<f64>) -> String {
-    match (figure, case.measure) {
-        (None, _) => "n/a".to_owned(),
-        (Some(figure), Measure::Bandwidth) => format!("{:.1} MB/s", figure / 1e6),
-        (Some(ns), _) => duration(ns as u64),
-    }
-}
-
 fn text(plan: &Plan, all: &[Found]) -> String {
     let head = ["between devices", "bytes", "wavetank", "perftest", "ratio"];
     let rows = all.iter().map(|found| {
-        let (ours, theirs) = found.medians();
-        let ratio = found.ratio().map_or("n/a".to_owned(), |ratio| format!("{ratio:.2}"));
+        let (ours, theirs) = found.beside.medians();
+        let is_bandwidth = found.case.measure == Measure::Bandwidth;
         vec![
             found.case.what.to_owned(),
             found.case.bytes.to_string(),
-            shown(found.case, ours),
-            if plan.against_perftest { shown(found.case, theirs) } else { "-".to_owned() },
-            if plan.against_perftest { ratio } else { "-".to_owned() },
+            shown(ours, is_bandwidth),
+            if plan.against_perftest { shown(theirs, is_bandwidth) } else { "-".to_owned() },
+            if plan.against_perftest { shown_ratio(found.beside.ratio()) } else { "-".to_owned() },
         ]
     });
     let table = table::table(&head, rows);
@@ -221,12 +195,12 @@ fn text(plan: &Plan, all: &[Found]) -> String {
 
 fn to_json(plan: &Plan, all: &[Found]) -> Value {
     let cases = all.iter().map(|found| {
-        let (ours, theirs) = found.medians();
+        let (ours, theirs) = found.beside.medians();
         let unit = if found.case.measure == Measure::Bandwidth { "bytes_per_s" } else { "ns" };
         json!({
             "what": found.case.what, "kind": found.case.kind.name(), "bytes": found.case.bytes, "unit": unit,
-            "wavetank": ours, "perftest": theirs, "ratio": found.ratio(),
-            "wavetank_rounds": found.ours, "perftest_rounds": found.theirs,
+            "wavetank": ours, "perftest": theirs, "ratio": found.beside.ratio(),
+            "wavetank_rounds": found.beside.ours, "perftest_rounds": found.beside.theirs,
         })
     });
     json!({

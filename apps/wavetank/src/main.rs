@@ -2,6 +2,7 @@
 
 mod again;
 mod bench;
+mod beside;
 mod calibrate;
 mod clock;
 #[cfg_attr(
@@ -22,11 +23,13 @@ mod pcap;
 mod perftest;
 #[cfg(feature = "planted")]
 mod planted;
+mod programs;
 mod progress;
 mod replay;
 mod shrink;
 mod sim;
 mod table;
+mod ucx_bench;
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Write as _};

@@ -1,17 +1,17 @@
 //! perftest's programs as a yardstick: one run of one of them, and the figure it printed.
 
-use std::io::Read as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use crate::clock::Clock;
+use crate::programs::{Program, pause};
 
 /// Runs until a program is given up.
 const TRIES: u32 = 4;
 
 /// How long one run may take, in seconds.
 const PATIENCE_S: f64 = 60.0;
+
+/// How long a server has to end once its client did, in seconds.
+const GRACE_S: f64 = 1.0;
 
 /// How long a server has before its client calls, in ns.
 const HEAD_START_NS: u64 = 400_000_000;
@@ -43,12 +43,12 @@ impl Run<'_> {
     fn once(&self, again: u32) -> Option<Vec<f64>> {
         // A port that was just left may still be taken.
         let port = self.port.checked_add(again as u16)?;
-        let mut server = self.command(1, port).stdout(Stdio::null()).spawn().ok()?;
+        let mut server = Program::start(self.command(1, port).stdout(Stdio::null())).ok()?;
         pause(HEAD_START_NS);
-        let client = self.command(0, port).arg("127.0.0.1").stdout(Stdio::piped()).spawn();
-        let said = client.ok().and_then(read_to_end);
-        end(&mut server);
-        figures(&said?, self.bytes)
+        let client = Program::start(self.command(0, port).arg("127.0.0.1").stdout(Stdio::piped())).ok()?;
+        let said = client.listen(PATIENCE_S);
+        server.wait(GRACE_S);
+        figures(&said?.stdout, self.bytes)
     }
 
     fn command(&self, side: usize, port: u16) -> Command {
@@ -71,56 +71,6 @@ impl Run<'_> {
         command.stdin(Stdio::null()).stderr(Stdio::null());
         command
     }
-}
-
-/// Whether the program can be started at all.
-pub(crate) fn is_there(program: &str) -> bool {
-    let version = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    version.is_ok()
-}
-
-/// Sleeps.
-fn pause(ns: u64) {
-    let timeout = Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 };
-    // Cut short by a signal it is a shorter pause, and the run is tried again.
-    let _ = poll(&mut [], Some(&timeout));
-}
-
-/// All that a program says until it ends; none when it takes too long.
-fn read_to_end(mut child: Child) -> Option<String> {
-    let mut stdout = child.stdout.take()?;
-    let clock = Clock::start();
-    let mut said = Vec::new();
-    let mut buffer = [0; 4096];
-    let ended = loop {
-        if clock.wall_s() > PATIENCE_S {
-            break false;
-        }
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let watched = PollFd::new(&stdout, PollFlags::IN);
-        if !matches!(poll(&mut [watched], Some(&second)), Ok(1..)) {
-            continue;
-        }
-        match stdout.read(&mut buffer) {
-            Ok(0) | Err(_) => break true,
-            Ok(read) => said.extend_from_slice(&buffer[..read]),
-        }
-    };
-    end(&mut child);
-    if ended { String::from_utf8(said).ok() } else { None }
-}
-
-/// Waits a little for a program, then ends it.
-fn end(child: &mut Child) {
-    for _ in 0..20 {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        pause(50_000_000);
-    }
-    // One that has ended meanwhile cannot be killed, and is waited for all the same.
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// The numbers behind size and iterations in the line of this size.
@@ -164,7 +114,6 @@ mod tests {
             depth: None,
             events: true,
         };
-        assert!(!is_there(run.program));
         assert_eq!(run.once(0), None);
     }
 }

@@ -15,7 +15,7 @@ use clap::Parser;
 use wavetank_harness::swarm::tally::{Seeds, Tally};
 use wavetank_harness::workload::units::Nanos;
 
-pub(crate) use bar::RunsBar;
+pub(crate) use bar::{CellsBar, RunsBar};
 pub(crate) use worker::{sing, write};
 
 use crate::clock::Clock;

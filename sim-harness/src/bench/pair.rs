@@ -1,7 +1,11 @@
 //! Two nodes and a connection, with whatever stands in front of the client's NIC.
 
-use wavetank_contract::error::{AllocError, ConnectError, KeyError, OpenError, RegisterError};
+use wavetank_contract::error::{
+    AllocError, ConnectError, KeyError, OpenError, PostError, RegisterError, RingError,
+};
 use wavetank_contract::{EpId, MrId, Op, Region, RemoteRegion, Sge};
+use wavetank_engine::SubmitError;
+use wavetank_engine::bootstrap::BootstrapError;
 use wavetank_mock::{Fabric, MockNic};
 
 /// A connection to post READs on.
@@ -24,9 +28,9 @@ impl<D> Pair<D> {
     }
 }
 
-/// Why a benchmark could not be set up.
+/// Why a benchmark came to nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set the benchmark up: {0}")]
+#[error("the benchmark cannot go on: {0}")]
 pub struct PairError(pub(super) String);
 
 macro_rules! from_errors {
@@ -37,6 +41,7 @@ macro_rules! from_errors {
     })* };
 }
 from_errors!(AllocError, ConnectError, KeyError, OpenError, RegisterError);
+from_errors!(BootstrapError, PostError, RingError, SubmitError, std::io::Error);
 
 /// Connects a client to a storage node. A macro, because the client is a `Backend` here and an `RdmaOps` there, and both
 /// spell their control plane alike.

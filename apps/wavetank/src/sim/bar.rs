@@ -1,4 +1,4 @@
-//! How far seeds and shrinking are: on a terminal, after a second.
+//! How far seeds, shrinking and benchmarks are: on a terminal, after a second.
 
 use std::io::IsTerminal as _;
 
@@ -10,6 +10,8 @@ const PATIENCE_S: f64 = 1.0;
 
 const SEEDS: &str = "{wide_bar} {human_pos}/{human_len} seeds, {per_sec}, {eta} left{msg}";
 const RUNS: &str = "{wide_bar} {human_pos}/{human_len} runs, {per_sec}{msg}";
+
+const CELLS: &str = "{wide_bar} {human_pos}/{human_len} cells, {eta} left{msg}";
 
 /// How far shrinking is.
 pub(crate) struct RunsBar(Bar);
@@ -23,6 +25,26 @@ impl RunsBar {
     /// How far it is.
     pub(crate) fn show(&self, runs: u32, ops: usize) {
         self.0.show_with(runs.into(), || format!(", {ops} operations left"));
+    }
+
+    /// Gone without a trace.
+    pub(crate) fn done(&self) {
+        self.0.done();
+    }
+}
+
+/// How far a benchmark is.
+pub(crate) struct CellsBar(Bar);
+
+impl CellsBar {
+    /// Hidden, and patient from now on.
+    pub(crate) fn new(cells: u64) -> CellsBar {
+        CellsBar(Bar::of(cells, CELLS))
+    }
+
+    /// How far it is, and what comes now.
+    pub(crate) fn show(&self, cells: u64, now: &str) {
+        self.0.show_with(cells, || format!(", now {now}"));
     }
 
     /// Gone without a trace.
