@@ -4,7 +4,7 @@ use crate::guest::{boot, groups, runner, tshark};
 use crate::libraries::Libraries;
 use crate::options::Options;
 use crate::workspace::Workspace;
-use crate::{determinism, swarm, tidy};
+use crate::{determinism, swarm, tidy, ucx};
 
 /// Why a step failed, in one or more lines for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,13 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("build"),
         guest: true,
         run: |w, _| native(w),
+    },
+    Step {
+        name: "ucx",
+        about: "Over UCX between processes, its newest version too: the conformance kit and a workload hold",
+        needs: Some("native"),
+        guest: true,
+        run: |w, _| ucx::check(w),
     },
     Step {
         name: "boot",
