@@ -9,7 +9,7 @@
 
 mod accel;
 mod apt;
-mod artefacts;
+pub(crate) mod artefacts;
 pub(crate) mod boot;
 mod follow;
 pub(crate) mod groups;
@@ -26,6 +26,7 @@ mod siw;
 pub(crate) mod store;
 pub(crate) mod tree;
 pub(crate) mod tshark;
+pub(crate) mod unpacked;
 mod verdict;
 
 use std::io::Write;

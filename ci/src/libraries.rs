@@ -1,4 +1,5 @@
-//! The native libraries the verbs feature is built with: unpacked ones if this machine can have them, else installed ones.
+//! The native libraries the features verbs and ucx are built with: unpacked ones if this machine can have them, else
+//! installed ones.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,14 +10,18 @@ use crate::guest::script::quoted;
 use crate::guest::store::Store;
 use crate::guest::tree::{LIBRARIES, Tree};
 use crate::step::Failure;
+use crate::ucx::newer::NewerUcx;
 use crate::workspace::Workspace;
 
-/// The environment in which `--features verbs` builds, and in which its programs find their libraries.
+/// The environment in which `--features verbs,ucx` builds, and in which its programs find their libraries.
 #[derive(Debug)]
 pub(crate) struct Libraries {
     env: Vec<(&'static str, OsString)>,
-    /// Keeps the libraries where they are.
+    /// How a person gets this environment.
+    by: &'static str,
+    /// Keep the libraries where they are.
     _tree: Option<Tree>,
+    _newer_ucx: Option<NewerUcx>,
 }
 
 impl Libraries {
@@ -35,12 +40,25 @@ impl Libraries {
         }
         let tree = Tree::provide(&Store::of(workspace))?;
         let before = std::env::var_os("LD_LIBRARY_PATH");
-        Ok(Libraries { env: environment(&tree.root(), before), _tree: Some(tree) })
+        let env = environment(&tree.root(), before);
+        Ok(Libraries { env, by: "cargo ci with -- ", _tree: Some(tree), _newer_ucx: None })
     }
 
     /// Whatever pkg-config and the linker find by themselves.
     pub(crate) fn installed() -> Libraries {
-        Libraries { env: Vec::new(), _tree: None }
+        Libraries { env: Vec::new(), by: "", _tree: None, _newer_ucx: None }
+    }
+
+    /// The same, but for UCX, which is a newer one that no system has yet: for the feature ucx without verbs.
+    pub(crate) fn with_newer_ucx(mut self, workspace: &Workspace) -> Result<Libraries, Failure> {
+        let newer = NewerUcx::provide(&Store::of(workspace))?;
+        self.env = with_newer_ucx(&newer.prefix(), self.env, std::env::var_os("LD_LIBRARY_PATH"));
+        Ok(Libraries { by: "cargo ci with --newer-ucx -- ", _newer_ucx: Some(newer), ..self })
+    }
+
+    /// What a person puts before a command to have it run in this environment.
+    pub(crate) fn by(&self) -> &'static str {
+        self.by
     }
 
     /// The variables to set.
@@ -74,11 +92,7 @@ fn environment(root: &Path, library_path: Option<OsString>) -> Vec<(&'static str
     let libraries = root.join(LIBRARIES);
     // libclang looks for its own headers (stddef.h) where it would be installed.
     let headers = root.join("usr/lib/llvm-14/lib/clang/14.0.6");
-    let mut path = libraries.clone().into_os_string();
-    if let Some(before) = library_path.filter(|p| !p.is_empty()) {
-        path.push(":");
-        path.push(before);
-    }
+    let path = ahead_of(&libraries, library_path);
     vec![
         ("PKG_CONFIG", root.join("usr/bin/pkgconf").into()),
         ("PKG_CONFIG_SYSROOT_DIR", root.into()),
@@ -87,6 +101,30 @@ fn environment(root: &Path, library_path: Option<OsString>) -> Vec<(&'static str
         ("BINDGEN_EXTRA_CLANG_ARGS", format!("-resource-dir {}", quoted(&headers.to_string_lossy())).into()),
         ("LD_LIBRARY_PATH", path),
     ]
+}
+
+/// Points pkg-config and the loader to another UCX. Its headers are found where they are, and below no system's root.
+fn with_newer_ucx(
+    prefix: &Path,
+    mut env: Vec<(&'static str, OsString)>,
+    library_path: Option<OsString>,
+) -> Vec<(&'static str, OsString)> {
+    let set = env.iter().find(|(n, _)| *n == "LD_LIBRARY_PATH").map(|(_, path)| path.clone());
+    let path = ahead_of(&prefix.join("lib"), set.or(library_path));
+    env.retain(|(n, _)| !["LD_LIBRARY_PATH", "PKG_CONFIG_SYSROOT_DIR"].contains(n));
+    env.extend([("LD_LIBRARY_PATH", path), ("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig").into())]);
+    env
+}
+
+/// A search path that begins with this folder.
+fn ahead_of(folder: &Path, before: Option<OsString>) -> OsString {
+    let mut path = folder.as_os_str().to_owned();
+    // An empty entry would mean the current folder.
+    if let Some(before) = before.filter(|p| !p.is_empty()) {
+        path.push(":");
+        path.push(before);
+    }
+    path
 }
 
 #[cfg(test)]
@@ -125,13 +163,29 @@ mod tests {
                 .map(|(_, v)| v.to_string_lossy().into_owned())
         };
         assert_eq!(path("/mine"), Some("/tree/usr/lib/x86_64-linux-gnu:/mine".into()));
-        // An empty entry would mean the current folder.
         assert_eq!(path(""), Some("/tree/usr/lib/x86_64-linux-gnu".into()));
     }
 
     #[test]
+    fn a_newer_ucx_is_found_before_that_of_the_tree_and_not_below_its_root() {
+        let env = with_newer_ucx(Path::new("/newer"), environment(Path::new("/tree"), None), None);
+        let value = |name| {
+            let found: Vec<_> = env.iter().filter(|(n, _)| *n == name).collect();
+            assert!(found.len() < 2, "{found:?}");
+            found.first().map(|(_, v)| v.to_string_lossy().into_owned())
+        };
+        assert_eq!(value("LD_LIBRARY_PATH"), Some("/newer/lib:/tree/usr/lib/x86_64-linux-gnu".into()));
+        assert_eq!(value("PKG_CONFIG_PATH"), Some("/newer/lib/pkgconfig".into()));
+        assert_eq!(value("PKG_CONFIG_SYSROOT_DIR"), None);
+        assert_eq!(value("LIBCLANG_PATH"), Some("/tree/usr/lib/llvm-14/lib".into()));
+        // Beside installed libraries, a path of one's own is kept.
+        let env = with_newer_ucx(Path::new("/newer"), Vec::new(), Some("/mine".into()));
+        assert!(env.contains(&("LD_LIBRARY_PATH", "/newer/lib:/mine".into())), "{env:?}");
+    }
+
+    #[test]
     fn a_program_run_with_the_libraries_sees_them_and_keeps_its_exit_code() {
-        let libraries = Libraries { env: vec![("LIBCLANG_PATH", "/tree".into())], _tree: None };
+        let libraries = Libraries { env: vec![("LIBCLANG_PATH", "/tree".into())], ..Libraries::installed() };
         let run = |line: &str| libraries.run(&["sh".into(), "-c".into(), line.into()]);
         assert_eq!(run("test \"$LIBCLANG_PATH\" = /tree"), Ok(0));
         assert_eq!(run("exit 3"), Ok(3));

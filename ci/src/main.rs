@@ -15,6 +15,7 @@ mod stopwatch;
 mod swarm;
 mod tidy;
 mod tool;
+mod ucx;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,7 +49,7 @@ last lines name each failed step and the command that repeats it.
   cargo ci determinism           after touching the simulator
   cargo ci rxe --only smoke      one group of tests on soft-RoCE devices
   cargo ci guest -- ibv_devinfo  a look at the devices
-  cargo ci with -- cargo build --features verbs
+  cargo ci with -- cargo build -p wavetank --features verbs,ucx
 
 What runs in guests is made of Debian 12's packages, which are downloaded once (400 MB) and unpacked below target/guest \
 (1 GB). Nothing is installed, and nothing needs root.";
@@ -71,8 +72,11 @@ enum Command {
         #[arg(long, value_name = "BUG,...", value_delimiter = ',')]
         only: Vec<String>,
     },
-    /// Runs a program with the libraries in its environment that the verbs feature is built with
+    /// Runs a program with the libraries in its environment that the features verbs and ucx are built with
     With {
+        /// With a UCX newer than the system's, for the feature ucx alone
+        #[arg(long)]
+        newer_ucx: bool,
         /// A program and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -136,7 +140,12 @@ fn main() -> ExitCode {
         }
         Command::Mutants { only } => return exit(mutants::drill(&workspace, &only).map(|()| 0)),
         Command::Guest(args) => return exit(guest::command(&workspace, args)),
-        Command::With { command } => return exit(Libraries::find(&workspace).and_then(|l| l.run(&command))),
+        Command::With { newer_ucx, command } => {
+            let libraries = Libraries::find(&workspace);
+            let libraries =
+                if newer_ucx { libraries.and_then(|l| l.with_newer_ucx(&workspace)) } else { libraries };
+            return exit(libraries.and_then(|l| l.run(&command)));
+        }
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

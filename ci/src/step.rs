@@ -4,7 +4,7 @@ use crate::guest::{boot, groups, runner, tshark};
 use crate::libraries::Libraries;
 use crate::options::Options;
 use crate::workspace::Workspace;
-use crate::{determinism, swarm, tidy};
+use crate::{determinism, swarm, tidy, ucx};
 
 /// Why a step failed, in one or more lines for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +25,15 @@ pub(crate) struct Step {
     pub(crate) run: fn(&Workspace, &Options) -> Result<(), Failure>,
 }
 
-/// The crate that is built only where there are native libraries, or their headers.
-const NOT_VERBS: [&str; 3] = ["--workspace", "--exclude", "wavetank-verbs"];
+/// All but the crates that are built only where there are native libraries, or their headers.
+const NOT_NATIVE: [&str; 5] = ["--workspace", "--exclude", "wavetank-verbs", "--exclude", "wavetank-ucx"];
 
-/// Everything that changes with the verbs feature.
-const VERBS: [&str; 10] = [
+/// Everything that changes with the features verbs and ucx. Both at once: each combination of features is a build of its own.
+pub(crate) const NATIVE: [&str; 12] = [
     "--package",
     "wavetank-verbs",
+    "--package",
+    "wavetank-ucx",
     "--package",
     "wavetank-engine",
     "--package",
@@ -39,7 +41,7 @@ const VERBS: [&str; 10] = [
     "--package",
     "wavetank",
     "--features",
-    "wavetank-engine/verbs,wavetank-harness/verbs,wavetank/verbs",
+    "wavetank-engine/verbs,wavetank-engine/ucx,wavetank-harness/verbs,wavetank-harness/ucx,wavetank/verbs,wavetank/ucx",
 ];
 
 /// Every step, in the order of `cargo ci test`: what answers soonest comes first.
@@ -57,7 +59,8 @@ pub(crate) const STEPS: &[Step] = &[
         needs: None,
         guest: false,
         run: |w, _| {
-            w.cargo(&[&["clippy"], &NOT_VERBS[..], &["--all-targets", "--", "-D", "warnings"]].concat()).run()
+            w.cargo(&[&["clippy"], &NOT_NATIVE[..], &["--all-targets", "--", "-D", "warnings"]].concat())
+                .run()
         },
     },
     Step {
@@ -72,7 +75,7 @@ pub(crate) const STEPS: &[Step] = &[
         about: "Unit, integration and documentation tests of every crate pass",
         needs: Some("build"),
         guest: false,
-        run: |w, _| w.cargo(&[&["test"], &NOT_VERBS[..], &["--no-fail-fast"]].concat()).run(),
+        run: |w, _| w.cargo(&[&["test"], &NOT_NATIVE[..], &["--no-fail-fast"]].concat()).run(),
     },
     Step {
         name: "docs",
@@ -80,7 +83,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("build"),
         guest: false,
         run: |w, _| {
-            let args = [&["doc"], &NOT_VERBS[..], &["--no-deps"]].concat();
+            let args = [&["doc"], &NOT_NATIVE[..], &["--no-deps"]].concat();
             w.cargo(&args).env("RUSTDOCFLAGS", "-D warnings").run()
         },
     },
@@ -113,11 +116,18 @@ pub(crate) const STEPS: &[Step] = &[
         run: |w, _| tshark::check(w),
     },
     Step {
-        name: "verbs",
-        about: "With libibverbs: no lint fires, and what needs no device passes its tests",
+        name: "native",
+        about: "With libibverbs and UCX: no lint fires, and what needs no device passes its tests",
         needs: Some("build"),
         guest: true,
-        run: |w, _| verbs(w),
+        run: |w, _| native(w),
+    },
+    Step {
+        name: "ucx",
+        about: "Over UCX between processes, its newest version too: the conformance kit and a workload hold",
+        needs: Some("native"),
+        guest: true,
+        run: |w, _| ucx::check(w),
     },
     Step {
         name: "boot",
@@ -142,13 +152,13 @@ pub(crate) const STEPS: &[Step] = &[
     },
 ];
 
-fn verbs(workspace: &Workspace) -> Result<(), Failure> {
+fn native(workspace: &Workspace) -> Result<(), Failure> {
     let libraries = Libraries::find(workspace)?;
-    let clippy = [&["clippy"], &VERBS[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    let clippy = [&["clippy"], &NATIVE[..], &["--all-targets", "--", "-D", "warnings"]].concat();
     workspace.cargo(&clippy).with(&libraries).run()?;
-    let doc = [&["doc"], &VERBS[..], &["--no-deps"]].concat();
+    let doc = [&["doc"], &NATIVE[..], &["--no-deps"]].concat();
     workspace.cargo(&doc).with(&libraries).env("RUSTDOCFLAGS", "-D warnings").run()?;
-    let test = [&["test"], &VERBS[..], &["--no-fail-fast"]].concat();
+    let test = [&["test"], &NATIVE[..], &["--no-fail-fast"]].concat();
     workspace.cargo(&test).with(&libraries).run()
 }
 

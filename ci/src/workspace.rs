@@ -44,7 +44,7 @@ pub(crate) struct Cargo<'a> {
 }
 
 impl<'a> Cargo<'a> {
-    /// With the native libraries: for everything that builds with `--features verbs`.
+    /// With the native libraries: for everything that builds with the features verbs or ucx.
     pub(crate) fn with(mut self, libraries: &'a Libraries) -> Self {
         self.libraries = Some(libraries);
         self
@@ -91,7 +91,7 @@ impl fmt::Display for Cargo<'_> {
         if let Some((name, value)) = self.env {
             write!(f, "{name}=\"{value}\" ")?;
         }
-        let with = if self.libraries.is_some_and(|l| !l.env().is_empty()) { "cargo ci with -- " } else { "" };
+        let with = self.libraries.map_or("", Libraries::by);
         write!(f, "{with}cargo {}", self.args.join(" "))
     }
 }

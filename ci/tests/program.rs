@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 const STEPS: [&str; 8] = ["fmt", "clippy", "build", "unit", "docs", "determinism", "swarm", "tidy"];
 
 /// Steps that need a virtual machine, or its libraries.
-const GUEST_STEPS: [&str; 5] = ["tshark", "verbs", "boot", "rxe", "siw"];
+const GUEST_STEPS: [&str; 6] = ["tshark", "native", "ucx", "boot", "rxe", "siw"];
 
 const TEST: [&str; 2] = ["test", "--no-guest"];
 

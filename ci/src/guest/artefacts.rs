@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::groups::{Package, Run};
+use super::groups::{Build, Package, Run};
 use crate::libraries::Libraries;
-use crate::step::Failure;
+use crate::step::{Failure, NATIVE};
 use crate::workspace::Workspace;
 
 /// Something that was built.
@@ -21,13 +21,13 @@ pub(crate) struct Artefact {
     pub(crate) executable: PathBuf,
 }
 
-/// A call of cargo that builds: the package, and which test of it, or its programs.
-type Build = (Package, Option<&'static str>);
+/// A target, and how it is built.
+type Wanted = (Build, &'static str);
 
-/// What was built so far, by the call that built it. A build that failed is not tried again.
+/// What was built so far. A build that failed is not tried again.
 #[derive(Debug, Default)]
 pub(crate) struct Artefacts {
-    built: BTreeMap<Build, Result<Vec<Artefact>, String>>,
+    built: BTreeMap<Wanted, Result<Vec<Artefact>, String>>,
 }
 
 impl Artefacts {
@@ -39,22 +39,38 @@ impl Artefacts {
         libraries: &Libraries,
         run: &Run,
     ) -> Result<Option<Artefact>, String> {
-        let (build, target) = match *run {
+        let wanted = match *run {
             Run::Check(_) => return Ok(None),
-            Run::Program { package, name, .. } | Run::Session { package, name, .. } => {
-                ((package, None), name)
-            }
-            Run::Tests { package, target, .. } => ((package, Some(target)), target),
+            Run::Program { package, name, .. } => (Build::Release(package), name),
+            Run::Session { build, name, .. } => (build, name),
+            Run::Tests { folder, target, .. } => (Build::Tests(folder), target),
         };
+        self.find(workspace, libraries, wanted).map(Some)
+    }
+
+    /// One binary, built if nobody did yet.
+    pub(crate) fn find(
+        &mut self,
+        workspace: &Workspace,
+        libraries: &Libraries,
+        (build, target): Wanted,
+    ) -> Result<Artefact, String> {
         let built = self
             .built
-            .entry(build)
-            .or_insert_with(|| built(workspace, libraries, build).map_err(|Failure(why)| why));
+            .entry((build, target))
+            .or_insert_with(|| built(workspace, libraries, (build, target)).map_err(|Failure(why)| why));
         let artefacts = built.as_ref().map_err(String::clone)?;
-        let found = artefacts.iter().find(|a| a.target == target);
-        found.cloned().map(Some).ok_or_else(|| {
-            let targets: Vec<&str> = artefacts.iter().map(|a| &*a.target).collect();
-            format!("{} has no target {target:?}; it has: {}", build.0.name, targets.join(", "))
+        let (place, beside): (_, Vec<&Artefact>) = match build {
+            Build::Release(package) => (package.name, artefacts.iter().collect()),
+            // Another package may have a target of that name.
+            Build::Example(folder) | Build::Tests(folder) => {
+                (folder, artefacts.iter().filter(|a| a.folder.ends_with(folder)).collect())
+            }
+        };
+        let found = beside.iter().find(|a| a.target == target);
+        found.map(|a| Artefact::clone(a)).ok_or_else(|| {
+            let targets: Vec<&str> = beside.iter().map(|a| &*a.target).collect();
+            format!("{place} has no target {target:?}; it has: {}", targets.join(", "))
         })
     }
 }
@@ -62,19 +78,36 @@ impl Artefacts {
 fn built(
     workspace: &Workspace,
     libraries: &Libraries,
-    (package, test): Build,
+    (build, target): Wanted,
 ) -> Result<Vec<Artefact>, Failure> {
-    // Programs are measured, so they are built as users build them. Tests are not, and what `verbs` built serves them.
-    let head = match test {
-        Some(test) => vec!["test", "--no-run", "--test", test],
-        None => vec!["build", "--bins", "--examples", "--release"],
-    };
-    let features: Vec<&str> = package.feature.into_iter().flat_map(|f| ["--features", f]).collect();
-    let tail = ["--message-format", "json-render-diagnostics", "--package", package.name];
-    let args = [&*head, &tail, &features].concat();
+    match build {
+        Build::Release(Package { name, features }) => {
+            let args = ["build", "--bins", "--release", "--package", name, "--features", features];
+            executables(workspace, libraries, &args, false)
+        }
+        // With the same packages and features as in `native`, or cargo would build all of it once more.
+        Build::Example(_) => {
+            let args = [&["build", "--example", target], &NATIVE[..]].concat();
+            executables(workspace, libraries, &args, false)
+        }
+        Build::Tests(_) => {
+            let args = [&["test", "--no-run", "--test", target], &NATIVE[..]].concat();
+            executables(workspace, libraries, &args, true)
+        }
+    }
+}
+
+/// What a call of cargo builds that can be run: tests, or programs and examples.
+pub(crate) fn executables(
+    workspace: &Workspace,
+    libraries: &Libraries,
+    args: &[&str],
+    tests: bool,
+) -> Result<Vec<Artefact>, Failure> {
+    let args = [args, &["--message-format", "json-render-diagnostics"]].concat();
     let call = workspace.cargo(&args).with(libraries);
     let (succeeded, stdout) = call.read()?;
-    if succeeded { Ok(parse(&stdout, test.is_some())) } else { Err(Failure(format!("`{call}` failed"))) }
+    if succeeded { Ok(parse(&stdout, tests)) } else { Err(Failure(format!("`{call}` failed"))) }
 }
 
 /// Executables from cargo's messages. Of a test build only test binaries count: it builds the package's programs too.
@@ -99,8 +132,6 @@ warning: not JSON
 {"reason":"compiler-artifact","manifest_path":"/w/e/Cargo.toml","target":{"kind":["test"],"name":"kit"},"profile":{"test":true},"executable":"/t/kit-2"}
 {"reason":"build-finished","success":true}"#;
 
-    const PACKAGE: Package = Package { name: "e", feature: Some("verbs") };
-
     #[test]
     fn executables_are_found_by_their_targets_and_tests_are_told_from_programs() {
         let of =
@@ -113,23 +144,25 @@ warning: not JSON
     #[test]
     fn a_target_that_is_not_there_is_named_with_those_that_are() {
         let mut artefacts = Artefacts::default();
-        for test in ["kit", "kat"] {
-            artefacts.built.insert((PACKAGE, Some(test)), Ok(parse(MESSAGES, true)));
+        for (folder, test) in [("e", "kit"), ("e", "kat"), ("f", "kit")] {
+            artefacts.built.insert((Build::Tests(folder), test), Ok(parse(MESSAGES, true)));
         }
-        let mut provide = |target| {
-            let run = Run::Tests { package: PACKAGE, target, filter: &[] };
+        let mut provide = |folder, target| {
+            let run = Run::Tests { folder, target, filter: &[] };
             artefacts.provide(&Workspace::find(), &Libraries::installed(), &run)
         };
-        assert!(provide("kit").is_ok_and(|a| a.is_some()));
-        assert_eq!(provide("kat"), Err("e has no target \"kat\"; it has: e, kit".into()));
+        assert!(provide("e", "kit").is_ok_and(|a| a.is_some()));
+        assert_eq!(provide("e", "kat"), Err("e has no target \"kat\"; it has: e, kit".into()));
+        assert_eq!(provide("f", "kit"), Err("f has no target \"kit\"; it has: ".into()), "that is e's");
     }
 
     #[test]
     fn what_did_not_build_fails_every_group_that_needs_it() {
         let mut artefacts = Artefacts::default();
-        artefacts.built.insert((PACKAGE, None), Err("no linker".into()));
-        for name in ["tool", "other"] {
-            let run = Run::Program { package: PACKAGE, name, args: &[] };
+        let (package, name) = (Package { name: "e", features: "verbs" }, "tool");
+        artefacts.built.insert((Build::Release(package), name), Err("no linker".into()));
+        let session = Run::Session { build: Build::Release(package), name, script: "kit.sh" };
+        for run in [Run::Program { package, name, args: &[] }, session] {
             let provided = artefacts.provide(&Workspace::find(), &Libraries::installed(), &run);
             assert_eq!(provided, Err("no linker".into()));
         }

@@ -10,13 +10,24 @@ pub(crate) const RXE: &str = "rxe";
 /// The step whose groups run on soft-iWARP.
 pub(crate) const SIW: &str = "siw";
 
-/// A crate of the workspace, and the feature that makes it speak to devices.
+/// A crate of the workspace, and the features that make it speak to devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Package {
     /// As cargo knows it.
     pub(crate) name: &'static str,
-    /// Of this crate, if it has one for it. Packages are built one by one, so that no feature of another leaks in.
-    pub(crate) feature: Option<&'static str>,
+    /// Of this crate. It is built alone, so that no feature of another leaks in.
+    pub(crate) features: &'static str,
+}
+
+/// Where a binary comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Build {
+    /// A program, in release: as users have it, for what they see and what is measured.
+    Release(Package),
+    /// An example of the package in this folder, as the step `native` built it: it is there already.
+    Example(&'static str),
+    /// A file in `tests` of the package in this folder, likewise.
+    Tests(&'static str),
 }
 
 /// What a group runs.
@@ -24,14 +35,13 @@ pub(crate) struct Package {
 pub(crate) enum Run {
     /// A script of `ci/guest/checks`.
     Check(&'static str),
-    /// A script of `ci/guest/checks` that runs a binary or an example of a package, built in release: `$1` is the binary, `$2` the
-    /// workspace's root.
-    Session { package: Package, name: &'static str, script: &'static str },
-    /// A binary of a package, built in release, in the workspace's root.
+    /// A script of `ci/guest/checks` that runs a binary: `$1` is the binary, `$2` the workspace's root.
+    Session { build: Build, name: &'static str, script: &'static str },
+    /// A program, in the workspace's root.
     Program { package: Package, name: &'static str, args: &'static [&'static str] },
-    /// A test binary of a package, in the package's folder. `target` is the file in `tests`; `filter` is what follows
+    /// A test binary of the package in this folder, run there. `target` is the file in `tests`; `filter` is what follows
     /// `cargo test --`.
-    Tests { package: Package, target: &'static str, filter: &'static [&'static str] },
+    Tests { folder: &'static str, target: &'static str, filter: &'static [&'static str] },
 }
 
 /// A line of the table.
@@ -53,24 +63,33 @@ pub(crate) struct Group {
     pub(crate) seconds: u64,
 }
 
-/// The crate that speaks to libibverbs, which has no feature for that.
-const VERBS: Package = Package { name: "wavetank-verbs", feature: None };
+/// The crate that speaks to libibverbs.
+const VERBS: &str = "backends/verbs";
 
-/// The harness: kit, judge and wire are its.
-const HARNESS: Package = Package { name: "wavetank-harness", feature: Some("verbs") };
+/// The harness, for its tests on a cable.
+const HARNESS: &str = "sim-harness";
 
-/// The engine, for its examples.
-const ENGINE: Package = Package { name: "wavetank-engine", feature: Some("verbs") };
+/// The engine, for its example.
+const ENGINE: &str = "engine";
 
-/// The program.
-const WAVETANK: Package = Package { name: "wavetank", feature: Some("verbs") };
+/// The program, with every backend it can have: one build serves them all.
+pub(crate) const WAVETANK: Package = Package { name: "wavetank", features: "verbs,ucx" };
 
 /// The devices of [`Net::TwoRxe`] and the ends of their cable.
 const TWO_RXE: &[(&str, &str)] = &[("WAVETANK_DEVICES", "rxe0,rxe1"), ("WAVETANK_WIRE", "va,vb")];
 
+/// The device of [`Net::OneRxe`] by its name over UCX, and what UCX needs to be told of it: with the IPv4 GID (index 1), or
+/// when it may choose, no connection of UCX 1.13 over soft-RoCE comes about.
+const UCX_RXE: &[(&str, &str)] = &[
+    ("WAVETANK_DEVICES", "rc/rxe0:1"),
+    ("UCX_TLS", "rc_v,self"),
+    ("UCX_NET_DEVICES", "rxe0:1"),
+    ("UCX_IB_GID_INDEX", "0"),
+];
+
 /// A test of `sim-harness/tests/wire/device.rs`: each disturbs the cable, so each has a guest of its own.
 const fn wire(name: &'static str, about: &'static str, filter: &'static [&'static str]) -> Group {
-    let run = Run::Tests { package: HARNESS, target: "wire", filter };
+    let run = Run::Tests { folder: HARNESS, target: "wire", filter };
     Group { step: RXE, name, about, net: Net::TwoRxe, run, env: TWO_RXE, seconds: 150 }
 }
 
@@ -84,7 +103,7 @@ const fn kit(
     net: Net,
     env: &'static [(&'static str, &'static str)],
 ) -> Group {
-    let run = Run::Session { package: WAVETANK, name: "wavetank", script: "kit.sh" };
+    let run = Run::Session { build: Build::Release(WAVETANK), name: "wavetank", script: "kit.sh" };
     Group { step, name: "kit", about, net, run, env, seconds: 300 }
 }
 
@@ -117,11 +136,20 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "device",
         about: "The verbs backend keeps the contract, one promise at a time",
         net: Net::TwoRxe,
-        run: Run::Tests { package: VERBS, target: "device", filter: &["--ignored", "--test-threads=1"] },
+        run: Run::Tests { folder: VERBS, target: "device", filter: &["--ignored", "--test-threads=1"] },
         env: &[("WAVETANK_DEVICES", "rxe0,rxe1")],
         seconds: 120,
     },
     kit(RXE, "The conformance kit holds over soft-RoCE, but for its quirks", Net::TwoRxe, TWO_RXE),
+    Group {
+        step: RXE,
+        name: "ucx",
+        about: "UCX over soft-RoCE: its own tools work, and the conformance kit holds",
+        net: Net::OneRxe,
+        run: Run::Session { build: Build::Release(WAVETANK), name: "wavetank", script: "ucx.sh" },
+        env: UCX_RXE,
+        seconds: 300,
+    },
     program(
         RXE,
         "judge",
@@ -143,7 +171,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "bootstrap",
         about: "Two processes find each other over TCP, connect, and one READs the other's memory",
         net: Net::TwoRxe,
-        run: Run::Session { package: ENGINE, name: "two_processes", script: "bootstrap.sh" },
+        run: Run::Session { build: Build::Example(ENGINE), name: "two_processes", script: "bootstrap.sh" },
         env: &[],
         seconds: 60,
     },
@@ -152,7 +180,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "record",
         about: "A recorded run has the same statuses on the simulated NIC, which is calibrated from it",
         net: Net::TwoRxe,
-        run: Run::Session { package: WAVETANK, name: "wavetank", script: "record.sh" },
+        run: Run::Session { build: Build::Release(WAVETANK), name: "wavetank", script: "record.sh" },
         env: &[],
         seconds: 240,
     },
@@ -161,7 +189,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "faults",
         about: "The shipped schedules of faults disturb a run: what succeeds is right, what breaks is made anew",
         net: Net::TwoRxe,
-        run: Run::Session { package: WAVETANK, name: "wavetank", script: "faults.sh" },
+        run: Run::Session { build: Build::Release(WAVETANK), name: "wavetank", script: "faults.sh" },
         env: TWO_RXE,
         seconds: 300,
     },
@@ -268,7 +296,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "device",
         about: "The verbs backend keeps what it promises of iWARP, one promise at a time",
         net: Net::TwoSiw,
-        run: Run::Tests { package: VERBS, target: "device", filter: &["--ignored", "--test-threads=1"] },
+        run: Run::Tests { folder: VERBS, target: "device", filter: &["--ignored", "--test-threads=1"] },
         env: &[("WAVETANK_DEVICES", "siw0,siw1")],
         seconds: 180,
     },

@@ -1,4 +1,4 @@
-//! What the guest and the verbs feature are made of: Debian packages, downloaded and unpacked, never installed.
+//! What the guest and the features verbs and ucx are made of: Debian packages, downloaded and unpacked, never installed.
 
 /// Raised when unpacking itself changes, so that everybody's cache is made anew.
 const UNPACKING: u32 = 1;
@@ -19,9 +19,12 @@ pub(crate) const WANTED: &[&str] = &[
     "perftest",
     "iproute2",
     "procps",
-    // what the verbs feature is built with; bindgen 0.59 knows no later libclang than 14
+    "libucx0",
+    "ucx-utils",
+    // what the features verbs and ucx are built with; bindgen 0.59 knows no later libclang than 14
     "libibverbs-dev",
     "librdmacm-dev",
+    "libucx-dev",
     "libclang-14-dev",
     "pkgconf",
 ];

@@ -92,7 +92,7 @@ pub(crate) fn failure(step: &str, records: &[Record]) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::groups::{self, Package};
+    use crate::guest::groups;
 
     fn record(name: &str, verdict: Verdict) -> Record {
         let group = groups::of("siw").find(|g| g.name == name).expect("a group of the table");
@@ -115,8 +115,7 @@ mod tests {
 
     #[test]
     fn a_group_of_tests_of_which_none_ran_is_no_pass() {
-        let run =
-            Run::Tests { package: Package { name: "e", feature: None }, target: "kit", filter: &["nothing"] };
+        let run = Run::Tests { folder: "e", target: "kit", filter: &["nothing"] };
         let group = Group { run, ..*record("smoke", Verdict::Passed).group };
         let result = |n| format!("running {n} tests\n\ntest result: ok. {n} passed; 0 failed; 0 ignored\n");
         assert_eq!(verdict(&group, Ended::Code(0), &result(2)), Verdict::Passed);

@@ -1,0 +1,18 @@
+#!/bin/bash
+# UCX over the device named by UCX_NET_DEVICES: first its own tools between two processes, so that a failure of what follows
+# is ours; then the conformance kit, and where it saw other things than on the simulated NIC.
+set -eu
+. "${0%/*}/common.sh"
+program=$1
+operations=${0%/*}/ucx.txt
+ucx_perftest -p 13350 -b "$operations" > server 2>&1 &
+wait_until tcp_listens 3426
+ucx_perftest -p 13350 -f -b "$operations" 127.0.0.1 > client 2>&1 || { cat client server; exit 1; }
+wait $! || { cat server; exit 1; }
+for operation in am put get fadd cas; do
+    grep -qE "^ *$operation +[0-9]+ " client || { cat client server; echo "$operation has no result"; exit 1; }
+done
+cat client
+"$program" kit --backend mock --save mock.json > mock
+tail -n 1 mock
+"$program" kit --backend ucx --device "$WAVETANK_DEVICES" --compare mock.json
