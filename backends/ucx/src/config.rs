@@ -1,6 +1,7 @@
 //! What a device is asked to be: over which transport, on which network devices, with which protocol.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -91,8 +92,8 @@ pub enum ConnectBy {
     /// By worker address: an opaque blob that holds everything.
     #[default]
     WorkerAddress,
-    /// By a listener's socket address. TCP and RDMA devices only.
-    Listener,
+    /// By the socket address of a listener, here: port 0 is any that is free. TCP and RDMA devices only.
+    Listener(SocketAddr),
 }
 
 /// Which device to open, and how.
@@ -128,12 +129,19 @@ impl UcxConfig {
         }
     }
 
-    /// As it is asked for: `tcp/lo`, `shm`, `rc/rxe0:1`.
+    /// As it is asked for: `tcp/lo`, `tcp@127.0.0.1`, `shm`, `rc/rxe0:1`.
     pub fn name(&self) -> String {
-        match self.devices.as_slice() {
+        let mut name = match self.devices.as_slice() {
             [] => self.transport.name().to_owned(),
             devices => format!("{}/{}", self.transport, devices.join("+")),
+        };
+        if let ConnectBy::Listener(at) = self.connect_by {
+            name += &match at.port() {
+                0 => format!("@{}", at.ip()),
+                _ => format!("@{at}"),
+            };
         }
+        name
     }
 }
 
@@ -156,6 +164,14 @@ pub enum ConfigError {
         /// What was asked for.
         device: String,
     },
+    /// A transport that has no listeners was given one.
+    #[error("the transport {0} has no listeners: leave away what follows the @")]
+    NoListener(Transport),
+    /// Something stands where an address should.
+    #[error(
+        "{0:?} is no address to listen on: an IP address follows the @, and perhaps a port, tcp@127.0.0.1:7000"
+    )]
+    BadListener(String),
     /// Something stands where a network device should.
     #[error("{0:?} is no network device: names are letters, digits and .:_- (`ucx_info -d` lists them)")]
     BadDevice(String),
@@ -164,11 +180,15 @@ pub enum ConfigError {
 impl FromStr for UcxConfig {
     type Err = ConfigError;
 
-    /// `TRANSPORT` or `TRANSPORT/DEVICE[+DEVICE...]`.
+    /// `TRANSPORT[/DEVICE[+DEVICE...]][@IP[:PORT]]`. With an address, endpoints are reached through a listener there.
     fn from_str(name: &str) -> Result<UcxConfig, ConfigError> {
-        let (transport, devices) = match name.split_once('/') {
-            Some((transport, devices)) => (transport, Some(devices)),
+        let (rest, listener) = match name.split_once('@') {
+            Some((rest, listener)) => (rest, Some(listener)),
             None => (name, None),
+        };
+        let (transport, devices) = match rest.split_once('/') {
+            Some((transport, devices)) => (transport, Some(devices)),
+            None => (rest, None),
         };
         let found = Transport::ALL.into_iter().find(|known| known.name() == transport);
         let transport = found.ok_or_else(|| ConfigError::UnknownTransport(name.to_owned()))?;
@@ -183,6 +203,15 @@ impl FromStr for UcxConfig {
             }
             config.devices.push(device.to_owned());
         }
+        if let Some(listener) = listener {
+            if matches!(transport, Transport::Shm | Transport::Loopback) {
+                return Err(ConfigError::NoListener(transport));
+            }
+            let ip = listener.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
+            let at = ip.or_else(|_| listener.parse::<SocketAddr>());
+            config.connect_by =
+                ConnectBy::Listener(at.map_err(|_| ConfigError::BadListener(listener.to_owned()))?);
+        }
         Ok(config)
     }
 }
@@ -193,7 +222,9 @@ mod tests {
 
     #[test]
     fn a_name_is_read_and_written_back() {
-        for name in ["tcp", "tcp/lo", "tcp/lo+eth0", "shm", "self", "rc/rxe0:1"] {
+        for name in
+            ["tcp", "tcp/lo", "tcp/lo+eth0", "shm", "self", "rc/rxe0:1", "tcp@127.0.0.1", "tcp/lo@[::1]:7"]
+        {
             assert_eq!(name.parse::<UcxConfig>().map(|config| config.name()), Ok(name.to_owned()));
         }
     }
@@ -203,6 +234,8 @@ mod tests {
         let error = |name: &str| name.parse::<UcxConfig>().expect_err("refused").to_string();
         assert!(error("udp").contains("tcp, shm, self, rc"));
         assert!(error("shm/eth0").contains("no network devices"));
+        assert!(error("shm@127.0.0.1").contains("has no listeners"));
+        assert!(error("tcp@localhost").contains("an IP address follows the @"));
         assert!(error("tcp/").contains("is no network device"));
         assert!(error("tcp/a,b").contains("is no network device"));
         assert!("best".parse::<Protocol>().expect_err("refused").to_string().contains("auto, eager, rndv"));

@@ -362,7 +362,7 @@ impl Backend for UcxDevice {
 
     #[inline]
     fn ring(&mut self, ep: EpId) -> Result<(), RingError> {
-        let mut core = self.common.shared.lock();
+        let mut core = self.common.shared.lock_and_rouse();
         let (state, worker) = core.halves();
         state.with(ep, |state, ep| state.ring(worker, ep));
         state.mend(worker);

@@ -6,7 +6,7 @@ use wavetank_contract::error::SystemError;
 use wavetank_contract::{Region, RegionSpec};
 
 use crate::address::{Place, Process};
-use crate::config::{Protocol, Transport, UcxConfig};
+use crate::config::{ConnectBy, Protocol, Transport, UcxConfig};
 use crate::error::DeviceError;
 use crate::memory::{Mrs, WORDS};
 use crate::shared::{Core, Shared, Understudy};
@@ -102,7 +102,10 @@ pub(crate) fn open(config: &UcxConfig) -> Result<Opened, DeviceError> {
         control_rkey: control.as_ref().map(|(_, rkey)| rkey.clone()).unwrap_or_default(),
         connect_timeout_ns: config.connect_timeout_ns,
     };
-    let state = State::new(settings, Mrs::new(words), Watch::new()?, now_ns());
+    let mut state = State::new(settings, Mrs::new(words), Watch::new()?, now_ns());
+    if let ConnectBy::Listener(on) = config.connect_by {
+        state.listen(&worker, on).map_err(failed("ucp_listener_create"))?;
+    }
     let shared = Arc::new(Shared::new(Core { state, worker })?);
     let understudy = Understudy::start(&shared, config.spin_ns, words)?;
     Ok(Opened { shared, understudy, context, control: control.map(|(region, _)| region) })

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     beat: AtomicU64,
     /// Somebody polls, or will before long.
     attended: AtomicBool,
+    /// The thread sleeps, or will before it takes the lock again. Changed under the lock.
+    parked: AtomicBool,
     stop: AtomicBool,
     kick: OwnedFd,
     /// Readable for a kick or a death.
@@ -70,6 +72,7 @@ impl Shared {
             core: Mutex::new(core),
             beat: AtomicU64::new(0),
             attended: AtomicBool::new(true),
+            parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             kick,
             calls,
@@ -91,7 +94,19 @@ impl Shared {
         if !self.attended.load(Ordering::Relaxed) {
             self.attended.store(true, Ordering::Relaxed);
         }
-        self.lock()
+        // Whoever polls takes what would have woken the thread; what it leaves undone when it stops polling is for the thread.
+        self.lock_and_rouse()
+    }
+
+    /// The device, for whoever changes what the progress thread has to look after: should it sleep, it has to look again.
+    #[inline]
+    pub(crate) fn lock_and_rouse(&self) -> MutexGuard<'_, Core> {
+        let core = self.lock();
+        if self.parked.load(Ordering::Relaxed) {
+            self.parked.store(false, Ordering::Relaxed);
+            self.kick();
+        }
+        core
     }
 
     /// Nobody polls until something comes.
@@ -149,8 +164,10 @@ impl Shared {
             let timeout = state.is_waiting().then_some(TICK_NS);
             // Whatever comes after this makes the descriptor readable, so nothing is slept through.
             if worker.arm() == Ok(true) {
+                self.parked.store(true, Ordering::Relaxed);
                 drop(core);
                 sleep(self.all.as_fd(), timeout);
+                self.parked.store(false, Ordering::Relaxed);
                 self.calm();
             }
             idle_since = None;

@@ -19,8 +19,10 @@ use crate::frames::{Frames, Use};
 use crate::memory::{Imports, Mrs};
 use crate::queue::{Item, Owner, Queue};
 use crate::status;
-use crate::sys::{Arrival, Body, Closing, Desc, Event, SendAs, Started, Taken, UcsStatus, Worker};
-use crate::token::Token;
+use crate::sys::{
+    Arrival, Body, Closing, Desc, Ep, Event, Listener, SendAs, Sender, Started, Taken, UcsStatus, Worker,
+};
+use crate::token::{self, Token};
 use crate::watch::Watch;
 use crate::wire::Head;
 
@@ -58,6 +60,14 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout_ns: u64,
 }
 
+/// A hello to an endpoint that is not pointed at anybody yet.
+#[derive(Debug)]
+struct Early {
+    to: u32,
+    hello: Hello,
+    from: Option<Sender>,
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
@@ -79,9 +89,11 @@ pub(crate) struct State {
     /// Endpoints with something to tell their peers.
     to_tell: Vec<u32>,
     closings: Vec<Closing>,
-    hellos: Vec<(u32, Hello)>,
+    hellos: Vec<Early>,
+    listener: Option<Listener>,
+    /// Connections that somebody made through the listener, before it is known for which endpoint.
+    unbound: Vec<Ep>,
     pub(crate) watch: Watch,
-    links: u32,
     lives: u32,
     polls: u32,
     /// A completion queue overran, and its endpoints do not know yet.
@@ -108,8 +120,9 @@ impl State {
             to_tell: Vec::new(),
             closings: Vec::new(),
             hellos: Vec::new(),
+            listener: None,
+            unbound: Vec::new(),
             watch,
-            links: 0,
             // Lives of one endpoint differ; where they begin does not matter, but a number that is never 0.
             lives: 1,
             polls: 0,
@@ -208,7 +221,7 @@ impl State {
         self.drop_held(worker, &mut endpoint);
         self.unlink(worker, &mut endpoint, lost);
         self.imports.forget(ep);
-        self.hellos.retain(|(to, _)| *to != ep.0);
+        self.hellos.retain(|early| early.to != ep.0);
         self.watch.forget(ep);
         if lost {
             // UCX may still write where it was told to: neither the slots nor the place may be used again.
@@ -229,7 +242,7 @@ impl State {
             if let Body::Eager(bytes) = arrival.body
                 && let Some(hello) = Hello::decode(bytes)
             {
-                self.hello(worker, head.to, hello);
+                self.hello(worker, head.to, hello, arrival.from);
             }
             return Taken::Used;
         }
@@ -260,6 +273,7 @@ impl State {
                 Some(Token::Frame(frame)) => self.frame_ended(worker, frame, status),
                 _ => {}
             },
+            Event::Failed { token, .. } if token == token::STRANGER => self.drop_strangers(worker),
             Event::Failed { token, status } => {
                 if let Some(Token::Link { ep, link }) = Token::read(token) {
                     self.with(EpId(ep), |state, ep| {
@@ -536,7 +550,9 @@ impl State {
         };
         let body = [crate::sys::Span::of(&place.body)];
         let spans = if place.body.is_empty() { place.spans() } else { &body[..] };
-        match worker.send(link, place.header(), spans, SendAs::Eager, &place.ticket) {
+        let hello = place.header[0] == crate::wire::Kind::Hello as u8;
+        let send_as = if hello && self.listener.is_some() { SendAs::EagerWithSender } else { SendAs::Eager };
+        match worker.send(link, place.header(), spans, send_as, &place.ticket) {
             Started::Pending => {}
             Started::Done => self.frames.give_back(frame),
             Started::Failed(why) => {
@@ -627,6 +643,7 @@ impl State {
         for ep in open {
             self.close(worker, ep);
         }
+        self.stop_listening(worker);
         let until = crate::watch::now_ns().saturating_add(SHUT_DOWN_NS);
         while self.reap(worker) > 0 && crate::watch::now_ns() < until {
             self.turn(worker);

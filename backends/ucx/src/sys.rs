@@ -189,10 +189,6 @@ impl Context {
         opened.map(|()| Arc::new(Context { library, raw: context }))
     }
 
-    pub(crate) fn library(&self) -> &'static Library {
-        self.library
-    }
-
     /// Memory of UCX's own, as one-sided shared memory needs it.
     fn allocate(self: &Arc<Context>, bytes: usize) -> Result<Mem, UcsStatus> {
         self.map(null_mut(), bytes, raw::UCP_MEM_MAP_ALLOCATE)
@@ -421,9 +417,15 @@ pub(crate) struct Knock(raw::ucp_conn_request_h);
 
 /// A message, in the middle of a progress call.
 pub(crate) struct Arrival<'a> {
+    /// The endpoint here that belongs to its sender, if the sender asked for that to be told.
+    pub(crate) from: Option<Sender>,
     pub(crate) header: &'a [u8],
     pub(crate) body: Body<'a>,
 }
+
+/// An endpoint by its handle, to be compared and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender(usize);
 
 /// The data of a message.
 pub(crate) enum Body<'a> {
@@ -505,7 +507,8 @@ impl Inner {
 
 /// `ucp_worker_h`: what endpoints belong to. Used by one thread at a time.
 pub(crate) struct Worker {
-    context: Arc<Context>,
+    /// Outlives the worker.
+    _context: Arc<Context>,
     raw: raw::ucp_worker_h,
     inner: Box<Inner>,
 }
@@ -536,7 +539,7 @@ impl Worker {
             stash: RefCell::default(),
             panic: Cell::new(None),
         });
-        let worker = Worker { context: context.clone(), raw: worker, inner };
+        let worker = Worker { _context: context.clone(), raw: worker, inner };
         // SAFETY: zero is a value for every field.
         let mut handler: raw::ucp_am_handler_param_t = unsafe { zeroed() };
         handler.field_mask = u64::from(
@@ -558,10 +561,6 @@ impl Worker {
         (&raw const *self.inner).cast_mut().cast()
     }
 
-    pub(crate) fn context(&self) -> &Arc<Context> {
-        &self.context
-    }
-
     /// Moves everything on, and hands each message to `handler`. How much was done; 0: nothing.
     #[inline]
     pub(crate) fn progress(&self, handler: Handler<'_>) -> u32 {
@@ -579,11 +578,13 @@ impl Worker {
             let handler = unsafe { &mut *handler };
             match data {
                 Ok(bytes) => {
-                    handler(Arrival { header: &header, body: Body::Eager(&bytes) });
+                    handler(Arrival { from: None, header: &header, body: Body::Eager(&bytes) });
                 }
                 Err(desc) => {
                     let copy = Desc { raw: desc.raw, len: desc.len };
-                    if handler(Arrival { header: &header, body: Body::Rendezvous(desc) }) == Taken::Used {
+                    if handler(Arrival { from: None, header: &header, body: Body::Rendezvous(desc) })
+                        == Taken::Used
+                    {
                         self.release(copy);
                     }
                 }
@@ -741,6 +742,7 @@ impl Worker {
         param.flags = match flags {
             SendAs::Auto => 0,
             SendAs::Eager => raw::UCP_AM_SEND_FLAG_EAGER,
+            SendAs::EagerWithSender => raw::UCP_AM_SEND_FLAG_EAGER | raw::UCP_AM_SEND_FLAG_REPLY,
             SendAs::Rendezvous => raw::UCP_AM_SEND_FLAG_RNDV,
         };
         let (buffer, count) = describe(data, &mut param);
@@ -924,6 +926,8 @@ pub(crate) enum SendAs {
     Eager,
     /// Told first, fetched by the receiver.
     Rendezvous,
+    /// With the message, and the receiver is told which of its endpoints it came by.
+    EagerWithSender,
 }
 
 /// What an operation is started with and its event named by. Stays where it is until the event came.
@@ -934,13 +938,6 @@ pub(crate) struct Ticket {
 
 // SAFETY: looked at by callbacks only, which run under the worker's lock.
 unsafe impl Send for Ticket {}
-
-impl Ticket {
-    /// Another token from now on. No operation may be under way.
-    pub(crate) fn set(&mut self, token: u64) {
-        self.token = token;
-    }
-}
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -961,6 +958,18 @@ pub(crate) struct Ep {
 
 // SAFETY: a handle of the worker, used under the worker's lock.
 unsafe impl Send for Ep {}
+
+impl Ep {
+    /// Whether a message came by it.
+    pub(crate) fn is(&self, from: Sender) -> bool {
+        self.raw as usize == from.0
+    }
+
+    /// Its failure is told with another token from now on.
+    pub(crate) fn set_token(&mut self, token: u64) {
+        self.arg.token = token;
+    }
+}
 
 impl fmt::Debug for Ep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -1272,7 +1281,13 @@ extern "C" fn on_message(
         Some(raw) if rendezvous => Body::Rendezvous(Desc { raw, len: length }),
         _ => Body::Eager(bytes(data, if rendezvous { 0 } else { length })),
     };
-    let arrival = Arrival { header: bytes(header, header_length), body };
+    // SAFETY: as above.
+    let from = match unsafe { (*param).recv_attr } & u64::from(raw::UCP_AM_RECV_ATTR_FIELD_REPLY_EP) {
+        0 => None,
+        // SAFETY: as above.
+        _ => Some(Sender(unsafe { (*param).reply_ep } as usize)),
+    };
+    let arrival = Arrival { from, header: bytes(header, header_length), body };
     // Taken while it works: what it brings about comes after it.
     let free = inner.stash.borrow().is_empty();
     let Some(pointer) = (if free { inner.handler.take() } else { None }) else {

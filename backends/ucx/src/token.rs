@@ -4,6 +4,9 @@ const SEND: u64 = 1 << 56;
 const FRAME: u64 = 2 << 56;
 const LINK: u64 = 3 << 56;
 
+/// A connection through the listener, of nobody yet.
+pub(crate) const STRANGER: u64 = 4 << 56;
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {

@@ -1,14 +1,16 @@
 //! How endpoints find each other, and how they part.
 
+use std::net::SocketAddr;
+
 use wavetank_contract::error::{ConnectError, ModifyError};
 use wavetank_contract::{AsyncEvent, CqId, EpId, QpState};
 
-use super::{HELLOS_MAX, INDEX_MASK, State};
+use super::{Early, HELLOS_MAX, INDEX_MASK, State};
 use crate::address::{Address, EXPECTED, Hello, Place};
 use crate::config::Transport;
 use crate::endpoint::{Control, Endpoint, Peer, Receives, Responder, Sends};
 use crate::frames::Use;
-use crate::sys::{Knock, UcsStatus, Worker};
+use crate::sys::{Knock, Sender, UcsStatus, Worker};
 use crate::token;
 use crate::wire::{Head, Kind};
 
@@ -68,28 +70,14 @@ impl State {
         (ep.life, ep.broken) = (self.lives, None);
         let token = token::link(ep.id.0, ep.life);
         let link = match &address.place {
-            Place::Worker(bytes) => worker.connect(bytes, self.settings.peer_errors, token),
+            Place::Worker(bytes) => worker.connect(bytes, self.settings.peer_errors, token).map(Some),
             Place::Listener(at) => {
                 // One end knocks, the other waits: which is which both know.
                 let knocks = (ours.nonce, ep.id.0) < (address.nonce, address.ep);
-                match knocks {
-                    true => worker.connect_to(*at, token),
-                    false => return self.await_knock(worker, ep, address),
-                }
+                if knocks { worker.connect_to(*at, token).map(Some) } else { Ok(None) }
             }
         };
-        let link = link.map_err(|why| refused(why, len_bytes))?;
-        ep.link = Some(link);
-        self.begin(worker, ep, address);
-        Ok(())
-    }
-
-    fn await_knock(
-        &mut self,
-        worker: &Worker,
-        ep: &mut Endpoint,
-        address: &Address,
-    ) -> Result<(), ConnectError> {
+        ep.link = link.map_err(|why| refused(why, len_bytes))?;
         self.begin(worker, ep, address);
         Ok(())
     }
@@ -104,19 +92,19 @@ impl State {
         let early = self
             .hellos
             .iter()
-            .position(|(to, hello)| *to == id && ep.peer.as_ref().is_some_and(|peer| peer.is(hello)));
+            .position(|early| early.to == id && ep.peer.as_ref().is_some_and(|peer| peer.is(&early.hello)));
         match early.map(|at| self.hellos.swap_remove(at)) {
-            Some((_, hello)) => self.greeted(worker, ep, &hello),
+            Some(early) => self.greeted(worker, ep, &early.hello, early.from),
             None => self.greet(worker, ep),
         }
     }
 
     /// Somebody says hello to an endpoint.
-    pub(super) fn hello(&mut self, worker: &Worker, to: u32, hello: Hello) {
+    pub(super) fn hello(&mut self, worker: &Worker, to: u32, hello: Hello, from: Option<Sender>) {
         let known = self.with(EpId(to), |state, ep| {
             if ep.peer.as_ref().is_some_and(|peer| peer.is(&hello)) {
                 if matches!(ep.state, QpState::Init | QpState::Rts | QpState::Sqd) {
-                    state.greeted(worker, ep, &hello);
+                    state.greeted(worker, ep, &hello, from);
                 }
                 true
             } else {
@@ -125,15 +113,24 @@ impl State {
         });
         // It comes early: the endpoint will be pointed at somebody, perhaps at whoever this is.
         if known == Some(false) {
-            self.hellos.retain(|(other, old)| *other != to || (old.nonce, old.ep) != (hello.nonce, hello.ep));
+            let same = |old: &Hello| (old.nonce, old.ep) == (hello.nonce, hello.ep);
+            self.hellos.retain(|early| early.to != to || !same(&early.hello));
             if self.hellos.len() < HELLOS_MAX {
-                self.hellos.push((to, hello));
+                self.hellos.push(Early { to, hello, from });
             }
         }
     }
 
     /// The peer said hello.
-    fn greeted(&mut self, worker: &Worker, ep: &mut Endpoint, hello: &Hello) {
+    fn greeted(&mut self, worker: &Worker, ep: &mut Endpoint, hello: &Hello, from: Option<Sender>) {
+        // Whoever waits for a knock learns here who knocked.
+        if ep.link.is_none()
+            && let Some(at) = from.and_then(|from| self.unbound.iter().position(|link| link.is(from)))
+        {
+            let mut link = self.unbound.swap_remove(at);
+            link.set_token(token::link(ep.id.0, ep.life));
+            ep.link = Some(link);
+        }
         let (Some(peer), Some(link)) = (&mut ep.peer, &ep.link) else { return };
         if peer.life != 0 && peer.life != hello.life {
             // The other end began anew; this one is of a connection that is no more.
@@ -165,7 +162,7 @@ impl State {
 
     /// Says hello.
     fn greet(&mut self, worker: &Worker, ep: &mut Endpoint) {
-        let Some(peer) = &mut ep.peer else { return };
+        let Some(peer) = ep.peer.as_mut().filter(|_| ep.link.is_some()) else { return };
         let hello = Hello {
             nonce: self.settings.nonce,
             ep: ep.id.0,
@@ -191,7 +188,36 @@ impl State {
 
     /// Somebody knocks at the listener.
     pub(super) fn knocked(&mut self, worker: &Worker, knock: Knock) {
-        let _ = (worker, knock);
+        if self.unbound.len() < HELLOS_MAX {
+            // Refused, it is over: the other end finds out.
+            self.unbound.extend(worker.accept(knock, token::STRANGER));
+        } else if let Some(listener) = &self.listener {
+            listener.reject(knock);
+        }
+    }
+
+    /// Some connection of nobody failed. Which one is not told, and none of them is anybody's: those who are alive knock again.
+    pub(super) fn drop_strangers(&mut self, worker: &Worker) {
+        for link in std::mem::take(&mut self.unbound) {
+            let mut closing = worker.close(link, true);
+            if !worker.is_closed(&mut closing) {
+                self.closings.push(closing);
+            }
+        }
+    }
+
+    /// Listens. Where, with the port it got.
+    pub(crate) fn listen(&mut self, worker: &Worker, on: SocketAddr) -> Result<(), UcsStatus> {
+        let listener = worker.listen(on)?;
+        self.settings.place = Place::Listener(SocketAddr::new(on.ip(), listener.port()?));
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Nobody may knock any more.
+    pub(super) fn stop_listening(&mut self, worker: &Worker) {
+        self.listener = None;
+        self.drop_strangers(worker);
     }
 
     /// Moves an endpoint to another state.
@@ -228,7 +254,7 @@ impl State {
         self.unlink(worker, ep, false);
         self.forget_completions(ep.id, [ep.spec.send_cq, ep.spec.recv_cq]);
         self.watch.forget(ep.id);
-        self.hellos.retain(|(to, _)| *to != ep.id.0);
+        self.hellos.retain(|early| early.to != ep.id.0);
         (ep.state, ep.peer, ep.life, ep.broken) = (QpState::Reset, None, 0, None);
         (ep.deadline_ns, ep.heard, ep.draining) = (0, false, false);
         ep.responder = Responder::default();
