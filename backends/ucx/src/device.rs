@@ -130,13 +130,13 @@ impl UcxDevice {
     }
 
     fn of(common: Rc<Common>, config: UcxConfig) -> Result<UcxDevice, SystemError> {
-        let owner = Owner::new()?;
+        let mut core = common.shared.lock();
+        let owner = Owner::new(core.worker.event_fd().ok())?;
         let notifier = rustix::io::dup(owner.notifier()).map_err(|e| SystemError {
             call: "dup(2)",
             errno: e.raw_os_error(),
             advice: "",
         })?;
-        let mut core = common.shared.lock();
         core.state.owners.push(owner);
         let owner = core.state.owners.len() - 1;
         drop(core);
@@ -408,7 +408,11 @@ impl Backend for UcxDevice {
 
     fn wake(&self) -> Wake {
         let mut core = self.common.shared.lock();
-        let owner = &mut core.state.owners[self.owner];
+        let (state, worker) = core.halves();
+        if state.has_to_tell() || worker.has_stash() {
+            return Wake::Now;
+        }
+        let owner = &mut state.owners[self.owner];
         if owner.pending > 0 {
             return Wake::Now;
         }
@@ -417,9 +421,10 @@ impl Backend for UcxDevice {
             owner.armed = true;
             return Wake::Now;
         }
-        drop(core);
-        self.common.shared.leave();
-        Wake::Notified { until: Instant::FAR }
+        match worker.arm() {
+            Ok(true) => Wake::Notified { until: Instant::FAR },
+            _ => Wake::Now,
+        }
     }
 
     fn notifier(&self) -> Option<BorrowedFd<'_>> {

@@ -7,6 +7,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use wavetank_contract::error::SystemError;
 use wavetank_contract::{AsyncEvent, Completion, EpId};
 
+use crate::watch::{epoll_instance, watch_fd};
+
 /// A completion, and the number of its work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item {
@@ -68,6 +70,9 @@ pub(crate) struct Owner {
     pub(crate) pending: usize,
     /// Wants to be woken.
     pub(crate) armed: bool,
+    /// Readable once notified.
+    bell: OwnedFd,
+    /// Readable for the bell, and for whatever UCX has to do.
     notifier: OwnedFd,
     notified: bool,
 }
@@ -76,11 +81,19 @@ pub(crate) struct Owner {
 const EVENTS_KEPT: usize = 1024;
 
 impl Owner {
-    pub(crate) fn new() -> Result<Owner, SystemError> {
-        let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let notifier =
-            notifier.map_err(|e| SystemError { call: "eventfd(2)", errno: e.raw_os_error(), advice: "" })?;
-        Ok(Owner { events: VecDeque::new(), pending: 0, armed: false, notifier, notified: false })
+    /// Somebody who polls a worker whose descriptor is this.
+    pub(crate) fn new(worker: Option<BorrowedFd<'_>>) -> Result<Owner, SystemError> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| SystemError {
+            call: "eventfd(2)",
+            errno: e.raw_os_error(),
+            advice: "",
+        })?;
+        let notifier = epoll_instance()?;
+        watch_fd(&notifier, bell.as_fd())?;
+        if let Some(worker) = worker {
+            watch_fd(&notifier, worker)?;
+        }
+        Ok(Owner { events: VecDeque::new(), pending: 0, armed: false, bell, notifier, notified: false })
     }
 
     pub(crate) fn tell(&mut self, event: AsyncEvent) {
@@ -95,7 +108,7 @@ impl Owner {
     /// Wakes whoever waits, if there is a reason.
     pub(crate) fn notify(&mut self) {
         if self.armed && self.pending > 0 && !self.notified {
-            self.notified = rustix::io::write(&self.notifier, &1u64.to_ne_bytes()).is_ok();
+            self.notified = rustix::io::write(&self.bell, &1u64.to_ne_bytes()).is_ok();
         }
     }
 
@@ -104,7 +117,7 @@ impl Owner {
         if self.notified {
             let mut count = [0; 8];
             // Nonblocking; there is something to read, since it was written.
-            let _ = rustix::io::read(&self.notifier, &mut count);
+            let _ = rustix::io::read(&self.bell, &mut count);
             self.notified = false;
         }
     }

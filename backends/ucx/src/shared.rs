@@ -2,7 +2,8 @@
 //!
 //! A worker of UCX moves only while somebody calls it. Whoever polls does it on the way, without a hop between threads; a millisecond
 //! after the last poll the progress thread takes over, so that peers are served, and deaths noticed, whatever the user's thread does.
-//! It polls for a configured time, then arms UCX's descriptor and sleeps on it.
+//! It polls for a configured time, then arms UCX's descriptor and sleeps on it. Users sleep on that descriptor too, so that what comes
+//! wakes them at once; the thread then waits a millisecond for them to look after it themselves.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,8 +45,6 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Counts polls.
     beat: AtomicU64,
-    /// Somebody polls, or will before long.
-    attended: AtomicBool,
     /// The thread sleeps, or will before it takes the lock again. Changed under the lock.
     parked: AtomicBool,
     stop: AtomicBool,
@@ -71,7 +70,6 @@ impl Shared {
         Ok(Shared {
             core: Mutex::new(core),
             beat: AtomicU64::new(0),
-            attended: AtomicBool::new(true),
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             kick,
@@ -91,9 +89,6 @@ impl Shared {
     #[inline]
     pub(crate) fn attend(&self) -> MutexGuard<'_, Core> {
         self.beat.store(self.beat.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        if !self.attended.load(Ordering::Relaxed) {
-            self.attended.store(true, Ordering::Relaxed);
-        }
         // Whoever polls takes what would have woken the thread; what it leaves undone when it stops polling is for the thread.
         self.lock_and_rouse()
     }
@@ -107,12 +102,6 @@ impl Shared {
             self.kick();
         }
         core
-    }
-
-    /// Nobody polls until something comes.
-    pub(crate) fn leave(&self) {
-        self.attended.store(false, Ordering::Release);
-        self.kick();
     }
 
     /// Wakes the progress thread.
@@ -132,14 +121,12 @@ impl Shared {
         let mut beat = self.beat.load(Ordering::Relaxed).wrapping_sub(1);
         let mut idle_since = None;
         while !self.stop.load(Ordering::Acquire) {
-            if self.attended.load(Ordering::Acquire) {
-                let now = self.beat.load(Ordering::Relaxed);
-                if now != beat {
-                    beat = now;
-                    sleep(self.calls.as_fd(), Some(ATTENTION_NS));
-                    self.calm();
-                    continue;
-                }
+            let now = self.beat.load(Ordering::Relaxed);
+            if now != beat {
+                beat = now;
+                sleep(self.calls.as_fd(), Some(ATTENTION_NS));
+                self.calm();
+                continue;
             }
             let mut core = self.lock();
             let (state, worker) = core.halves();
@@ -169,6 +156,8 @@ impl Shared {
                 sleep(self.all.as_fd(), timeout);
                 self.parked.store(false, Ordering::Relaxed);
                 self.calm();
+                // Whoever sleeps on the same descriptor is woken too, and comes first.
+                beat = self.beat.load(Ordering::Relaxed).wrapping_sub(1);
             }
             idle_since = None;
         }

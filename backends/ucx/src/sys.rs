@@ -490,6 +490,8 @@ struct Inner {
     handler: Cell<Option<*mut (dyn FnMut(Arrival<'_>) -> Taken + 'static)>>,
     /// Messages that came while nobody took them, or while somebody was taking one: the transport `self` delivers inside of a send.
     stash: RefCell<VecDeque<Stashed>>,
+    /// Armed, and nothing was done or started since: for how many more questions that is the answer.
+    armed: Cell<u32>,
     panic: Cell<Option<Box<dyn Any + Send>>>,
 }
 
@@ -519,6 +521,9 @@ unsafe impl Send for Worker {}
 /// The one active-message id in use.
 const AM_ID: u32 = 0x57;
 
+/// How often a worker that is armed is not asked again. Sometimes its descriptor is readable for nothing, until it is.
+const ARMED_FOR: u32 = 64;
+
 /// Events kept without allocating.
 const EVENTS: usize = 4096;
 
@@ -537,6 +542,7 @@ impl Worker {
             events: RefCell::new(VecDeque::with_capacity(EVENTS)),
             handler: Cell::new(None),
             stash: RefCell::default(),
+            armed: Cell::new(0),
             panic: Cell::new(None),
         });
         let worker = Worker { _context: context.clone(), raw: worker, inner };
@@ -597,7 +603,15 @@ impl Worker {
         if let Some(panic) = self.inner.panic.take() {
             resume_unwind(panic);
         }
+        if done + stashed > 0 {
+            self.inner.armed.set(0);
+        }
         done + stashed
+    }
+
+    /// Whether there are messages that nobody took yet.
+    pub(crate) fn has_stash(&self) -> bool {
+        !self.inner.stash.borrow().is_empty()
     }
 
     /// The next thing that ended.
@@ -633,9 +647,17 @@ impl Worker {
 
     /// Asks for the descriptor to become readable. False: there is something to do already.
     pub(crate) fn arm(&self) -> Result<bool, UcsStatus> {
+        let armed = self.inner.armed.get();
+        if armed > 0 {
+            self.inner.armed.set(armed - 1);
+            return Ok(true);
+        }
         // SAFETY: a live worker.
         match UcsStatus(unsafe { self.inner.library.0.ucp_worker_arm(self.raw) }) {
-            UcsStatus::OK => Ok(true),
+            UcsStatus::OK => {
+                self.inner.armed.set(ARMED_FOR);
+                Ok(true)
+            }
             UcsStatus::BUSY => Ok(false),
             other => Err(other),
         }
@@ -745,6 +767,7 @@ impl Worker {
             SendAs::EagerWithSender => raw::UCP_AM_SEND_FLAG_EAGER | raw::UCP_AM_SEND_FLAG_REPLY,
             SendAs::Rendezvous => raw::UCP_AM_SEND_FLAG_RNDV,
         };
+        self.inner.armed.set(0);
         let (buffer, count) = describe(data, &mut param);
         // SAFETY: header and spans stay until the event (the caller's promise); the endpoint is alive.
         let request = unsafe {
@@ -788,6 +811,7 @@ impl Worker {
     /// Copies to a peer. Done means that the local memory is free.
     #[inline]
     pub(crate) fn put(&self, ep: &Ep, from: Span, to: u64, rkey: &Rkey, ticket: &Ticket) -> Started {
+        self.inner.armed.set(0);
         let param = with_ticket(ticket);
         // SAFETY: the span stays until the event; the key was unpacked on this endpoint and the range checked by the caller.
         started(unsafe {
@@ -798,6 +822,7 @@ impl Worker {
     /// Copies from a peer.
     #[inline]
     pub(crate) fn get(&self, ep: &Ep, into: Span, from: u64, rkey: &Rkey, ticket: &Ticket) -> Started {
+        self.inner.armed.set(0);
         let param = with_ticket(ticket);
         // SAFETY: as for `put`.
         started(unsafe {
@@ -842,6 +867,7 @@ impl Worker {
         rkey: &Rkey,
         ticket: &Ticket,
     ) -> Started {
+        self.inner.armed.set(0);
         let mut param = with_ticket(ticket);
         param.op_attr_mask |= raw::UCP_OP_ATTR_FIELD_DATATYPE | raw::UCP_OP_ATTR_FIELD_REPLY_BUFFER;
         param.datatype = contiguous(8);
@@ -855,6 +881,7 @@ impl Worker {
 
     /// Done when everything started before is placed at the peer.
     pub(crate) fn flush(&self, ep: &Ep, ticket: &Ticket) -> Started {
+        self.inner.armed.set(0);
         let param = with_ticket(ticket);
         // SAFETY: a live endpoint.
         started(unsafe { self.inner.library.0.ucp_ep_flush_nbx(ep.raw, &param) })
