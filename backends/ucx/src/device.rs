@@ -21,11 +21,10 @@ use crate::endpoint::INLINE_BYTES;
 use crate::error::DeviceError;
 use crate::frames::SGE_MAX;
 use crate::key::{self, Key};
-use crate::memory::{Import, REGIONS_MAX};
+use crate::memory::{ENDPOINTS_MAX, Import, REGIONS_MAX};
 use crate::opening::{self, Opened};
 use crate::queue::{Owner, Queue};
 use crate::shared::{Shared, Understudy};
-use crate::state::ENDPOINTS_MAX;
 use crate::sys::{Context, Mem, Memory};
 
 /// Deepest queues.
@@ -229,10 +228,10 @@ impl Backend for UcxDevice {
         let (state, worker) = core.halves();
         state.mrs.revoke(mr);
         let until = crate::watch::now_ns().saturating_add(USES_NS_MAX);
-        while state.mrs.get(mr.0).is_some_and(|mr| mr.uses > 0) {
+        while state.mrs.get(mr.0).is_some_and(|mr| mr.uses > 0) || state.is_written_by_peers() {
             state.turn(worker);
             if crate::watch::now_ns() >= until {
-                let advice = "a work still uses it; end its endpoint first";
+                let advice = "a work, or a peer that is stopped in the middle of one, still uses it; end the endpoint first";
                 return Err(SystemError { call: "ucp_mem_unmap", errno: libc::EBUSY, advice }.into());
             }
         }
@@ -431,3 +430,6 @@ impl Backend for UcxDevice {
         Some(self.notifier.as_fd())
     }
 }
+
+#[cfg(test)]
+mod hostile;

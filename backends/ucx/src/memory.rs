@@ -6,6 +6,9 @@ use wavetank_contract::{Access, EpId, MrId, PdId, RkeyId, Sge};
 use crate::key::Key;
 use crate::sys::{Memory, Rkey, SharedWords, Span};
 
+/// Endpoints open at a time. Two words each.
+pub(crate) const ENDPOINTS_MAX: u32 = 4096;
+
 /// Registrations alive at a time. Each has a word that peers map.
 pub(crate) const REGIONS_MAX: u32 = 4096;
 const INDEX_BITS: u32 = 12;
@@ -15,12 +18,17 @@ const GENERATIONS: u32 = 1 << (32 - INDEX_BITS);
 
 /// Where the words of registrations begin: before them is the mutex that tells whether the process lives.
 pub(crate) const FIRST_WORD: usize = 64;
-/// Words peers map: after those of the registrations one for each endpoint.
-pub(crate) const WORDS: usize = FIRST_WORD + REGIONS_MAX as usize + (1 << 16);
+/// Words peers map: after those of the registrations two for each endpoint.
+pub(crate) const WORDS: usize = FIRST_WORD + REGIONS_MAX as usize + 2 * ENDPOINTS_MAX as usize;
 
 /// The word of an endpoint: its life, while it answers.
 pub(crate) const fn word_of_ep(ep: u32) -> usize {
-    FIRST_WORD + REGIONS_MAX as usize + (ep & 0xffff) as usize
+    FIRST_WORD + REGIONS_MAX as usize + (ep % ENDPOINTS_MAX) as usize
+}
+
+/// The word in which the peer of an endpoint says that it is writing memory here.
+pub(crate) const fn word_of_writer(ep: u32) -> usize {
+    word_of_ep(ep) + ENDPOINTS_MAX as usize
 }
 
 /// The word of a registration.
@@ -64,6 +72,11 @@ impl Mrs {
 
     pub(crate) fn new(words: Option<SharedWords>) -> Mrs {
         Mrs { places: Vec::new(), free: Vec::new(), alive: 0, words }
+    }
+
+    /// Whether the peer of an endpoint is writing memory here, by itself.
+    pub(crate) fn is_written_by(&self, ep: EpId) -> bool {
+        self.words.is_some_and(|words| words.load(word_of_writer(ep.0)) != 0)
     }
 
     pub(crate) fn add(&mut self, memory: Memory, pd: PdId, access: Access) -> Result<MrId, RegisterError> {

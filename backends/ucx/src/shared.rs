@@ -24,11 +24,12 @@ const ATTENTION_NS: u64 = 1_000_000;
 /// How often waits are looked after while the thread sleeps.
 const TICK_NS: u64 = 5_000_000;
 
-/// What is behind the lock. The state goes first: its keys are of the worker.
+/// What is behind the lock. The worker goes first: it may still speak of what the state holds, and nothing in a state that was shut
+/// down is the worker's.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) state: State,
     pub(crate) worker: Worker,
+    pub(crate) state: State,
 }
 
 impl Core {

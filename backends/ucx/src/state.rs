@@ -16,7 +16,7 @@ use crate::address::{Hello, Place, Process};
 use crate::config::Transport;
 use crate::endpoint::{Content, Endpoint, Phase, Received, Receives, Responder, Sends};
 use crate::frames::{Frames, Use};
-use crate::memory::{Imports, Mrs};
+use crate::memory::{ENDPOINTS_MAX, Imports, Mrs};
 use crate::queue::{Item, Owner, Queue};
 use crate::status;
 use crate::sys::{
@@ -26,8 +26,6 @@ use crate::token::{self, Token};
 use crate::watch::Watch;
 use crate::wire::Head;
 
-/// Endpoints open at a time.
-pub(crate) const ENDPOINTS_MAX: u32 = 4096;
 const INDEX_BITS: u32 = 16;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 
@@ -181,7 +179,7 @@ impl State {
         }
         let index = match self.free.pop() {
             Some(index) => index,
-            None if self.slots.len() < INDEX_MASK as usize => {
+            None if self.slots.len() < ENDPOINTS_MAX as usize => {
                 self.slots.push(Slot::default());
                 self.slots.len() as u32 - 1
             }
@@ -648,6 +646,8 @@ impl State {
         while self.reap(worker) > 0 && crate::watch::now_ns() < until {
             self.turn(worker);
         }
+        self.closings.drain(..).for_each(|closing| worker.abandon(closing));
+        self.imports = Imports::default();
     }
 
     fn is_current(&self, ep: &Endpoint, link: u32) -> bool {

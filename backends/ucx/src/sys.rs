@@ -493,6 +493,9 @@ struct Inner {
     /// Armed, and nothing was done or started since: for how many more questions that is the answer.
     armed: Cell<u32>,
     panic: Cell<Option<Box<dyn Any + Send>>>,
+    /// What failures of endpoints are told with that end with the worker.
+    #[expect(clippy::vec_box, reason = "UCX holds their addresses")]
+    abandoned: RefCell<Vec<Box<EpArg>>>,
 }
 
 /// A message kept.
@@ -543,6 +546,7 @@ impl Worker {
             handler: Cell::new(None),
             stash: RefCell::default(),
             armed: Cell::new(0),
+            abandoned: RefCell::default(),
             panic: Cell::new(None),
         });
         let worker = Worker { _context: context.clone(), raw: worker, inner };
@@ -725,7 +729,7 @@ impl Worker {
         // SAFETY: a live endpoint of this worker, not used again.
         let request = unsafe { self.inner.library.0.ucp_ep_close_nbx(ep.raw, &param) };
         let request = if is_error(request) { null_mut() } else { request };
-        Closing { request, _arg: ep.arg }
+        Closing { request, arg: ep.arg }
     }
 
     /// Whether an endpoint is closed. True once; its request is given back then.
@@ -747,6 +751,15 @@ impl Worker {
     /// A ticket for operations of this worker, which end as this token.
     pub(crate) fn ticket(&self, token: u64) -> Ticket {
         Ticket { inner: &raw const *self.inner, token }
+    }
+
+    /// Waits no longer for an endpoint to be closed: it ends with the worker.
+    pub(crate) fn abandon(&self, closing: Closing) {
+        if !closing.request.is_null() {
+            // SAFETY: a request that was not freed yet; UCX lets go of it when it is complete.
+            unsafe { self.inner.library.0.ucp_request_free(closing.request) };
+        }
+        self.inner.abandoned.borrow_mut().push(closing.arg);
     }
 
     /// Sends a message. Header, data and ticket stay where they are until it is done.
@@ -1008,7 +1021,7 @@ impl fmt::Debug for Ep {
 pub(crate) struct Closing {
     request: *mut c_void,
     /// Failures may still be told until it is closed.
-    _arg: Box<EpArg>,
+    arg: Box<EpArg>,
 }
 
 // SAFETY: a handle of the worker, used under the worker's lock.
@@ -1086,6 +1099,17 @@ impl SharedWords {
         if index < self.count {
             // SAFETY: as above.
             unsafe { self.words.add(index).as_ref() }.store(value, Ordering::Release);
+        }
+    }
+
+    /// Says in a word that what follows is under way. Whoever takes something away and then looks at the word sees it, or what follows
+    /// sees that it is gone.
+    #[inline]
+    pub(crate) fn enter(&self, index: usize) {
+        if index < self.count {
+            // SAFETY: as above.
+            unsafe { self.words.add(index).as_ref() }.store(1, Ordering::SeqCst);
+            std::sync::atomic::fence(Ordering::SeqCst);
         }
     }
 

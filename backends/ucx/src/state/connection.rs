@@ -286,10 +286,22 @@ impl State {
             }
         });
         let until = crate::watch::now_ns().saturating_add(RELEASE_NS_MAX);
-        while self.get(ep).is_some_and(|ep| ep.ucx > 0) && crate::watch::now_ns() < until {
+        let busy = |state: &State| state.get(ep).is_some_and(|ep| ep.ucx > 0 || state.is_written(ep));
+        while busy(self) && crate::watch::now_ns() < until {
             self.turn(worker);
             self.reap(worker);
         }
+    }
+
+    /// Whether the peer of an endpoint, which lives, is writing memory here by itself.
+    fn is_written(&self, ep: &Endpoint) -> bool {
+        let control = ep.peer.as_ref().and_then(|peer| peer.control.as_ref());
+        self.mrs.is_written_by(ep.id) && control.is_some_and(|control| control.words.is_alive(0))
+    }
+
+    /// Whether the peer of any endpoint is.
+    pub(crate) fn is_written_by_peers(&self) -> bool {
+        self.slots.iter().filter_map(|slot| slot.endpoint.as_deref()).any(|ep| self.is_written(ep))
     }
 
     /// Ends an endpoint: when this returns, UCX does not touch its memory any more.

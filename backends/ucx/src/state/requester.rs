@@ -1,12 +1,12 @@
 //! The side of an endpoint that asks: starts works in their order, and takes the answers.
 
-use wavetank_contract::{Access, EpId, Op, OpKind, QpState, RemoteAddr, Status};
+use wavetank_contract::{Access, EpId, Op, OpKind, PdId, QpState, RemoteAddr, Status};
 
 use super::State;
 use crate::config::Transport;
 use crate::endpoint::{Control, Endpoint, Peer, Phase, SendSlot};
 use crate::frames::Use;
-use crate::memory::{Import, Imports, word_of, word_of_ep};
+use crate::memory::{Import, Imports, Mrs, word_of, word_of_ep, word_of_writer};
 use crate::status;
 use crate::sys::{Body, Ep, Rkey, SendAs, Span, Started, Taken, UcsStatus, Worker};
 use crate::wire::{Head, Kind, before};
@@ -69,18 +69,9 @@ impl State {
         if slot.fence && reads > 0 || asks && reads >= u32::from(ep.spec.max_rd_atomic) {
             return Start::NotYet;
         }
-        let mut count = slot.piece_count;
-        if let Some(len) = slot.inline_len {
-            slot.spans[0] = Span::of(&slot.inline[..len]);
-            count = 1;
-        } else {
-            for (span, piece) in slot.spans.iter_mut().zip(&slot.pieces[..count]) {
-                match self.mrs.local(piece, ep.spec.pd, kind.fills_local()) {
-                    Some(found) => *span = found,
-                    None => return Start::Failed(Status::LocProtErr, 0),
-                }
-            }
-        }
+        let Some(count) = find_memory(&self.mrs, slot, ep.spec.pd) else {
+            return Start::Failed(Status::LocProtErr, 0);
+        };
         let shared = self.settings.transport == Transport::Shm;
         let way = match slot.op.remote() {
             Some(remote) if self.settings.one_sided => {
@@ -98,16 +89,30 @@ impl State {
             && slot.len > 0
             && matches!(kind, OpKind::Write | OpKind::WriteImm);
         (slot.seq, slot.mr) = (None, mr);
-        let started = direct(worker, link, slot, count, rkey);
+        let writes = peer.control.as_ref().filter(|_| kind != OpKind::Read);
+        let word = word_of_writer(peer.address.ep);
+        if let Some(control) = writes {
+            control.words.enter(word);
+        }
+        // Looked at only now: whoever takes something away after this sees that it is being written.
+        let started = match is_open(peer.control.as_ref(), mr) && answers(peer) {
+            true => Some(direct(worker, link, slot, count, rkey)),
+            false => None,
+        };
+        if let Some(control) = writes {
+            control.words.store(word, 0);
+        }
         ep.ucx += slot.ucx;
         slot.phase = Phase::Sent;
         // Whoever died or revoked meanwhile may have let go of the memory: nothing of it counts.
-        if started == Started::Done && !is_open(peer.control.as_ref(), mr) {
+        let closed = started == Some(Started::Done) && !is_open(peer.control.as_ref(), mr);
+        let Some(started) = started.filter(|_| !closed) else {
+            slot.phase = Phase::Queued;
             return match is_alive(peer.control.as_ref()) {
                 false => Start::Failed(Status::RetryExcErr, 0),
                 true => self.start_served(worker, ep, number, count),
             };
-        }
+        };
         self.count(ep, number);
         ep.sends.reads += u32::from(asks);
         if let Started::Failed(why) = started {
@@ -324,6 +329,19 @@ impl State {
     }
 }
 
+/// Where the local memory of a work is, now that it is needed. How many pieces; `None` if it may not be used like that.
+fn find_memory(mrs: &Mrs, slot: &mut SendSlot, pd: PdId) -> Option<usize> {
+    if let Some(len) = slot.inline_len {
+        slot.spans[0] = Span::of(&slot.inline[..len]);
+        return Some(1);
+    }
+    let fills = slot.op.kind().fills_local();
+    for (span, piece) in slot.spans.iter_mut().zip(&slot.pieces[..slot.piece_count]) {
+        *span = mrs.local(piece, pd, fills)?;
+    }
+    Some(slot.piece_count)
+}
+
 /// A work has ended, well or not. It completes when its turn comes.
 pub(super) fn end(ep: &mut Endpoint, number: u32, status: Status, vendor: u32) {
     let slot = ep.sends.at(number);
@@ -477,9 +495,7 @@ fn way<'a>(
         && allows(peer.access, kind)
         && inside.is_some_and(|end| end <= key.len)
         && (!kind.is_atomic() || remote.addr % 8 == 0)
-        && (peer.control.is_some() || !shared)
-        && is_open(peer.control.as_ref(), key.mr)
-        && answers(peer);
+        && (peer.control.is_some() || !shared);
     if !allowed {
         return Way::Served;
     }
