@@ -214,7 +214,58 @@ impl Task for AsContexts {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use wavetank_engine::Port;
+    use wavetank_mock::{Fabric, MockNic, Profile};
+
     use super::*;
+
+    /// Whether devices reach only themselves, and how many were opened and shared.
+    #[derive(Clone, Default)]
+    pub(crate) struct Counted {
+        alone: bool,
+        opened: Rc<Cell<u32>>,
+        shared: Rc<Cell<u32>>,
+    }
+
+    impl Named for MockNic {
+        type Config = Counted;
+
+        fn configs(_: &Devices) -> Result<Vec<Counted>, String> {
+            Ok(Vec::new())
+        }
+
+        fn open_device(config: &Counted) -> Result<MockNic, String> {
+            config.opened.set(config.opened.get() + 1);
+            Ok(Fabric::new(Profile::IDEAL).add_node())
+        }
+
+        fn share(&self, config: &Counted) -> Option<MockNic> {
+            config.shared.set(config.shared.get() + u32::from(config.alone));
+            config.alone.then(|| Fabric::new(Profile::IDEAL).add_node())
+        }
+
+        fn into_context(self, config: PortConfig) -> RdmaContext {
+            Port::new(self, config).into()
+        }
+    }
+
+    #[test]
+    fn nodes_share_the_device_of_node_0_where_it_reaches_no_other() {
+        for (alone, opened) in [(false, 5), (true, 2)] {
+            let counted = Counted { alone, ..Counted::default() };
+            let mut open = opener::<MockNic>(std::slice::from_ref(&counted));
+            // Node 0 comes anew with each lab.
+            for node in [0, 1, 2, 0, 1] {
+                assert!(open(node).is_ok());
+            }
+            assert_eq!(counted.opened.get(), opened);
+            assert_eq!(counted.shared.get() > 0, alone);
+        }
+        assert!(opener::<MockNic>(&[])(0).is_err_and(|error| error == "no device is named"));
+    }
 
     fn refused(backend: BackendKind, names: &[&str], protocol: Option<Protocol>) -> String {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
