@@ -45,8 +45,8 @@ pub(crate) trait Named: Backend + Sized + 'static {
     fn open_device(config: &Self::Config) -> Result<Self, String>;
 
     /// Another handle on this device, for the peer of one that reaches no device but itself.
-    fn share(&self, _config: &Self::Config) -> Option<Self> {
-        None
+    fn share(&self, _config: &Self::Config) -> Result<Option<Self>, String> {
+        Ok(None)
     }
 
     /// The device as the engine has it.
@@ -69,11 +69,11 @@ pub(crate) fn opener<D: Named>(configs: &[D::Config]) -> impl FnMut(u16) -> Resu
     let mut shared: Option<D> = None;
     move |node| {
         let config = configs.get(usize::from(node) % configs.len().max(1)).ok_or("no device is named")?;
-        if let Some(device) = shared.as_ref().filter(|_| node > 0).and_then(|device| device.share(config)) {
-            return Ok(device);
+        if let (Some(first), 1..) = (&shared, node) {
+            return first.share(config)?.ok_or_else(|| "a device is no longer shared".to_owned());
         }
         let device = D::open_device(config)?;
-        shared = device.share(config);
+        shared = device.share(config)?;
         Ok(device)
     }
 }
@@ -242,9 +242,9 @@ mod tests {
             Ok(Fabric::new(Profile::IDEAL).add_node())
         }
 
-        fn share(&self, config: &Counted) -> Option<MockNic> {
+        fn share(&self, config: &Counted) -> Result<Option<MockNic>, String> {
             config.shared.set(config.shared.get() + u32::from(config.alone));
-            config.alone.then(|| Fabric::new(Profile::IDEAL).add_node())
+            Ok(config.alone.then(|| Fabric::new(Profile::IDEAL).add_node()))
         }
 
         fn into_context(self, config: PortConfig) -> RdmaContext {
