@@ -45,8 +45,8 @@ pub(crate) trait Named: Backend + Sized + 'static {
     fn open_device(config: &Self::Config) -> Result<Self, String>;
 
     /// Another handle on this device, for the peer of one that reaches no device but itself.
-    fn share(&self, _config: &Self::Config) -> Option<Self> {
-        None
+    fn share(&self, _config: &Self::Config) -> Result<Option<Self>, String> {
+        Ok(None)
     }
 
     /// The device as the engine has it.
@@ -69,11 +69,11 @@ pub(crate) fn opener<D: Named>(configs: &[D::Config]) -> impl FnMut(u16) -> Resu
     let mut shared: Option<D> = None;
     move |node| {
         let config = configs.get(usize::from(node) % configs.len().max(1)).ok_or("no device is named")?;
-        if let Some(device) = shared.as_ref().filter(|_| node > 0).and_then(|device| device.share(config)) {
-            return Ok(device);
+        if let (Some(first), 1..) = (&shared, node) {
+            return first.share(config)?.ok_or_else(|| "a device is no longer shared".to_owned());
         }
         let device = D::open_device(config)?;
-        shared = device.share(config);
+        shared = device.share(config)?;
         Ok(device)
     }
 }
@@ -214,7 +214,58 @@ impl Task for AsContexts {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use wavetank_engine::Port;
+    use wavetank_mock::{Fabric, MockNic, Profile};
+
     use super::*;
+
+    /// Whether devices reach only themselves, and how many were opened and shared.
+    #[derive(Clone, Default)]
+    pub(crate) struct Counted {
+        alone: bool,
+        opened: Rc<Cell<u32>>,
+        shared: Rc<Cell<u32>>,
+    }
+
+    impl Named for MockNic {
+        type Config = Counted;
+
+        fn configs(_: &Devices) -> Result<Vec<Counted>, String> {
+            Ok(Vec::new())
+        }
+
+        fn open_device(config: &Counted) -> Result<MockNic, String> {
+            config.opened.set(config.opened.get() + 1);
+            Ok(Fabric::new(Profile::IDEAL).add_node())
+        }
+
+        fn share(&self, config: &Counted) -> Result<Option<MockNic>, String> {
+            config.shared.set(config.shared.get() + u32::from(config.alone));
+            Ok(config.alone.then(|| Fabric::new(Profile::IDEAL).add_node()))
+        }
+
+        fn into_context(self, config: PortConfig) -> RdmaContext {
+            Port::new(self, config).into()
+        }
+    }
+
+    #[test]
+    fn nodes_share_the_device_of_node_0_where_it_reaches_no_other() {
+        for (alone, opened) in [(false, 5), (true, 2)] {
+            let counted = Counted { alone, ..Counted::default() };
+            let mut open = opener::<MockNic>(std::slice::from_ref(&counted));
+            // Node 0 comes anew with each lab.
+            for node in [0, 1, 2, 0, 1] {
+                assert!(open(node).is_ok());
+            }
+            assert_eq!(counted.opened.get(), opened);
+            assert_eq!(counted.shared.get() > 0, alone);
+        }
+        assert!(opener::<MockNic>(&[])(0).is_err_and(|error| error == "no device is named"));
+    }
 
     fn refused(backend: BackendKind, names: &[&str], protocol: Option<Protocol>) -> String {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -38,8 +38,11 @@ impl Named for UcxDevice {
         UcxDevice::open(config).map_err(|error| error.to_string())
     }
 
-    fn share(&self, config: &UcxConfig) -> Option<UcxDevice> {
-        (config.transport == Transport::Loopback).then(|| UcxDevice::twin(self).ok()).flatten()
+    fn share(&self, config: &UcxConfig) -> Result<Option<UcxDevice>, String> {
+        match config.transport {
+            Transport::Loopback => self.twin().map(Some).map_err(|error| error.to_string()),
+            _ => Ok(None),
+        }
     }
 
     fn into_context(self, config: PortConfig) -> RdmaContext {
