@@ -173,8 +173,11 @@ fn tell(json: bool, for_machines: &Value, for_people: &str) {
 
 fn ended(served: &Served) -> String {
     let Served { goodbyes, vanished, refused, cut_off, leaked } = served;
+    let stayed = match leaked {
+        0 => "everything came back".to_owned(),
+        _ => format!("of {leaked} something STAYED"),
+    };
     format!(
-        "ended: {goodbyes} clients took leave, {vanished} vanished, {refused} were refused, {cut_off} were cut off; of \
-         {leaked} something stayed"
+        "ended: {goodbyes} clients took leave, {vanished} vanished, {refused} were refused, {cut_off} were cut off; {stayed}"
     )
 }
