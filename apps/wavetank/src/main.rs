@@ -1,5 +1,6 @@
 //! `wavetank`: the one binary. Its subcommands are thin; what they do lives in the crates they call.
 
+mod address;
 mod again;
 mod bench;
 mod beside;
@@ -26,6 +27,7 @@ mod planted;
 mod programs;
 mod progress;
 mod replay;
+mod serve_memory;
 mod shrink;
 mod sim;
 mod table;
@@ -65,6 +67,7 @@ enum Command {
     Explain(explain::Args),
     Judge(judge::Args),
     Kit(kit::Args),
+    ServeMemory(serve_memory::Args),
     Sim(sim::Args),
     Shrink(shrink::Args),
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Kit(args) => kit::run(&args),
+        Command::ServeMemory(args) => serve_memory::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Shrink(args) => shrink::run(&args),
     };

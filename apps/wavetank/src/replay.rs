@@ -1,5 +1,7 @@
 //! `wavetank replay`.
 
+mod peer;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use wavetank_harness::workload::{Expect, Source};
 use wavetank_harness::world::Waiting;
 use wavetank_harness::{Replay, Report, Trace, Workload};
 
+use crate::address::Address;
 use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::progress::Bar;
@@ -39,6 +42,7 @@ use crate::{again, faults, files, memory, pcap, print, say, table};
   wavetank replay workloads/mixed.toml --seed 7 --check-determinism
   wavetank replay workloads/guest/pgbench-8k.toml --backend verbs --device rxe0,rxe1 --record run.sim
   wavetank replay workloads/guest/pgbench-8k.toml --backend ucx --device tcp/lo --protocol rndv
+  wavetank replay workloads/guest/pgbench-8k.toml --backend ucx --device tcp --peer storage-3:7471
   wavetank replay workloads/pgbench-8k.toml --faults workloads/faults/lossy.toml
   wavetank replay workloads/mixed.toml --pcap run.pcapng      every packet, for wireshark
   wavetank replay run.sim          the same operations on the simulated network, status by status
@@ -81,11 +85,16 @@ pub(crate) struct Args {
     /// How messages travel over UCX.
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     protocol: Option<Protocol>,
+    /// The storage node is another process, which `wavetank serve-memory` runs: its memory is read and written over the wire,
+    /// and at the end read whole, swept, and compared with what the process says it holds. One node of the workload posts and
+    /// one is reached, with READs, WRITEs and atomics.
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: Option<Address>,
     /// Do not hold the run to the workload's `[expect]`: its ceilings may be of another device.
     #[arg(long)]
     no_expect: bool,
     /// How long an operation may take, as in 30s or 500ms, instead of what the workload says. On devices the default is
-    /// 30s, and a run in which nothing ends for that long is given up.
+    /// 30s, and a run in which nothing ends for that long is given up; with --peer the same is for each step of the way there.
     #[arg(long, value_name = "TIME")]
     deadline: Option<Nanos>,
     /// Poll devices for so long before sleeping, as in 50us. For hardware: software devices need the core themselves.
@@ -110,6 +119,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         refuse_for_swarm(args)?;
         return again::run(path, args.record.as_deref(), &args.pcap, args.check_determinism, args.json);
     }
+    if args.peer.is_some() {
+        peer::refuse(args)?;
+    }
     same_file(args.file.as_deref(), "--record", args.record.as_deref())?;
     let devices = Devices::asked(args.backend, &args.device, args.protocol)?;
     if devices.is_some() && args.check_determinism {
@@ -118,6 +130,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         return Err(why.into());
     }
     let mut workload = load(args)?;
+    if let Some(address) = &args.peer {
+        return peer::run(args, workload, devices.as_ref(), address);
+    }
     let faults = faults::load(args.faults.as_deref(), &mut workload)?;
     memory::check(&workload.path.display().to_string(), memory_bytes(&workload))?;
     // Before the run: a long one should not end with a file that cannot be written.
@@ -163,16 +178,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         files::record(path, file, report.recorded.as_ref())?;
     }
     capturing.as_ref().map_or(Ok(()), pcap::Capturing::finish)?;
-    tell(&report);
+    print_report(args, &report, &spent, deterministic)
+}
+
+/// What a run found, on both streams, and the exit status it comes to.
+fn print_report(
+    args: &Args,
+    report: &Report,
+    spent: &Spent,
+    deterministic: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
+    tell(report);
     if args.json {
-        let mut json = report.to_json(&spent);
+        let mut json = report.to_json(spent);
         if args.check_determinism {
             json["deterministic"] = deterministic.into();
             json["ok"] = (report.ok() && deterministic).into();
         }
         print(&serde_json::to_string_pretty(&json)?)?;
     } else {
-        print(&table::report(&report, &spent))?;
+        print(&table::report(report, spent))?;
         if let Some(toll) = &report.toll {
             print(&faults::told(toll))?;
         }
@@ -192,6 +217,7 @@ fn refuse_for_swarm(args: &Args) -> Result<(), String> {
         ("--backend", args.backend != BackendKind::Mock),
         ("--device", !args.device.is_empty()),
         ("--protocol", args.protocol.is_some()),
+        ("--peer", args.peer.is_some()),
         ("--no-expect", args.no_expect),
         ("--deadline", args.deadline.is_some()),
         ("--spin", args.spin.is_some()),
@@ -215,10 +241,16 @@ fn prepare(
         let context = |nic, config| RdmaContext::from(Port::new(nic, config));
         return Ok(Replay::prepare_with(workload.clone(), trace, context)?);
     };
-    let mut waiting = Waiting::default();
-    waiting.deadline_ns = args.deadline.map_or(waiting.deadline_ns, |deadline| deadline.0);
-    waiting.spin_ns = args.spin.map_or(0, |spin| spin.0);
-    Ok(Replay::prepare_on(workload.clone(), trace, waiting, devices.contexts()?)?)
+    Ok(Replay::prepare_on(workload.clone(), trace, waiting(args), devices.contexts()?)?)
+}
+
+/// How devices are waited for.
+fn waiting(args: &Args) -> Waiting {
+    let default = Waiting::default();
+    Waiting {
+        deadline_ns: args.deadline.map_or(default.deadline_ns, |deadline| deadline.0),
+        spin_ns: args.spin.map_or(default.spin_ns, |spin| spin.0),
+    }
 }
 
 /// Failures, the first ones in full.

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use wavetank_contract::OpKind;
 use wavetank_harness::Report;
-use wavetank_harness::report::{Row, Spent, per_second};
+use wavetank_harness::report::{ReadBack, Row, Spent, per_second};
 use wavetank_harness::workload::Percentile;
 
 use crate::figures::{duration, grouped, throughput};
@@ -59,12 +59,13 @@ pub(crate) fn report(report: &Report, spent: &Spent) -> String {
         true => format!("\n  trace hash   {hash:016x} over {events} events"),
         false => String::new(),
     };
+    let read_back = report.read_back.as_ref().map_or(String::new(), read_back);
     format!(
         "{rows}\n\n\
          {}, seed {}, on {}: {verdict}\n  \
          {motion}\n  \
          verified     {} operations, {} bytes where they arrived, {} mismatches\n  \
-         swept        {} bytes of regions at the end\n  \
+         swept        {} bytes of regions at the end{read_back}\n  \
          wall time    {wall_s:.2} s, {} verified operations per core-second{trace}",
         report.name,
         report.seed,
@@ -75,6 +76,15 @@ pub(crate) fn report(report: &Report, spent: &Spent) -> String {
         grouped(report.bytes_swept),
         grouped(per_second(report.ops, spent.core_s)),
     )
+}
+
+/// How the memory of another process was swept.
+fn read_back(read: &ReadBack) -> String {
+    let owned = match read.agreed {
+        Some(agreed) => format!("its owner holds the same in {agreed} of {} regions", read.regions.len()),
+        None => "its owner was not asked".to_owned(),
+    };
+    format!(", read over the wire; {owned}")
 }
 
 /// The rows worth showing: where a kind has one size only, its sum would say the same twice.

@@ -1,5 +1,6 @@
 //! The client's side: attaching a replay to a process that serves memory, and parting from it.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,7 +68,7 @@ pub struct Peer<S> {
 ///
 /// # Errors
 /// See [`AttachError`]; the other side gives back what it gave.
-pub async fn attach<C: RdmaOps, S: AsyncRead + AsyncWrite + Unpin + Send>(
+pub async fn attach<C: RdmaOps, S: AsyncRead + AsyncWrite + AsFd + Unpin + Send>(
     workload: Workload,
     waiting: Waiting,
     context: C,
@@ -75,8 +76,12 @@ pub async fn attach<C: RdmaOps, S: AsyncRead + AsyncWrite + Unpin + Send>(
     limit: Duration,
 ) -> Result<(Replay<C>, Peer<S>), AttachError> {
     expect_server(&bootstrap)?;
-    let replay = Replay::attach_on(workload, Trace::default(), waiting, context, &mut bootstrap).await?;
-    Ok((replay, Peer::of(bootstrap, limit).await?))
+    let mut replay = Replay::attach_on(workload, Trace::default(), waiting, context, &mut bootstrap).await?;
+    let peer = Peer::of(bootstrap, limit).await?;
+    // It speaks when it is spoken to: should it have something to say during the run, that is its end.
+    let stream = peer.control.stream().as_fd().try_clone_to_owned().map_err(ControlError::Io)?;
+    replay.world().accompany(stream);
+    Ok((replay, peer))
 }
 
 /// The same in virtual time: see [`Replay::attach_with`].
@@ -122,6 +127,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     /// Ends what began with [`attach`], after the run: asks the owner of the memory what it holds, compares that with what was
     /// read, and takes leave. Whatever is wrong becomes a failure of the report.
     pub async fn part(mut self, report: &mut Report) {
+        if report.failures.has(Check::Peer) {
+            return;
+        }
         let at = Instant(report.elapsed_ns);
         if let Err(error) = self.settle(report, at).await {
             report.failures.add(Check::Peer, at, || format!("the memory server was there, and then {error}"));

@@ -120,6 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
         Control { stream }
     }
 
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Says something; the other side has `limit` to take it.
     pub(super) async fn say(&mut self, message: &Message, limit: Duration) -> Result<(), ControlError> {
         let body: Vec<u8> = match message {

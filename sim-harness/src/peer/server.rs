@@ -178,6 +178,9 @@ impl<C: RdmaOps + 'static> Server<C> {
                 }
             }
         }
+        while let Some(ended) = clients.try_join_next() {
+            served.count(ended.unwrap_or(End::Vanished));
+        }
         served.cut_off = clients.len() as u64;
         clients.shutdown().await;
         if self.house.budget.used_bytes.get() > 0 && served.leaked == 0 {

@@ -17,7 +17,11 @@ impl<C: RdmaOps> Replay<C> {
         let now = self.world.now();
         let elapsed_ns = now.0;
         let (outstanding, waiting) = (self.started - self.ended, self.unmet());
-        if outstanding + waiting > 0 && !self.broken() {
+        if self.world.is_forsaken() {
+            self.failures.add(Check::Peer, now, || {
+                format!("the memory server went away, with {outstanding} operations under way")
+            });
+        } else if outstanding + waiting > 0 && !self.broken() {
             let ledger = self.world.ledger();
             let still = match self.world.patience_ns() {
                 None => "nothing is scheduled".to_owned(),

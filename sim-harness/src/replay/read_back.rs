@@ -58,6 +58,10 @@ impl<C: RdmaOps> Replay<C> {
 
     /// READs a region of another process into memory of its own, which is registered.
     fn fetch(&mut self, region: u32, whole_bytes: u64) -> Result<(Region, MrId), String> {
+        if self.world.is_forsaken() {
+            // What a mapping of its memory still holds is nobody's any more.
+            return Err("the memory server is gone".to_owned());
+        }
         let (ep, remote) = self.way_to(region).ok_or("no connection is left")?;
         let remote = RemoteRegion { len: whole_bytes, ..remote };
         let context = self.world.nodes[0].driver.context();

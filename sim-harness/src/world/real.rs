@@ -1,5 +1,7 @@
 //! Real time: the world sleeps until a device has something to say, and no wait is without an end.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wavetank_contract::{Choices, EpId, Instant, QpState};
 use wavetank_engine::RdmaOps;
@@ -38,11 +40,22 @@ pub(super) struct Real {
     progress_at: Instant,
     /// Turns since devices were last listened to.
     turns: u32,
+    /// What becomes readable when another process that takes part is gone.
+    companion: Option<OwnedFd>,
+    /// It is.
+    forsaken: bool,
 }
 
 impl Real {
     pub(super) fn new(waiting: Waiting) -> Real {
-        Real { time: RealTime::start(), waiting, progress_at: Instant::ZERO, turns: 0 }
+        Real {
+            time: RealTime::start(),
+            waiting,
+            progress_at: Instant::ZERO,
+            turns: 0,
+            companion: None,
+            forsaken: false,
+        }
     }
 
     #[inline]
@@ -56,7 +69,8 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
     /// message of a peer comes before the receive that is meant for it.
     pub fn begin(&mut self) {
         let Motion::Real(real) = &mut self.motion else { return };
-        *real = Real::new(real.waiting);
+        let (companion, forsaken) = (real.companion.take(), real.forsaken);
+        *real = Real { companion, forsaken, ..Real::new(real.waiting) };
         for _ in 0..self.ready.nodes.len() {
             self.turn_one(0);
         }
@@ -70,6 +84,18 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
         }
     }
 
+    /// Another process takes part, and is gone when this becomes readable: nothing is waited for any more then.
+    pub fn accompany(&mut self, companion: OwnedFd) {
+        if let Motion::Real(real) = &mut self.motion {
+            real.companion = Some(companion);
+        }
+    }
+
+    /// Whether the process that took part is gone.
+    pub fn is_forsaken(&self) -> bool {
+        matches!(&self.motion, Motion::Real(real) if real.forsaken)
+    }
+
     /// For how long nothing may happen, in a world of devices.
     pub fn patience_ns(&self) -> Option<u64> {
         match &self.motion {
@@ -81,11 +107,14 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
     pub(super) fn run_real(&mut self, limit: Instant) -> Ran {
         loop {
             let Motion::Real(real) = &mut self.motion else { return Ran::Stuck };
+            if real.forsaken {
+                return Ran::Stuck;
+            }
             if !self.ready.nodes.is_empty() {
                 real.turns += 1;
                 if real.turns > TURNS_MAX {
                     real.turns = 0;
-                    watch(&mut self.nodes, &mut self.ready, 0);
+                    real.watch(&mut self.nodes, &mut self.ready, 0);
                 }
                 // First come, first served: chance draws the workload and nothing else, so that a seed is the same
                 // operations in every run.
@@ -111,7 +140,7 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
             let wake = self.wakes.first().map_or(Instant::FAR, |(at, _)| at);
             let until = limit.min(wake).min(if limit == Instant::FAR { give_up } else { limit });
             // Also when the limit has passed: arrivals that come faster than they are served leave room for completions.
-            let woken = watch(&mut self.nodes, &mut self.ready, until.since_ns(now));
+            let woken = real.watch(&mut self.nodes, &mut self.ready, until.since_ns(now));
             if !woken && limit <= now {
                 return Ran::Reached;
             }
@@ -142,19 +171,34 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
     }
 }
 
-/// Sleeps until a device has something to say, or for `ns`. Its nodes are then ready; false when there are none.
-fn watch<C: RdmaOps>(nodes: &mut [Node<C>], ready: &mut Ready, ns: u64) -> bool {
-    let mut notifiers = nodes
+impl Real {
+    /// Sleeps until a device has something to say, or for `ns`. Its nodes are then ready; false when there are none.
+    fn watch<C: RdmaOps>(&mut self, nodes: &mut [Node<C>], ready: &mut Ready, ns: u64) -> bool {
+        let companion = self.companion.as_ref().map(|companion| (companion.as_fd(), None));
+        let (woken, forsaken) = watch(companion, nodes, ready, ns);
+        self.forsaken |= forsaken;
+        woken
+    }
+}
+
+/// Sleeps until a device or the companion has something to say, or for `ns`. Answers whether any did, and whether that one.
+fn watch<C: RdmaOps>(
+    companion: Option<(BorrowedFd<'_>, Option<u16>)>,
+    nodes: &mut [Node<C>],
+    ready: &mut Ready,
+    ns: u64,
+) -> (bool, bool) {
+    let devices = nodes
         .iter_mut()
         .zip(0u16..)
         .filter(|(_, index)| !ready.is_paused[*index as usize])
-        .filter_map(|(node, index)| Some((node.driver.context().notifier()?, index)))
-        .peekable();
+        .filter_map(|(node, index)| Some((node.driver.context().notifier()?, Some(index))));
+    let mut notifiers = companion.into_iter().chain(devices).peekable();
     let Some((first, _)) = notifiers.peek().copied() else {
-        return poll_for(&mut [], ns);
+        return (poll_for(&mut [], ns), false);
     };
     let idle = || PollFd::from_borrowed_fd(first, PollFlags::empty());
-    let (mut few, mut owners) = ([(); WATCHED].map(|()| idle()), [0; WATCHED]);
+    let (mut few, mut owners) = ([(); WATCHED].map(|()| idle()), [None; WATCHED]);
     let mut count = 0;
     for (notifier, node) in notifiers.by_ref().take(WATCHED) {
         few[count] = PollFd::from_borrowed_fd(notifier, PollFlags::IN);
@@ -162,19 +206,23 @@ fn watch<C: RdmaOps>(nodes: &mut [Node<C>], ready: &mut Ready, ns: u64) -> bool 
         count += 1;
     }
     let rest: Vec<_> = notifiers.collect();
+    let mut forsaken = false;
+    let mut hear = |(fd, node): (&PollFd<'_>, Option<u16>)| match node {
+        _ if fd.revents().is_empty() => {}
+        Some(node) => ready.touch(node),
+        None => forsaken = true,
+    };
     if rest.is_empty() {
         let woken = poll_for(&mut few[..count], ns);
-        let heard = few[..count].iter().zip(owners).filter(|(fd, _)| !fd.revents().is_empty());
-        heard.for_each(|(_, node)| ready.touch(node));
-        return woken;
+        few[..count].iter().zip(owners).for_each(&mut hear);
+        return (woken, forsaken);
     }
-    let watched = |(fd, _): &(_, u16)| PollFd::from_borrowed_fd(*fd, PollFlags::IN);
+    let watched = |(fd, _): &(_, Option<u16>)| PollFd::from_borrowed_fd(*fd, PollFlags::IN);
     let mut many: Vec<PollFd<'_>> = few.into_iter().take(count).chain(rest.iter().map(watched)).collect();
     let owners = owners.into_iter().take(count).chain(rest.iter().map(|(_, node)| *node));
     let woken = poll_for(&mut many, ns);
-    let heard = many.iter().zip(owners).filter(|(fd, _)| !fd.revents().is_empty());
-    heard.for_each(|(_, node)| ready.touch(node));
-    woken
+    many.iter().zip(owners).for_each(&mut hear);
+    (woken, forsaken)
 }
 
 /// Whether something became readable within `ns`. An interrupted or failed wait is a short one: whoever waits comes again.

@@ -13,8 +13,11 @@ use crate::support::{LIMIT, Net, Story, attached, beside, context, dial, load, m
 /// What both sides say when a workload is not let in.
 fn refused(workload: Workload, config: ServerConfig) -> (String, Story) {
     let Net { fabric, client, server } = Net::new();
-    beside(context(server), config, async |address| {
-        attached(workload, fabric, context(client), address).await.map(drop).expect_err("refused").to_string()
+    beside(context(server), config, async |hall| {
+        let attached = attached(workload, fabric, context(client), hall.address).await;
+        let said = attached.map(drop).expect_err("refused").to_string();
+        hall.gone(1).await;
+        said
     })
 }
 
@@ -72,17 +75,22 @@ fn what_a_workload_cannot_have_of_another_process_is_told_before_anything_is_ask
 fn a_peer_that_serves_no_memory_is_told_from_one_that_does() {
     let Net { fabric, client, server } = Net::new();
     // A server is met by somebody who wants something else.
-    let (said, story) = beside(context(server), ServerConfig::default(), async |address| {
+    let (said, story) = beside(context(server), ServerConfig::default(), async |hall| {
         let us = wavetank_engine::bootstrap::Introduction { features: 0, ..us() };
-        let mut bootstrap = match TcpBootstrap::dial(address, us, LIMIT).await {
+        let mut bootstrap = match TcpBootstrap::dial(hall.address, us, LIMIT).await {
             Ok(bootstrap) => bootstrap,
-            Err(error) => return error.to_string(),
+            Err(error) => {
+                hall.gone(1).await;
+                return error.to_string();
+            }
         };
         let offer = wavetank_engine::bootstrap::Offer {
             endpoints: vec![wavetank_contract::EndpointAddress::from_bytes(&[1]).unwrap()],
             ..Default::default()
         };
-        bootstrap.exchange(&offer).await.unwrap_err().to_string()
+        let said = bootstrap.exchange(&offer).await.unwrap_err().to_string();
+        hall.gone(1).await;
+        said
     });
     assert!(said.contains("the client asks for no memory"), "{said}");
     assert!(reason(&story).contains("no `wavetank replay --peer`"), "{}", story.tell());
@@ -105,10 +113,12 @@ fn local() -> SocketAddr {
 #[test]
 fn another_version_of_the_exchange_is_told_on_both_sides() {
     let Net { server, .. } = Net::new();
-    let (said, story) = beside(context(server), ServerConfig::default(), async |address| {
+    let (said, story) = beside(context(server), ServerConfig::default(), async |hall| {
         let versions = VersionRange { min: 7, max: 9 };
         let us = wavetank_engine::bootstrap::Introduction { versions, ..us() };
-        TcpBootstrap::dial(address, us, LIMIT).await.unwrap_err().to_string()
+        let said = TcpBootstrap::dial(hall.address, us, LIMIT).await.unwrap_err().to_string();
+        hall.gone(1).await;
+        said
     });
     assert!(
         said.contains("speaks version 7 to 9 of the exchange and the peer 1; update the older one"),
@@ -136,15 +146,16 @@ fn a_server_that_goes_silent_is_given_up_at_the_deadline() {
 fn one_client_too_many_is_told_how_many_there_may_be() {
     let Net { fabric, client, server } = Net::new();
     let config = ServerConfig { clients_max: 1, ..ServerConfig::default() };
-    let (said, story) = beside(context(server), config, async |address| {
-        let first = attached(mixed(1), fabric, context(client), address).await.unwrap();
+    let (said, story) = beside(context(server), config, async |hall| {
+        let first = attached(mixed(1), fabric, context(client), hall.address).await.unwrap();
         let Net { fabric, client, .. } = Net::new();
-        let said = attached(mixed(1), fabric, context(client), address)
+        let said = attached(mixed(1), fabric, context(client), hall.address)
             .await
             .map(drop)
             .expect_err("refused")
             .to_string();
         drop(first);
+        hall.gone(2).await;
         said
     });
     assert!(said.contains("1 clients are being served, as many as may be (--clients-max)"), "{said}");

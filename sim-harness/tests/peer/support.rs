@@ -1,6 +1,6 @@
 //! A server and a client on one simulated network.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
@@ -93,11 +93,46 @@ impl Story {
     }
 }
 
+/// A server, as its clients see it and a little more.
+pub(crate) struct Hall {
+    pub(crate) address: SocketAddr,
+    events: Rc<RefCell<Vec<Event>>>,
+    stop: RefCell<Option<oneshot::Sender<()>>>,
+    over: Cell<bool>,
+}
+
+impl Hall {
+    /// Waits until so many clients have left or been refused.
+    pub(crate) async fn gone(&self, clients: usize) {
+        let is_end = |event: &&Event| matches!(event, Event::Left { .. } | Event::Refused { .. });
+        self.until(|| self.events.borrow().iter().filter(is_end).count() >= clients).await;
+    }
+
+    /// Waits until the server has ended.
+    pub(crate) async fn over(&self) {
+        self.until(|| self.over.get()).await;
+    }
+
+    /// Asks the server to end.
+    pub(crate) fn stop(&self) {
+        self.stop.take();
+    }
+
+    async fn until(&self, so: impl Fn() -> bool) {
+        let waiting = async {
+            while !so() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.expect("it comes to that");
+    }
+}
+
 /// Runs a server over `context` as long as `client` takes.
 pub(crate) fn beside<C: RdmaOps + 'static, T>(
     context: C,
     config: ServerConfig,
-    client: impl AsyncFnOnce(SocketAddr) -> T,
+    client: impl AsyncFnOnce(&Hall) -> T,
 ) -> (T, Story) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -110,15 +145,21 @@ pub(crate) fn beside<C: RdmaOps + 'static, T>(
         let stopped = async { drop(stopped.await) };
         let serving =
             server.serve(stopped, Rc::new(move |event: &Event| told.borrow_mut().push(event.clone())));
+        let stop = RefCell::new(Some(stop));
+        let hall = Hall { address, events: Rc::clone(&events), stop, over: Cell::new(false) };
+        let serving = async {
+            let served = serving.await.unwrap();
+            hall.over.set(true);
+            served
+        };
         let client = async {
-            let answer = client(address).await;
-            // The server hears what the client left to say before it is stopped.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            drop(stop);
+            let answer = client(&hall).await;
+            hall.stop();
             answer
         };
         let (served, answer) = tokio::join!(serving, client);
-        (answer, Story { served: served.unwrap(), events: events.take() })
+        let events = hall.events.take();
+        (answer, Story { served, events })
     })
 }
 
@@ -149,10 +190,11 @@ pub(crate) fn run_over<C: RdmaOps + 'static>(
     client: C,
     server: C,
 ) -> (Report, Story) {
-    beside(server, config, async |address| {
-        let (replay, peer) = attached(workload, fabric, client, address).await.unwrap();
+    beside(server, config, async |hall| {
+        let (replay, peer) = attached(workload, fabric, client, hall.address).await.unwrap();
         let mut report = replay.run(&mut |_| ());
         peer.part(&mut report).await;
+        hall.gone(1).await;
         report
     })
 }
