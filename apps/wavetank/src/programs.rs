@@ -31,7 +31,9 @@ pub(crate) struct Said {
 impl Said {
     /// Why it failed: the last thing it complained of, or how it ended.
     pub(crate) fn why(&self) -> String {
-        let last = self.stderr.lines().rev().find(|line| !line.trim().is_empty());
+        // Some log on stdout.
+        let lines = self.stdout.lines().chain(self.stderr.lines());
+        let last = lines.filter(|line| !line.trim().is_empty()).last();
         last.map_or_else(|| self.status.to_string(), |line| line.trim().to_owned())
     }
 }
