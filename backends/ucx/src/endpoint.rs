@@ -79,6 +79,8 @@ pub(crate) struct Sends {
     by_seq: Vec<u32>,
     /// Something failed: nothing more is started.
     pub(crate) failed: bool,
+    /// A failure was told: what comes after it was flushed.
+    pub(crate) told: bool,
 }
 
 impl Sends {
@@ -125,6 +127,7 @@ impl Sends {
             acked: 0,
             by_seq: vec![0; places as usize],
             failed: false,
+            told: false,
         }
     }
 

@@ -417,6 +417,9 @@ impl State {
                 let (pieces, count) = (slot.pieces, slot.piece_count);
                 self.mrs.uses(pieces[..count].iter().map(|piece| piece.mr.0), false);
             }
+            // One work says why. Those after it were flushed for that, however UCX ended them.
+            let (status, vendor) = if ep.sends.told { (Status::WrFlushErr, 0) } else { (status, vendor) };
+            ep.sends.told |= status != Status::Success;
             let number = ep.sends.head;
             ep.sends.head = number.wrapping_add(1);
             if signalled || status != Status::Success {
