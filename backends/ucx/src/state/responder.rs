@@ -395,17 +395,19 @@ impl State {
         let died = ep.responder.dead;
         if let Some(receive) = receive.and_then(|number| ep.receives.at(number)) {
             receive.filling = false;
-            if why != UcsStatus::OK || died {
+            if died {
                 receive.ended = Some(Received::failed(Status::WrFlushErr));
+            } else if why != UcsStatus::OK {
+                // It stays a receive, which nothing will meet any more.
+                (receive.ended, receive.gated) = (None, false);
             }
         }
         if why != UcsStatus::OK {
-            // The peer is gone in the middle of it.
+            // The peer is gone in the middle of it. Whoever is asked learns nothing of that; our own works will.
             if !died {
+                ep.responder.dead = true;
+                self.drop_held(worker, ep);
                 self.break_off(worker, ep, why);
-                if ep.state != QpState::Err {
-                    self.die(worker, ep);
-                }
             }
             self.settle(worker, ep);
             return;
