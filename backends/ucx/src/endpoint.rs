@@ -393,6 +393,10 @@ pub(crate) struct Endpoint {
     pub(crate) deadline_ns: u64,
     /// Operations of UCX under way that use memory of this side's user.
     pub(crate) ucx: u32,
+    /// When its connection was closed.
+    pub(crate) unlinked_ns: u64,
+    /// UCX lost some of its operations.
+    pub(crate) disowned: bool,
     /// Draining was asked for and not told.
     pub(crate) draining: bool,
 }

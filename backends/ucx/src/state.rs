@@ -101,6 +101,8 @@ pub(crate) struct State {
     pub(crate) next_tick_ns: u64,
     /// Endpoints that UCX would not let go of: their memory stays for ever.
     lost: Vec<Box<Endpoint>>,
+    /// Send queues of endpoints that were reset although UCX lost something of theirs.
+    lost_sends: Vec<Sends>,
 }
 
 impl State {
@@ -128,6 +130,7 @@ impl State {
             now_ns,
             next_tick_ns: 0,
             lost: Vec::new(),
+            lost_sends: Vec::new(),
         }
     }
 
@@ -202,6 +205,8 @@ impl State {
             heard: false,
             deadline_ns: 0,
             ucx: 0,
+            unlinked_ns: 0,
+            disowned: false,
             draining: false,
         }));
         self.open += 1;
@@ -214,7 +219,7 @@ impl State {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(mut endpoint) = slot.endpoint.take_if(|endpoint| endpoint.id == ep) else { return };
         slot.generation += 1;
-        let (generation, lost) = (slot.generation, endpoint.ucx > 0);
+        let (generation, lost, disowned) = (slot.generation, endpoint.ucx > 0, endpoint.disowned);
         self.open -= 1;
         self.drop_held(worker, &mut endpoint);
         self.unlink(worker, &mut endpoint, lost);
@@ -226,6 +231,9 @@ impl State {
             for owner in &mut self.owners {
                 owner.tell(AsyncEvent::DeviceFatal);
             }
+            self.lost.push(endpoint);
+        } else if disowned {
+            // Should UCX find what it lost, its slots are still there, and nobody else has their names.
             self.lost.push(endpoint);
         } else if generation < 1 << (32 - INDEX_BITS) {
             self.free.push(index);
@@ -505,6 +513,7 @@ impl State {
             peer.control = None;
         }
         if let Some(link) = ep.link.take() {
+            ep.unlinked_ns = crate::watch::now_ns();
             let mut closing = worker.close(link, force);
             if !worker.is_closed(&mut closing) {
                 self.closings.push(closing);
@@ -632,7 +641,7 @@ impl State {
         let waits = |ep: &Endpoint| match ep.state {
             QpState::Init => ep.peer.is_some() || ep.responder.rnr.is_some(),
             QpState::Err => ep.ucx > 0,
-            _ => ep.sends.waits() || ep.responder.rnr.is_some(),
+            _ => ep.sends.waits() || ep.responder.rnr.is_some() || ep.ucx > 0 && ep.link.is_none(),
         };
         !self.closings.is_empty() || self.slots.iter().filter_map(|slot| slot.endpoint.as_deref()).any(waits)
     }

@@ -264,7 +264,11 @@ impl State {
             self.tell(ep.owner, AsyncEvent::DeviceFatal);
             return;
         }
-        ep.sends = Sends::new(worker, ep.id.0 & INDEX_MASK, ep.spec.send_depth);
+        let sends = Sends::new(worker, ep.id.0 & INDEX_MASK, ep.spec.send_depth);
+        let former = std::mem::replace(&mut ep.sends, sends);
+        if std::mem::take(&mut ep.disowned) {
+            self.lost_sends.push(former);
+        }
         ep.receives = Receives::with_depth(ep.spec.recv_depth);
     }
 
@@ -290,6 +294,7 @@ impl State {
         while busy(self) && crate::watch::now_ns() < until {
             self.turn(worker);
             self.reap(worker);
+            self.with(ep, |state, ep| state.disown(worker, ep, crate::watch::now_ns()));
         }
     }
 

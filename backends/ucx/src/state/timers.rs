@@ -2,12 +2,17 @@
 
 use wavetank_contract::{QpState, Status};
 
-use super::State;
-use crate::endpoint::Endpoint;
+use super::{State, end};
+use crate::config::Transport;
+use crate::endpoint::{Endpoint, Phase};
+use crate::frames::Use;
 use crate::sys::{UcsStatus, Worker};
 
 /// How often the clock is looked at, while anything is waited for.
 const TICK_NS: u64 = 5_000_000;
+
+/// How long after its connection was closed UCX may still tell of the end of what was sent there.
+const TOLD_NS: u64 = 50_000_000;
 
 /// How long a dead endpoint waits for UCX to let go of its memory by itself.
 const GRACE_NS: u64 = 100_000_000;
@@ -31,6 +36,7 @@ impl State {
 
     fn look_after(&mut self, worker: &Worker, ep: &mut Endpoint, now: u64) {
         self.look_after_wait(worker, ep, now);
+        self.disown(worker, ep, now);
         match ep.state {
             QpState::Init if ep.peer.is_some() => {
                 if now >= ep.deadline_ns {
@@ -62,5 +68,36 @@ impl State {
             self.unlink(worker, ep, true);
             self.fail_oldest(worker, ep, Status::RetryExcErr, 0);
         }
+    }
+    /// Takes back the memory of what UCX lost. Version 1.13 forgets a message whose rendezvous was not announced when its connection
+    /// was closed: it stood in a queue of a transport that had no room, is taken out of it, and nobody tells of its end
+    /// (`ucp_ep_discard_lanes`). Where the CPU moves the bytes nothing reads them any more; an adapter might.
+    pub(super) fn disown(&mut self, worker: &Worker, ep: &mut Endpoint, now: u64) {
+        let gone = ep.link.is_none() && now >= ep.unlinked_ns.saturating_add(TOLD_NS) && self.closings.is_empty();
+        if ep.ucx == 0 || !gone || self.settings.transport == Transport::Rc {
+            return;
+        }
+        for number in ep.sends.numbers() {
+            let slot = ep.sends.at(number);
+            // What brings data is ended by UCX, which might still write.
+            if slot.ucx > 0 && slot.seq.is_some() && !slot.op.kind().fills_local() {
+                ep.ucx = ep.ucx.saturating_sub(slot.ucx);
+                (slot.ucx, ep.disowned) = (0, true);
+                if slot.phase == Phase::Sent {
+                    let vendor = ep.broken.map_or(0, crate::status::vendor);
+                    end(ep, number, Status::RetryExcErr, vendor);
+                }
+            }
+        }
+        for index in std::mem::take(&mut ep.responder.reading) {
+            if let Some(frame) = self.frames.get_mut(index) {
+                let mrs = frame.mrs();
+                // Given back if UCX finds it after all.
+                (frame.uses, frame.mr_count) = (Use::Control, 0);
+                self.mrs.uses(mrs, false);
+                ep.ucx = ep.ucx.saturating_sub(1);
+            }
+        }
+        self.settle(worker, ep);
     }
 }
