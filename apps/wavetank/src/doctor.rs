@@ -84,6 +84,8 @@ fn examine(kind: BackendKind, device: Option<&str>) -> Vec<Finding> {
         BackendKind::Verbs => {
             findings.extend(wavetank_verbs::doctor::examine(device));
         }
+        #[cfg(feature = "ucx")]
+        BackendKind::Ucx => findings.extend(wavetank_ucx::doctor::examine(device)),
         _ => findings.extend(host::examine(Path::new("/"), kind, device)),
     }
     findings
