@@ -10,22 +10,24 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
-use wavetank_engine::{BackendKind, PortConfig, RdmaOps};
+use wavetank_contract::finding::{Finding, Verdict};
+use wavetank_engine::BackendKind;
 
-use crate::device::Devices;
 use crate::{print, say};
-use finding::{Finding, Verdict, page};
+use finding::{page, to_json};
 
 /// Looks at everything that has to be right for a backend to work here, and says what is not and how to mend it.
 ///
-/// Looking changes nothing: devices are opened and closed again, nothing is sent. A backend that is not in this build is
+/// Looking changes nothing: devices are opened and closed again, and nothing leaves them, but that those of UCX send each other a few
+/// bytes within the program. A backend that is not in this build is
 /// examined from outside, as far as that goes. Every check runs, whatever the ones before it found.
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:
   wavetank doctor                                   what a simulated run needs
   wavetank doctor --backend verbs                   this machine and all of its RDMA devices
   wavetank doctor --backend verbs --device rxe0     one of them
-  wavetank doctor --backend ucx                     what UCX can be used over
+  wavetank doctor --backend ucx                     what UCX can be used over, tried
+  wavetank doctor --backend ucx --device tcp/lo     one transport, and what UCX chooses for it
   wavetank doctor --backend verbs --json | jq -r '.findings[] | select(.verdict == \"fail\") | .mend'
 
 Exit status:
@@ -65,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             "ok": failed.is_none(),
             "backend": args.backend.name(),
             "device": device,
-            "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
+            "findings": findings.iter().map(to_json).collect::<Vec<_>>(),
         });
         print(&serde_json::to_string_pretty(&json)?)?;
     } else {
@@ -80,33 +82,13 @@ fn examine(kind: BackendKind, device: Option<&str>) -> Vec<Finding> {
     match kind {
         #[cfg(feature = "verbs")]
         BackendKind::Verbs => {
-            findings.extend(wavetank_verbs::doctor::examine(device).into_iter().map(Finding::from));
+            findings.extend(wavetank_verbs::doctor::examine(device));
         }
+        #[cfg(feature = "ucx")]
+        BackendKind::Ucx => findings.extend(wavetank_ucx::doctor::examine(device)),
         _ => findings.extend(host::examine(Path::new("/"), kind, device)),
     }
-    if kind == BackendKind::Ucx && kind.require_built().is_ok() {
-        findings.extend(tried(device));
-    }
     findings
-}
-
-/// UCX says what it can use by opening it: the device that is asked for, or each transport that needs none.
-fn tried(device: Option<&str>) -> Vec<Finding> {
-    const SHOW: &str = "ucx_info -d";
-    let open = |name: &str| -> Result<String, Box<dyn Error>> {
-        let devices = Devices::named("--backend", BackendKind::Ucx, &[name.to_owned()], None)?;
-        let context = devices.contexts()?(0, PortConfig::default())?;
-        Ok(format!("{} was opened", context.caps().name))
-    };
-    if let Some(name) = device {
-        let failed = |error: Box<dyn Error>| Finding::fail("device", error.to_string(), SHOW);
-        return vec![open(name).map_or_else(failed, |says| Finding::ok("device", says))];
-    }
-    let each = ["tcp", "shm", "self"].map(|transport| match open(transport) {
-        Ok(says) => Finding::ok(transport, says),
-        Err(error) => Finding::warn(transport, error.to_string(), SHOW),
-    });
-    each.into()
 }
 
 fn built(kind: BackendKind) -> Finding {

@@ -19,10 +19,12 @@ use crate::address::{self, Address};
 use crate::config::{Transport, UcxConfig};
 use crate::endpoint::INLINE_BYTES;
 use crate::error::DeviceError;
+use crate::explanation::Explanation;
 use crate::frames::SGE_MAX;
 use crate::key::{self, Key};
 use crate::memory::{ENDPOINTS_MAX, Import, REGIONS_MAX};
 use crate::opening::{self, Opened};
+use crate::packed::{self, Range};
 use crate::queue::{Owner, Queue};
 use crate::shared::{Shared, Understudy};
 use crate::sys::{Context, Mem, Memory};
@@ -140,6 +142,16 @@ impl UcxDevice {
         let owner = core.state.owners.len() - 1;
         drop(core);
         Ok(UcxDevice { caps: caps(&config), config, owner, notifier, common })
+    }
+
+    /// What a connection goes over, how each kind of work goes, and why. `None`: it is not connected.
+    pub fn explain(&self, ep: EpId) -> Option<Explanation> {
+        let core = self.common.shared.lock();
+        let endpoint = core.state.get(ep)?;
+        let page = core.worker.describe(endpoint.link.as_ref()?);
+        let mapped = endpoint.peer.as_ref().is_some_and(|peer| peer.control.is_some());
+        let version = self.common.context.library().version_text();
+        Some(Explanation::new(&self.config, version, &page, mapped))
     }
 
     fn check(&self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
@@ -271,6 +283,12 @@ impl Backend for UcxDevice {
         let key = Key::decode(key).ok_or_else(malformed)?;
         let (addr, len) = (key.addr, key.len);
         let mut core = self.common.shared.lock();
+        let settings = &core.state.settings;
+        if settings.one_sided && !key.packed.is_empty() {
+            // Whose it is, is looked at when it is first used: then the peer is known.
+            let range = Range { addr, len, owner: None };
+            packed::check_key(&settings.control_rkey, &key.packed, range).ok_or_else(malformed)?;
+        }
         let rkey = core.state.imports.add(Import { ep, key, rkey: None });
         Ok(RemoteRegion { rkey, addr, len })
     }
@@ -431,5 +449,7 @@ impl Backend for UcxDevice {
     }
 }
 
+#[cfg(test)]
+mod forged;
 #[cfg(test)]
 mod hostile;

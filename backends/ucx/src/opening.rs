@@ -9,6 +9,7 @@ use crate::address::{Place, Process};
 use crate::config::{ConnectBy, Protocol, Transport, UcxConfig};
 use crate::error::DeviceError;
 use crate::memory::{Mrs, WORDS};
+use crate::packed::Own;
 use crate::shared::{Core, Shared, Understudy};
 use crate::state::{Settings, State};
 use crate::sys::{Context, ContextError, LIBRARY, Library, Memory, SendAs, SharedWords, UcsStatus, Worker};
@@ -32,6 +33,7 @@ pub(crate) struct Opened {
 
 /// Loads the library, if it can be used.
 pub(crate) fn load(config: &UcxConfig) -> Result<&'static Library, DeviceError> {
+    check_log_file(|name| std::env::var(name).ok())?;
     let path = config.library.as_deref().map(std::path::Path::as_os_str);
     let library = Library::load(path).map_err(|why| DeviceError::LibraryAbsent {
         library: config
@@ -40,16 +42,45 @@ pub(crate) fn load(config: &UcxConfig) -> Result<&'static Library, DeviceError> 
             .map_or_else(|| LIBRARY.to_owned(), |path| path.display().to_string()),
         why,
     })?;
-    let (major, minor, _) = library.version();
-    if (major, minor) < OLDEST {
-        return Err(DeviceError::TooOld { found: library.version_text() });
-    }
+    check_version(library.version(), || library.version_text())?;
     Ok(library)
+}
+
+fn check_version(
+    (major, minor, _): (u32, u32, u32),
+    text: impl FnOnce() -> String,
+) -> Result<(), DeviceError> {
+    if (major, minor) < OLDEST { Err(DeviceError::TooOld { found: text() }) } else { Ok(()) }
+}
+
+/// UCX ends the process when it is loaded and cannot open the file it should log to.
+pub(crate) fn check_log_file(get: impl Fn(&str) -> Option<String>) -> Result<(), DeviceError> {
+    let name = "UCX_LOG_FILE";
+    let Some(value) = get(name).filter(|value| !value.is_empty()) else { return Ok(()) };
+    let path = std::path::Path::new(&value);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(std::path::Path::new("."));
+    // What may be in its name (%p and the like) is not in the folder's.
+    let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+    match path.is_dir() || writable.is_err() {
+        true => Err(DeviceError::Variable {
+            name: name.to_owned(),
+            value,
+            why: "no file can be made there, and UCX ends the process over it",
+        }),
+        false => Ok(()),
+    }
 }
 
 /// What is told to UCX, in place of whatever the environment says of it.
 fn settings(config: &UcxConfig) -> Vec<(&'static str, String)> {
-    let mut settings = vec![("TLS", config.transport.tls().to_owned())];
+    let mut settings = vec![
+        ("TLS", config.transport.tls().to_owned()),
+        // The one form of address that `packed.rs` looks through.
+        ("ADDRESS_VERSION", "v1".to_owned()),
+        ("UNIFIED_MODE", "n".to_owned()),
+        ("ADDRESS_DEBUG_INFO", "n".to_owned()),
+    ];
     if !config.devices.is_empty() {
         settings.push(("NET_DEVICES", config.devices.join(",")));
     }
@@ -75,6 +106,11 @@ pub(crate) fn open(config: &UcxConfig) -> Result<Opened, DeviceError> {
     let worker = Worker::new(&context).map_err(|why| no_worker(config, library, why))?;
     let failed = |call| move |why: UcsStatus| DeviceError::Ucx { call, why: why.text(library) };
     let address = worker.address().map_err(failed("ucp_worker_query"))?;
+    let own = Own::new(address.clone(), config.transport);
+    if config.transport == Transport::Rc && !own.leaves() {
+        let why = "there is no RDMA device, and UCX would reach nothing but this worker".to_owned();
+        return Err(DeviceError::TransportUnavailable { transport: config.transport, on: on(config), why });
+    }
     let mut control = None;
     if config.transport == Transport::Shm {
         let spec = RegionSpec::new(4 * WORDS as u64);
@@ -88,6 +124,7 @@ pub(crate) fn open(config: &UcxConfig) -> Result<Opened, DeviceError> {
     let words = memory.as_ref().map(SharedWords::of);
     let settings = Settings {
         transport: config.transport,
+        own,
         send_as: match config.protocol {
             Protocol::Auto => SendAs::Auto,
             Protocol::Eager => SendAs::Eager,
@@ -113,7 +150,9 @@ pub(crate) fn open(config: &UcxConfig) -> Result<Opened, DeviceError> {
 
 fn refused(config: &UcxConfig, library: &Library, error: ContextError) -> DeviceError {
     match error {
-        ContextError::Environment(why) => DeviceError::Configuration { why: why.text(library) },
+        ContextError::Environment(why) => DeviceError::Configuration {
+            why: format!("{}; set are {}", why.text(library), set_variables().join(", ")),
+        },
         ContextError::Setting(setting, why) => {
             DeviceError::Configuration { why: format!("UCX_{setting}: {}", why.text(library)) }
         }
@@ -122,11 +161,21 @@ fn refused(config: &UcxConfig, library: &Library, error: ContextError) -> Device
 }
 
 fn unavailable(config: &UcxConfig, library: &Library, why: UcsStatus) -> DeviceError {
-    let on = match config.devices.as_slice() {
+    let set = set_variables();
+    if why == UcsStatus::INVALID_PARAM && !set.is_empty() {
+        return DeviceError::Configuration {
+            why: format!("{}; set are {}", why.text(library), set.join(", ")),
+        };
+    }
+    DeviceError::TransportUnavailable { transport: config.transport, on: on(config), why: why.text(library) }
+}
+
+/// The network devices that were asked for, as an error names them.
+fn on(config: &UcxConfig) -> String {
+    match config.devices.as_slice() {
         [] => String::new(),
         devices => format!(" on {}", devices.join(", ")),
-    };
-    DeviceError::TransportUnavailable { transport: config.transport, on, why: why.text(library) }
+    }
 }
 
 fn no_worker(config: &UcxConfig, library: &Library, why: UcsStatus) -> DeviceError {
@@ -139,10 +188,24 @@ fn no_worker(config: &UcxConfig, library: &Library, why: UcsStatus) -> DeviceErr
     unavailable(config, library, why)
 }
 
+/// The variables of the environment that UCX reads, but for how much it logs.
+pub(crate) fn set_variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<String> =
+        names.filter(|name| name.starts_with("UCX_") && name != "UCX_LOG_LEVEL").collect();
+    names.sort();
+    names
+}
+
+/// Bytes free in /dev/shm, if it is there.
+pub(crate) fn shared_memory_free() -> Option<u64> {
+    let stat = rustix::fs::statvfs("/dev/shm").ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// Room for one more worker.
 pub(crate) fn check_shared_memory() -> Result<(), DeviceError> {
-    let Ok(stat) = rustix::fs::statvfs("/dev/shm") else { return Ok(()) };
-    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let Some(free_bytes) = shared_memory_free() else { return Ok(()) };
     match free_bytes < SHM_WORKER_BYTES {
         true => Err(DeviceError::SharedMemoryFull { free_bytes, need_bytes: SHM_WORKER_BYTES }),
         false => Ok(()),
@@ -154,6 +217,7 @@ pub(crate) fn check_environment(
     config: &UcxConfig,
     get: impl Fn(&str) -> Option<String>,
 ) -> Result<(), DeviceError> {
+    check_log_file(&get)?;
     let refuse =
         |name: &str, value: String, why| Err(DeviceError::Variable { name: name.to_owned(), value, why });
     if let Some(value) = get("UCX_TLS") {
@@ -229,6 +293,26 @@ mod tests {
             let error = check(transport, name, value).expect_err("refused").to_string();
             assert!(error.starts_with(&format!("{name}={value}")) && error.ends_with("unset it"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_old_library_is_named_with_what_is_needed() {
+        let error = check_version((1, 11, 2), || "1.11.2".to_owned()).expect_err("old").to_string();
+        assert!(error.contains("UCX 1.11.2 is too old: 1.12 or newer"), "{error}");
+        assert_eq!(check_version((1, 12, 0), || "1.12.0".to_owned()), Ok(()));
+        assert_eq!(check_version((2, 0, 0), || "2.0.0".to_owned()), Ok(()));
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_made_is_refused_before_ucx_ends_the_process_over_it() {
+        let check = |value: &str| check_log_file(|_| Some(value.to_owned()));
+        for value in ["/nonexistent/ucx.log", "/proc/ucx.log/x", "/tmp"] {
+            let error = check(value).expect_err("refused").to_string();
+            assert!(error.starts_with(&format!("UCX_LOG_FILE={value}")), "{error}");
+        }
+        assert_eq!(check("/tmp/ucx.%p.log"), Ok(()));
+        assert_eq!(check("ucx.log"), Ok(()));
+        assert_eq!(check_log_file(|_| None), Ok(()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::config::Transport;
 use crate::endpoint::{Content, Endpoint, Phase, Received, Receives, Responder, Sends};
 use crate::frames::{Frames, Use};
 use crate::memory::{ENDPOINTS_MAX, Imports, Mrs};
+use crate::packed::Own;
 use crate::queue::{Item, Owner, Queue};
 use crate::status;
 use crate::sys::{
@@ -45,6 +46,8 @@ const HELLOS_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) transport: Transport,
+    /// What addresses of peers have to look like.
+    pub(crate) own: Own,
     pub(crate) send_as: SendAs,
     /// One-sided works reach memory without the peer's CPU.
     pub(crate) one_sided: bool,

@@ -189,6 +189,10 @@ impl Context {
         opened.map(|()| Arc::new(Context { library, raw: context }))
     }
 
+    pub(crate) fn library(&self) -> &'static Library {
+        self.library
+    }
+
     /// Memory of UCX's own, as one-sided shared memory needs it.
     fn allocate(self: &Arc<Context>, bytes: usize) -> Result<Mem, UcsStatus> {
         self.map(null_mut(), bytes, raw::UCP_MEM_MAP_ALLOCATE)
@@ -675,6 +679,7 @@ impl Worker {
 
     /// An endpoint to a worker somewhere. Its failure comes as an event with this token.
     pub(crate) fn connect(&self, address: &[u8], peer_errors: bool, token: u64) -> Result<Ep, UcsStatus> {
+        let address = padded(address);
         self.make_ep(peer_errors, token, |params| {
             params.field_mask |= u64::from(raw::UCP_EP_PARAM_FIELD_REMOTE_ADDRESS);
             params.address = address.as_ptr().cast();
@@ -903,7 +908,8 @@ impl Worker {
     /// Makes a peer's key usable on an endpoint.
     pub(crate) fn unpack(&self, ep: &Ep, packed: &[u8]) -> Result<Rkey, UcsStatus> {
         let (library, mut rkey) = (self.inner.library, null_mut());
-        // SAFETY: bytes that a worker packed: the caller checked the frame they came in.
+        let packed = padded(packed);
+        // SAFETY: bytes that a worker packed, or such as look like it: the caller looked through them (`packed.rs`).
         let unpacked = unsafe { library.0.ucp_ep_rkey_unpack(ep.raw, packed.as_ptr().cast(), &mut rkey) };
         UcsStatus(unpacked).check()?;
         Ok(Rkey { library, raw: rkey })
@@ -1229,6 +1235,17 @@ impl From<SocketAddr> for SockAddr {
         }
     }
 }
+
+/// Bytes of a peer, which UCX is told no length of: should a number among them send it a little beyond the end, it finds zeroes.
+fn padded(bytes: &[u8]) -> Vec<u8> {
+    let mut padded = Vec::with_capacity(bytes.len() + PADDING_BYTES);
+    padded.extend_from_slice(bytes);
+    padded.resize(bytes.len() + PADDING_BYTES, 0);
+    padded
+}
+
+/// More than any one length in a blob can name.
+const PADDING_BYTES: usize = 512;
 
 fn request_param() -> raw::ucp_request_param_t {
     // SAFETY: zero is a value for every field, and `op_attr_mask` says which count.

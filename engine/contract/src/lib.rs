@@ -7,6 +7,7 @@
 //! * [`region`]: pinned memory, and the leases that keep it in place while a device may touch it.
 //! * [`endpoint`], [`key`], [`work`], [`completion`], [`event`]: what goes into a device and what comes out.
 //! * [`status`], [`error`]: what can go wrong, in InfiniBand's words.
+//! * [`finding`]: what is wrong on a machine, and what mends it.
 //! * [`caps`]: promises; the conformance kit holds a backend to them.
 
 mod backend;
@@ -16,6 +17,7 @@ pub mod completion;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod finding;
 pub mod key;
 pub mod planted;
 pub mod region;

@@ -1,76 +1,25 @@
-//! What was found, and how it is shown.
-
-use std::fmt;
+//! How findings are shown.
 
 use serde_json::{Value, json};
+use wavetank_contract::finding::{Finding, Verdict};
 use wavetank_engine::BackendKind;
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Verdict {
-    /// As it should be.
-    Ok,
-    /// It works, and could do so better.
-    Warn,
-    /// It cannot work.
-    Fail,
+/// A finding for programs.
+pub(super) fn to_json(finding: &Finding) -> Value {
+    json!({
+        "check": finding.check,
+        "verdict": finding.verdict.to_string(),
+        "says": finding.says,
+        "mend": finding.mend,
+    })
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "FAIL",
-        })
-    }
-}
-
-/// What was found of one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    /// What was looked at, for programs: stable.
-    pub(super) check: &'static str,
-    pub(super) verdict: Verdict,
-    /// What is the case.
-    pub(super) says: String,
-    /// The command that shows or mends it. There is one for whatever is wrong.
-    pub(super) mend: Option<String>,
-}
-
-impl Finding {
-    pub(super) fn ok(check: &'static str, says: impl Into<String>) -> Finding {
-        Finding { check, verdict: Verdict::Ok, says: says.into(), mend: None }
-    }
-
-    pub(super) fn warn(check: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Finding {
-        Finding { verdict: Verdict::Warn, mend: Some(mend.into()), ..Finding::ok(check, says) }
-    }
-
-    pub(super) fn fail(check: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Finding {
-        Finding { verdict: Verdict::Fail, ..Finding::warn(check, says, mend) }
-    }
-
-    pub(super) fn to_json(&self) -> Value {
-        json!({
-            "check": self.check,
-            "verdict": self.verdict.to_string().to_lowercase(),
-            "says": self.says,
-            "mend": self.mend,
-        })
-    }
-}
-
-#[cfg(feature = "verbs")]
-impl From<wavetank_verbs::doctor::Finding> for Finding {
-    fn from(finding: wavetank_verbs::doctor::Finding) -> Finding {
-        use wavetank_verbs::doctor::Verdict as Theirs;
-        let verdict = match finding.verdict {
-            Theirs::Ok => Verdict::Ok,
-            Theirs::Warn => Verdict::Warn,
-            Theirs::Fail => Verdict::Fail,
-        };
-        Finding { check: finding.check, verdict, says: finding.says, mend: finding.mend }
+/// A failure is to be seen.
+fn shown(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warn => "warn",
+        Verdict::Fail => "FAIL",
     }
 }
 
@@ -79,7 +28,7 @@ pub(super) fn page(kind: BackendKind, findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut page = String::new();
     for Finding { check, verdict, says, mend } in findings {
-        page.push_str(&format!("{:<4}  {check:<width$}  {says}\n", verdict.to_string()));
+        page.push_str(&format!("{:<4}  {check:<width$}  {says}\n", shown(*verdict)));
         if let Some(mend) = mend {
             page.push_str(&format!("{:6}{:width$}  → {mend}\n", "", ""));
         }

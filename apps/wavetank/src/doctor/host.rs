@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use wavetank_contract::finding::Finding;
 use wavetank_engine::BackendKind;
-
-use super::finding::Finding;
 
 /// Locked memory without which no queue can be made.
 const MEMLOCK_MIN_KIB: u64 = 1024;
@@ -96,7 +95,8 @@ fn memlock(root: &Path) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Verdict;
+    use wavetank_contract::finding::Verdict;
+
     use super::*;
 
     fn put(root: &Path, path: &str, text: &str) {

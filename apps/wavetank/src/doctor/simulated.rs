@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::thread::available_parallelism;
 
+use wavetank_contract::finding::Finding;
 use wavetank_engine::{Port, RdmaContext};
 use wavetank_harness::determinism::{self, Determinism};
 use wavetank_harness::{Replay, Report, Trace, Workload};
 
 use super::built;
-use super::finding::Finding;
 use crate::figures::grouped;
 use crate::memory::available_bytes;
 use wavetank_engine::BackendKind;
@@ -133,7 +133,8 @@ fn trial(text: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Verdict;
+    use wavetank_contract::finding::Verdict;
+
     use super::*;
 
     #[test]

@@ -10,12 +10,18 @@ use crate::address::{Address, EXPECTED, Hello, Place};
 use crate::config::Transport;
 use crate::endpoint::{Control, Endpoint, Peer, Receives, Responder, Sends};
 use crate::frames::Use;
+use crate::lanes;
+use crate::memory::WORDS;
+use crate::packed::{self, Range};
 use crate::sys::{Knock, Sender, UcsStatus, Worker};
 use crate::token;
 use crate::wire::{Head, Kind};
 
 /// How long closing waits for UCX to let go of memory.
 const RELEASE_NS_MAX: u64 = 2_000_000_000;
+
+const ASTRAY: &str =
+    "UCX would go over another transport than this device is of; `wavetank doctor --backend ucx` says which";
 
 impl State {
     /// Where an endpoint is reached.
@@ -57,8 +63,25 @@ impl State {
                  one (`--pid=host`), or take the transport tcp",
             ));
         }
+        if ours.transport == Transport::Shm && !is_of_this_user(address.process.pid) {
+            return Err(ConnectError::Unreachable(
+                "its process is gone or another user's, and UCX shares memory between processes of one user only; take the \
+                 transport tcp",
+            ));
+        }
         if ours.transport == Transport::Loopback && address.nonce != ours.nonce {
             return Err(ConnectError::Unreachable("the transport self reaches its own worker only"));
+        }
+        if matches!(
+            (ours.transport, &address.place),
+            (Transport::Shm | Transport::Loopback, Place::Listener(_))
+        ) {
+            return Err(ConnectError::Unreachable("this transport has no listeners"));
+        }
+        if let Place::Worker(bytes) = &address.place {
+            let owner = (ours.transport == Transport::Shm).then_some(address.process.pid);
+            let fits = packed::check_address(&ours.own, bytes, owner);
+            fits.ok_or(ConnectError::Malformed { len_bytes, expected: EXPECTED })?;
         }
         if here
             && address.process.namespace == ours.process.namespace
@@ -78,8 +101,20 @@ impl State {
             }
         };
         ep.link = link.map_err(|why| refused(why, len_bytes))?;
+        if self.strays(worker, ep, address) {
+            self.watch.forget(ep.id);
+            self.unlink(worker, ep, true);
+            return Err(ConnectError::Unreachable(ASTRAY));
+        }
         self.begin(worker, ep, address);
         Ok(())
+    }
+
+    /// Whether UCX chose another transport than was asked for. Looked at once in a connection: UCX writes a page for it.
+    fn strays(&self, worker: &Worker, ep: &Endpoint, peer: &Address) -> bool {
+        let Some(link) = &ep.link else { return false };
+        let same_worker = peer.nonce == self.settings.nonce;
+        lanes::astray(self.settings.transport, same_worker, &lanes::read(&worker.describe(link))).is_some()
     }
 
     fn begin(&mut self, worker: &Worker, ep: &mut Endpoint, address: &Address) {
@@ -143,7 +178,14 @@ impl State {
             (peer.life, peer.access, peer.pd) = (hello.life, hello.access, hello.pd);
             (peer.rnr_retry, peer.patience_ns) = (hello.rnr_retry, hello.patience_ns);
             peer.control = None;
-            if !hello.control_rkey.is_empty() {
+            let range = Range {
+                addr: hello.control_addr,
+                len: 4 * WORDS as u64,
+                owner: Some(peer.address.process.pid),
+            };
+            // Where no memory is shared there are no control words, whatever a peer says.
+            let ours = &self.settings.control_rkey;
+            if !ours.is_empty() && packed::check_key(ours, &hello.control_rkey, range).is_some() {
                 let rkey = worker.unpack(link, &hello.control_rkey).ok();
                 peer.control = rkey.and_then(|rkey| Control::new(rkey, hello.control_addr));
             }
@@ -154,6 +196,12 @@ impl State {
             self.greet(worker, ep);
         }
         if knows && ep.state == QpState::Init {
+            if let Some(peer) = &ep.peer
+                && matches!(peer.address.place, Place::Listener(_))
+                && self.strays(worker, ep, &peer.address)
+            {
+                return self.break_off(worker, ep, UcsStatus::UNREACHABLE);
+            }
             ep.state = QpState::Rts;
             ep.deadline_ns = 0;
             self.start(worker, ep);
@@ -316,6 +364,12 @@ impl State {
         self.forget_completions(ep, cqs);
         self.remove(worker, ep);
     }
+}
+
+/// Whether a process of this namespace lives and may share memory with this one.
+fn is_of_this_user(pid: u32) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    rustix::fs::stat(format!("/proc/{pid}")).is_ok_and(|stat| stat.st_uid == user)
 }
 
 fn refused(why: UcsStatus, len_bytes: usize) -> ConnectError {

@@ -7,6 +7,7 @@ use crate::config::Transport;
 use crate::endpoint::{Control, Endpoint, Peer, Phase, SendSlot};
 use crate::frames::Use;
 use crate::memory::{Import, Imports, Mrs, word_of, word_of_ep, word_of_writer};
+use crate::packed::{self, Range};
 use crate::status;
 use crate::sys::{Body, Ep, Rkey, SendAs, Span, Started, Taken, UcsStatus, Worker};
 use crate::wire::{Head, Kind, before};
@@ -75,7 +76,8 @@ impl State {
         let shared = self.settings.transport == Transport::Shm;
         let way = match slot.op.remote() {
             Some(remote) if self.settings.one_sided => {
-                way(&mut self.imports, worker, link, ep.id, peer, kind, remote, slot.len, shared)
+                let ours = &self.settings.control_rkey;
+                way(&mut self.imports, ours, worker, link, ep.id, peer, kind, remote, slot.len, shared)
             }
             _ => Way::Served,
         };
@@ -477,6 +479,7 @@ fn answers(peer: &Peer) -> bool {
 #[expect(clippy::too_many_arguments, reason = "everything that is known")]
 fn way<'a>(
     imports: &'a mut Imports,
+    ours: &[u8],
     worker: &Worker,
     link: &Ep,
     ep: EpId,
@@ -499,7 +502,12 @@ fn way<'a>(
     if !allowed {
         return Way::Served;
     }
-    match rkey.get_or_insert_with(|| worker.unpack(link, &key.packed).ok()) {
+    let unpack = || {
+        let owner = shared.then_some(peer.address.process.pid);
+        packed::check_key(ours, &key.packed, Range { addr: key.addr, len: key.len, owner })?;
+        worker.unpack(link, &key.packed).ok()
+    };
+    match rkey.get_or_insert_with(unpack) {
         Some(rkey) => Way::Direct(rkey, key.mr),
         None => Way::Served,
     }
