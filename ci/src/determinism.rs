@@ -37,8 +37,9 @@ impl Verdict {
 /// Replays `workloads/*.toml` in both profiles and compares.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     let workloads = workloads(workspace)?;
-    workspace.cargo(&["build", "--package", "wavetank"]).run()?;
-    workspace.cargo(&["build", "--package", "wavetank", "--release"]).run()?;
+    // Of the default members, as the step `build` and people build it: of its package alone it would be another build.
+    workspace.cargo(&["build", "--bin", "wavetank"]).run()?;
+    workspace.cargo(&["build", "--bin", "wavetank", "--release"]).run()?;
     let wrong: Vec<String> = workloads
         .iter()
         .flat_map(|w| match replays(workspace, w) {
@@ -81,7 +82,7 @@ fn replay(
     profile: &[&str],
     seed: &[&str],
 ) -> Result<Verdict, Failure> {
-    let head = ["run", "--quiet", "--package", "wavetank"];
+    let head = ["run", "--quiet", "--bin", "wavetank"];
     let args = [&head, profile, &["--", "replay", workload, "--json"], seed].concat();
     let call = workspace.cargo(&args);
     let (succeeded, stdout) = call.read()?;

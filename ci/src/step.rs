@@ -26,7 +26,8 @@ pub(crate) struct Step {
 }
 
 /// All but the crates that are built only where there are native libraries, or their headers.
-const NOT_NATIVE: [&str; 5] = ["--workspace", "--exclude", "wavetank-verbs", "--exclude", "wavetank-ucx"];
+pub(crate) const NOT_NATIVE: [&str; 5] =
+    ["--workspace", "--exclude", "wavetank-verbs", "--exclude", "wavetank-ucx"];
 
 /// Everything that changes with the features verbs and ucx. Both at once: each combination of features is a build of its own.
 pub(crate) const NATIVE: [&str; 12] = [

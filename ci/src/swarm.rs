@@ -15,7 +15,7 @@ const SEEDS: &str = "3000";
 
 /// Runs all three.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
-    workspace.cargo(&["build", "--package", "wavetank", "--release"]).run()?;
+    workspace.cargo(&["build", "--bin", "wavetank", "--release"]).run()?;
     let watch = Stopwatch::start();
     corpus(workspace)?;
     canary(workspace)?;
@@ -26,7 +26,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 
 /// What the released program says, and whether it succeeded.
 fn wavetank(workspace: &Workspace, args: &[&str]) -> Result<(bool, String), Failure> {
-    let head = ["run", "--quiet", "--release", "--package", "wavetank", "--"];
+    let head = ["run", "--quiet", "--release", "--bin", "wavetank", "--"];
     workspace.cargo(&[&head, args].concat()).read()
 }
 

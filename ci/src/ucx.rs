@@ -30,7 +30,7 @@ const BUILD_NEWER: [&str; 7] = [
     "--features",
     "ucx",
     "--config",
-    "profile.dev.package.wavetank-ucx.debug=\"line-tables-only\"",
+    "profile.dev.package.wavetank-ucx.opt-level=0",
 ];
 
 /// The program, and the libraries that it is run with.
