@@ -133,7 +133,8 @@ pub(crate) fn cells(device: &Device) -> Vec<Cell> {
         steps.extend(froms.iter().flat_map(|from| [Step::Flush(*from), Step::WeClose(*from)]));
         steps.push(Step::Full);
     } else {
-        steps.extend(froms.iter().flat_map(|from| [Step::Get(*from), Step::Put(*from), Step::WeClose(*from)]));
+        steps
+            .extend(froms.iter().flat_map(|from| [Step::Get(*from), Step::Put(*from), Step::WeClose(*from)]));
         steps.extend(froms.iter().flat_map(|from| [Step::ServeGet(*from), Step::ServePut(*from)]));
         steps.extend([Step::Send, Step::SendUnmet, Step::Full, Step::ServeSend]);
     }

@@ -130,7 +130,14 @@ pub(crate) fn connect(node: &mut Node, peer: &mut Peer, patience: Patience) -> T
 }
 
 /// Memory of a victim, filled with a pattern.
-pub(crate) fn share(node: &mut Node, peer: &mut Peer, link: &Link, kind: &str, bytes: u64, seed: u64) -> Try<Share> {
+pub(crate) fn share(
+    node: &mut Node,
+    peer: &mut Peer,
+    link: &Link,
+    kind: &str,
+    bytes: u64,
+    seed: u64,
+) -> Try<Share> {
     let answer = peer.ask(&format!("share {kind} {bytes} {seed}"))?;
     let (index, key) = answer.split_once(' ').ok_or("no key")?;
     let key = RemoteKey::from_bytes(&unhex(key)?).ok_or("a long key")?;

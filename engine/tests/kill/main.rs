@@ -12,8 +12,8 @@ mod pattern;
 mod peer;
 mod scene;
 mod steps;
-mod survivor;
 mod supervisor;
+mod survivor;
 mod victim;
 
 use std::process::ExitCode;
@@ -23,10 +23,13 @@ use node::Device;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let device = |transport: &str, protocol: &str| Device { transport: transport.into(), protocol: protocol.into() };
+    let device =
+        |transport: &str, protocol: &str| Device { transport: transport.into(), protocol: protocol.into() };
     let done = match args[..] {
         ["--victim", transport, protocol] => victim::run(&device(transport, protocol)),
-        ["--survivor", transport, protocol, ref names @ ..] => survivor::run(&device(transport, protocol), names),
+        ["--survivor", transport, protocol, ref names @ ..] => {
+            survivor::run(&device(transport, protocol), names)
+        }
         _ => supervisor::run(&args),
     };
     match done {

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::os::fd::AsFd as _;
 
 use wavetank_contract::{
-    Access, CqId, EndpointAddress, EndpointSpec, EpId, Instant, Lease, MrId, Op, PdId, QpState, Region, RegionSpec, Wake,
+    Access, CqId, EndpointAddress, EndpointSpec, EpId, Instant, Lease, MrId, Op, PdId, QpState, Region,
+    RegionSpec, Wake,
 };
 use wavetank_engine::session::{SessionKey, SessionSpec};
 use wavetank_engine::{

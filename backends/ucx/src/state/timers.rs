@@ -73,7 +73,8 @@ impl State {
     /// was closed: it stood in a queue of a transport that had no room, is taken out of it, and nobody tells of its end
     /// (`ucp_ep_discard_lanes`). Where the CPU moves the bytes nothing reads them any more; an adapter might.
     pub(super) fn disown(&mut self, worker: &Worker, ep: &mut Endpoint, now: u64) {
-        let gone = ep.link.is_none() && now >= ep.unlinked_ns.saturating_add(TOLD_NS) && self.closings.is_empty();
+        let gone =
+            ep.link.is_none() && now >= ep.unlinked_ns.saturating_add(TOLD_NS) && self.closings.is_empty();
         if ep.ucx == 0 || !gone || self.settings.transport == Transport::Rc {
             return;
         }
