@@ -2,27 +2,27 @@
 //!
 //! An endpoint is taken out of its place while something happens to it, so that it and the rest can be changed together.
 
+mod completing;
 mod connection;
+mod parting;
 mod posting;
 mod requester;
 mod responder;
+mod telling;
 mod timers;
 
 use requester::end;
 use wavetank_contract::error::OpenError;
-use wavetank_contract::{AsyncEvent, Completion, CqId, EndpointSpec, EpId, QpState, Status};
+use wavetank_contract::{AsyncEvent, EndpointSpec, EpId, QpState};
 
 use crate::address::{Hello, Place, Process};
 use crate::config::Transport;
-use crate::endpoint::{Content, Endpoint, Phase, Received, Receives, Responder, Sends};
+use crate::endpoint::{Endpoint, Receives, Responder, Sends};
 use crate::frames::{Frames, Use};
 use crate::memory::{ENDPOINTS_MAX, Imports, Mrs};
 use crate::packed::Own;
-use crate::queue::{Item, Owner, Queue};
-use crate::status;
-use crate::sys::{
-    Arrival, Body, Closing, Desc, Ep, Event, Listener, SendAs, Sender, Started, Taken, UcsStatus, Worker,
-};
+use crate::queue::{Owner, Queue};
+use crate::sys::{Arrival, Body, Closing, Ep, Event, Listener, SendAs, Sender, Taken, UcsStatus, Worker};
 use crate::token::{self, Token};
 use crate::watch::Watch;
 use crate::wire::Head;
@@ -35,9 +35,6 @@ const POLLS_PER_TICK: u32 = 256;
 
 /// How often UCX is asked in one turn while it finds something.
 const ROUNDS_MAX: u32 = 16;
-
-/// How long shutting down waits for connections to close.
-const SHUT_DOWN_NS: u64 = 200_000_000;
 
 /// Hellos kept for endpoints that are not connected yet.
 const HELLOS_MAX: usize = 1024;
@@ -103,7 +100,7 @@ pub(crate) struct State {
     pub(crate) now_ns: u64,
     pub(crate) next_tick_ns: u64,
     /// Endpoints that UCX would not let go of: their memory stays for ever.
-    lost: Vec<Box<Endpoint>>,
+    lost: Vec<Endpoint>,
     /// Send queues of endpoints that were reset although UCX lost something of theirs.
     lost_sends: Vec<Sends>,
 }
@@ -234,10 +231,10 @@ impl State {
             for owner in &mut self.owners {
                 owner.tell(AsyncEvent::DeviceFatal);
             }
-            self.lost.push(endpoint);
+            self.lost.push(*endpoint);
         } else if disowned {
             // Should UCX find what it lost, its slots are still there, and nobody else has their names.
-            self.lost.push(endpoint);
+            self.lost.push(*endpoint);
         } else if generation < 1 << (32 - INDEX_BITS) {
             self.free.push(index);
         }
@@ -367,276 +364,9 @@ impl State {
         }
         self.mend(worker);
         self.polls = self.polls.wrapping_add(1);
-        if self.polls % POLLS_PER_TICK == 0 {
+        if self.polls.is_multiple_of(POLLS_PER_TICK) {
             self.tick(worker, crate::watch::now_ns());
         }
-    }
-
-    /// Puts a completion where it belongs.
-    #[inline]
-    fn complete(&mut self, cq: CqId, item: Item) {
-        let Some(queue) = self.queues.get_mut(cq.0 as usize) else { return };
-        let (owner, was_dead) = (queue.owner, queue.dead);
-        if queue.push(item) {
-            self.owners[owner].pending += 1;
-        } else if !was_dead {
-            self.owners[owner].tell(AsyncEvent::CqErr(cq));
-            self.overrun = true;
-        }
-    }
-
-    /// Endpoints of a queue that overran are dead.
-    pub(crate) fn mend(&mut self, worker: &Worker) {
-        if !std::mem::take(&mut self.overrun) {
-            return;
-        }
-        self.each(|state, ep| {
-            let hit = [ep.spec.send_cq, ep.spec.recv_cq].iter().any(|cq| state.queues[cq.0 as usize].dead);
-            if hit && ep.state != QpState::Err {
-                state.die(worker, ep);
-            }
-        });
-    }
-
-    /// A completion was polled: its place, and those before it, are free.
-    #[inline]
-    pub(crate) fn polled(&mut self, item: &Item) {
-        self.with(item.completion.ep, |_, ep| {
-            let freed = item.number.wrapping_add(1);
-            match item.receive {
-                true => ep.receives.freed = freed,
-                false => ep.sends.freed = freed,
-            }
-        });
-    }
-
-    pub(crate) fn tell(&mut self, owner: usize, event: AsyncEvent) {
-        self.owners[owner].tell(event);
-    }
-
-    /// Completes what ended, in its order. The first failure ends the endpoint.
-    pub(crate) fn settle(&mut self, worker: &Worker, ep: &mut Endpoint) {
-        while ep.sends.head != ep.sends.tail {
-            let slot = ep.sends.at(ep.sends.head);
-            let Phase::Ended(status, vendor) = slot.phase else { break };
-            if slot.ucx > 0 || slot.unplaced && status == Status::Success {
-                break;
-            }
-            let (kind, signalled, id, len) = (slot.op.kind(), slot.signalled, slot.id, slot.len as u32);
-            if slot.counted {
-                slot.counted = false;
-                let (pieces, count) = (slot.pieces, slot.piece_count);
-                self.mrs.uses(pieces[..count].iter().map(|piece| piece.mr.0), false);
-            }
-            // One work says why. Those after it were flushed for that, however UCX ended them.
-            let (status, vendor) = if ep.sends.told { (Status::WrFlushErr, 0) } else { (status, vendor) };
-            ep.sends.told |= status != Status::Success;
-            let number = ep.sends.head;
-            ep.sends.head = number.wrapping_add(1);
-            if signalled || status != Status::Success {
-                let completion = Completion { id, ep: ep.id, status, vendor, kind, len, imm: None };
-                self.complete(ep.spec.send_cq, Item { completion, number, receive: false });
-            }
-            if status != Status::Success && ep.state != QpState::Err {
-                self.die(worker, ep);
-            }
-        }
-        self.settle_receives(ep);
-        if ep.draining && ep.state == QpState::Sqd && !ep.sends.waits() {
-            ep.draining = false;
-            self.tell(ep.owner, AsyncEvent::SqDrained(ep.id));
-        }
-    }
-
-    pub(crate) fn settle_receives(&mut self, ep: &mut Endpoint) {
-        while let Some(receive) = ep.receives.queue.front() {
-            let free = !receive.filling && !receive.gated;
-            let Some(Received { status, kind, len, imm }) = receive.ended.filter(|_| free) else { break };
-            let id = receive.id;
-            ep.receives.queue.pop_front();
-            ep.receives.met = ep.receives.met.saturating_sub(1);
-            let number = ep.receives.first;
-            ep.receives.first = number.wrapping_add(1);
-            let completion = Completion { id, ep: ep.id, status, vendor: 0, kind, len, imm };
-            self.complete(ep.spec.recv_cq, Item { completion, number, receive: true });
-        }
-    }
-
-    /// The endpoint is in ERR from now on, and what it has is flushed as soon as UCX lets it go.
-    pub(crate) fn die(&mut self, worker: &Worker, ep: &mut Endpoint) {
-        ep.state = QpState::Err;
-        self.mrs.announce(ep.id, 0);
-        ep.sends.failed = true;
-        ep.responder.dead = true;
-        ep.deadline_ns = 0;
-        self.drop_held(worker, ep);
-        for number in ep.sends.numbers() {
-            if !matches!(ep.sends.look(number).phase, Phase::Ended(..)) {
-                end(ep, number, Status::WrFlushErr, 0);
-            }
-        }
-        (ep.sends.next, ep.sends.rung) = (ep.sends.tail, ep.sends.tail);
-        for receive in &mut ep.receives.queue {
-            receive.ended.get_or_insert(Received::failed(Status::WrFlushErr));
-            if std::mem::take(&mut receive.gated) {
-                receive.ended = Some(Received::failed(Status::WrFlushErr));
-            }
-        }
-        ep.receives.met = ep.receives.queue.len();
-        self.settle(worker, ep);
-        self.next_tick_ns = 0;
-    }
-
-    /// Works that UCX has under way are failed, not waited for: it tells when each is free.
-    fn fail_oldest(&mut self, worker: &Worker, ep: &mut Endpoint, status: Status, vendor: u32) {
-        let oldest = ep.sends.numbers().find(|n| ep.sends.look(*n).phase == Phase::Sent);
-        if let Some(number) = oldest {
-            end(ep, number, status, vendor);
-        }
-        self.settle(worker, ep);
-    }
-
-    /// UCX says that the peer is not reached any more.
-    pub(crate) fn break_off(&mut self, worker: &Worker, ep: &mut Endpoint, why: UcsStatus) {
-        if ep.broken.is_none() {
-            ep.broken = Some(why);
-        }
-        self.unlink(worker, ep, true);
-        if ep.state == QpState::Init {
-            self.die(worker, ep);
-        } else {
-            self.fail_oldest(worker, ep, Status::RetryExcErr, status::vendor(why));
-        }
-    }
-
-    /// Ends the connection of an endpoint as UCX knows it. `force`: whatever is under way ends now.
-    fn unlink(&mut self, worker: &Worker, ep: &mut Endpoint, force: bool) {
-        self.imports.disconnect(ep.id);
-        if let Some(peer) = &mut ep.peer {
-            peer.control = None;
-        }
-        if let Some(link) = ep.link.take() {
-            ep.unlinked_ns = crate::watch::now_ns();
-            let mut closing = worker.close(link, force);
-            if !worker.is_closed(&mut closing) {
-                self.closings.push(closing);
-            }
-        }
-    }
-
-    /// Looks after connections that are being closed. How many are left.
-    pub(crate) fn reap(&mut self, worker: &Worker) -> usize {
-        self.closings.retain_mut(|closing| !worker.is_closed(closing));
-        self.closings.len()
-    }
-
-    fn drop_held(&mut self, worker: &Worker, ep: &mut Endpoint) {
-        ep.responder.held_bytes = 0;
-        ep.responder.rnr = None;
-        for held in ep.responder.held.drain(..) {
-            if let Content::Desc(desc) = held.content {
-                worker.release(desc);
-            }
-        }
-    }
-
-    /// Fetches data into memory that a frame names.
-    fn fetch(&mut self, worker: &Worker, ep: &mut Endpoint, frame: u32, desc: Desc) -> Started {
-        let Some(place) = self.frames.get(frame) else { return Started::Failed(UcsStatus::NO_RESOURCE) };
-        self.mrs.uses(place.mrs(), true);
-        let started = worker.receive(desc, place.spans(), &place.ticket);
-        if started == Started::Pending {
-            ep.ucx += 1;
-        } else {
-            self.mrs.uses(place.mrs(), false);
-            self.frames.give_back(frame);
-        }
-        started
-    }
-
-    /// Sends a frame that has no memory of a user. It is given back when it is gone.
-    fn send_frame(&mut self, worker: &Worker, ep: &mut Endpoint, frame: u32) {
-        let Some(place) = self.frames.get(frame) else { return };
-        let Some(link) = &ep.link else {
-            self.frames.give_back(frame);
-            return;
-        };
-        let body = [crate::sys::Span::of(&place.body)];
-        let spans = if place.body.is_empty() { place.spans() } else { &body[..] };
-        let hello = place.header[0] == crate::wire::Kind::Hello as u8;
-        let send_as = if hello && self.listener.is_some() { SendAs::EagerWithSender } else { SendAs::Eager };
-        match worker.send(link, place.header(), spans, send_as, &place.ticket) {
-            Started::Pending => {}
-            Started::Done => self.frames.give_back(frame),
-            Started::Failed(why) => {
-                self.frames.give_back(frame);
-                ep.broken.get_or_insert(why);
-            }
-        }
-    }
-
-    /// A header to the peer of an endpoint, with what it may know by now.
-    fn header(&mut self, ep: &mut Endpoint, kind: crate::wire::Kind) -> Option<Head> {
-        let peer = ep.peer.as_ref().filter(|peer| peer.life != 0)?;
-        ep.responder.told = ep.responder.completed;
-        Some(Head { ack: ep.responder.completed, ..Head::new(kind, peer.address.ep, peer.life) })
-    }
-
-    /// Sends a message that is a header and nothing else.
-    pub(crate) fn send_control(
-        &mut self,
-        worker: &Worker,
-        ep: &mut Endpoint,
-        kind: crate::wire::Kind,
-        fill: impl FnOnce(&mut Head),
-    ) {
-        let Some(mut head) = self.header(ep, kind) else { return };
-        fill(&mut head);
-        let frame = self.frames.take(worker, Use::Control);
-        if let Some(place) = self.frames.get_mut(frame) {
-            place.body.clear();
-            place.header_len = head.write(&mut place.header);
-        }
-        self.send_frame(worker, ep, frame);
-    }
-
-    /// Tells peers what was done for them. `late`: also what could have travelled with something else.
-    fn tell_all(&mut self, worker: &Worker, late: bool) {
-        let mut kept = 0;
-        for at in 0..self.to_tell.len() {
-            let id = self.to_tell[at];
-            let keep = self.with(EpId(id), |state, ep| {
-                let responder = &mut ep.responder;
-                if responder.completed == responder.told {
-                    (responder.listed, responder.tell_now) = (false, false);
-                    return false;
-                }
-                let many = responder.completed.wrapping_sub(responder.told) >= 16;
-                if !(late || responder.tell_now || many) {
-                    return true;
-                }
-                (responder.listed, responder.tell_now) = (false, false);
-                state.send_control(worker, ep, crate::wire::Kind::Ack, |_| {});
-                false
-            });
-            if keep == Some(true) {
-                self.to_tell[kept] = id;
-                kept += 1;
-            }
-        }
-        self.to_tell.truncate(kept);
-    }
-
-    fn list(&mut self, ep: &mut Endpoint) {
-        if !ep.responder.listed {
-            ep.responder.listed = true;
-            self.to_tell.push(ep.id.0);
-        }
-    }
-
-    /// Whether something waits to be told to a peer.
-    pub(crate) fn has_to_tell(&self) -> bool {
-        !self.to_tell.is_empty()
     }
 
     /// Whether anything may take too long.
@@ -647,22 +377,6 @@ impl State {
             _ => ep.sends.waits() || ep.responder.rnr.is_some() || ep.ucx > 0 && ep.link.is_none(),
         };
         !self.closings.is_empty() || self.slots.iter().filter_map(|slot| slot.endpoint.as_deref()).any(waits)
-    }
-
-    /// Closes everything. What UCX does not end within a moment ends with its worker.
-    pub(crate) fn shut_down(&mut self, worker: &Worker) {
-        let open: Vec<EpId> =
-            self.slots.iter().filter_map(|slot| slot.endpoint.as_ref()).map(|ep| ep.id).collect();
-        for ep in open {
-            self.close(worker, ep);
-        }
-        self.stop_listening(worker);
-        let until = crate::watch::now_ns().saturating_add(SHUT_DOWN_NS);
-        while self.reap(worker) > 0 && crate::watch::now_ns() < until {
-            self.turn(worker);
-        }
-        self.closings.drain(..).for_each(|closing| worker.abandon(closing));
-        self.imports = Imports::default();
     }
 
     fn is_current(&self, ep: &Endpoint, link: u32) -> bool {

@@ -387,7 +387,9 @@ impl Memory {
     fn word(&self, offset: u64) -> Option<&AtomicU64> {
         let span = self.span(offset, 8)?;
         // SAFETY: eight bytes of the region, aligned as just checked; peers on other cores use the same atomics.
-        (span.0.buffer as usize % 8 == 0).then(|| unsafe { AtomicU64::from_ptr(span.0.buffer.cast()) })
+        (span.0.buffer as usize)
+            .is_multiple_of(8)
+            .then(|| unsafe { AtomicU64::from_ptr(span.0.buffer.cast()) })
     }
 
     /// Atomic, also among processes that share the memory. `None` if outside or misaligned.
@@ -486,12 +488,15 @@ pub(crate) enum Started {
 
 type Handler<'h> = &'h mut dyn FnMut(Arrival<'_>) -> Taken;
 
+/// A handler whose lifetime is the business of [`Worker::progress`].
+type AnyHandler = dyn FnMut(Arrival<'_>) -> Taken + 'static;
+
 /// What callbacks reach. Boxed: UCX keeps its address.
 struct Inner {
     library: &'static Library,
     events: RefCell<VecDeque<Event>>,
     /// Who takes messages, for the time of one progress call.
-    handler: Cell<Option<*mut (dyn FnMut(Arrival<'_>) -> Taken + 'static)>>,
+    handler: Cell<Option<*mut AnyHandler>>,
     /// Messages that came while nobody took them, or while somebody was taking one: the transport `self` delivers inside of a send.
     stash: RefCell<VecDeque<Stashed>>,
     /// Armed, and nothing was done or started since: for how many more questions that is the answer.
@@ -563,7 +568,7 @@ impl Worker {
                 | raw::UCP_AM_HANDLER_PARAM_FIELD_ARG,
         );
         handler.id = AM_ID;
-        handler.flags = raw::UCP_AM_FLAG_WHOLE_MSG as u32;
+        handler.flags = raw::UCP_AM_FLAG_WHOLE_MSG;
         handler.cb = Some(on_message);
         handler.arg = worker.arg();
         // SAFETY: the box outlives the worker (see `drop`).
@@ -580,8 +585,7 @@ impl Worker {
     pub(crate) fn progress(&self, handler: Handler<'_>) -> u32 {
         let handler: *mut (dyn FnMut(Arrival<'_>) -> Taken + '_) = handler;
         // SAFETY: only the lifetime changes; the pointer is taken back before this returns.
-        let handler: *mut (dyn FnMut(Arrival<'_>) -> Taken + 'static) =
-            unsafe { std::mem::transmute(handler) };
+        let handler: *mut AnyHandler = unsafe { std::mem::transmute(handler) };
         let mut stashed = 0;
         // As many as there are now: each may make more.
         let waiting = self.inner.stash.borrow().len();
@@ -1054,7 +1058,7 @@ impl Rkey {
         let mut pointer = null_mut();
         // SAFETY: a live key.
         UcsStatus(unsafe { self.library.0.ucp_rkey_ptr(self.raw, addr, &mut pointer) }).check().ok()?;
-        let aligned = pointer as usize % align_of::<AtomicU32>() == 0;
+        let aligned = (pointer as usize).is_multiple_of(align_of::<AtomicU32>());
         NonNull::new(pointer.cast::<AtomicU32>())
             .filter(|_| aligned)
             .map(|words| SharedWords { words, count })
@@ -1123,7 +1127,7 @@ impl SharedWords {
     /// the first word when the thread is gone, whatever killed it (`FUTEX_OWNER_DIED`, set_robust_list(2)).
     pub(crate) fn lock_for_life(&self, index: usize) -> bool {
         const WORDS: usize = size_of::<libc::pthread_mutex_t>().div_ceil(4);
-        if index.checked_add(WORDS).is_none_or(|end| end > self.count) || index % 2 != 0 {
+        if index.checked_add(WORDS).is_none_or(|end| end > self.count) || !index.is_multiple_of(2) {
             return false;
         }
         // SAFETY: the words are ours, inside and aligned to 8 bytes, and stay until the thread has unlocked them.

@@ -194,7 +194,7 @@ fn keys(config: &UcxConfig) -> usize {
             }
         }
     }
-    assert!(here.region.len() > 0);
+    assert!(!here.region.is_empty());
     let malformed = RemoteKey::from_bytes(&[7; 40]).expect("short");
     assert!(here.device.import(ep, &malformed).is_err());
     tried

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use wavetank_contract::error::{ConnectError, ModifyError};
-use wavetank_contract::{AsyncEvent, CqId, EpId, QpState};
+use wavetank_contract::{AsyncEvent, EpId, QpState};
 
 use super::{Early, HELLOS_MAX, INDEX_MASK, State};
 use crate::address::{Address, EXPECTED, Hello, Place};
@@ -16,9 +16,6 @@ use crate::packed::{self, Range};
 use crate::sys::{Knock, Sender, UcsStatus, Worker};
 use crate::token;
 use crate::wire::{Head, Kind};
-
-/// How long closing waits for UCX to let go of memory.
-const RELEASE_NS_MAX: u64 = 2_000_000_000;
 
 const ASTRAY: &str =
     "UCX would go over another transport than this device is of; `wavetank doctor --backend ucx` says which";
@@ -318,51 +315,6 @@ impl State {
             self.lost_sends.push(former);
         }
         ep.receives = Receives::with_depth(ep.spec.recv_depth);
-    }
-
-    fn forget_completions(&mut self, ep: EpId, cqs: [CqId; 2]) {
-        for cq in cqs {
-            if let Some(queue) = self.queues.get_mut(cq.0 as usize) {
-                let forgotten = queue.forget(ep);
-                self.owners[queue.owner].pending -= forgotten;
-            }
-        }
-    }
-
-    /// Makes UCX let go of the memory of an endpoint.
-    fn release(&mut self, worker: &Worker, ep: EpId) {
-        self.with(ep, |state, ep| {
-            state.die(worker, ep);
-            if ep.ucx > 0 {
-                state.unlink(worker, ep, true);
-            }
-        });
-        let until = crate::watch::now_ns().saturating_add(RELEASE_NS_MAX);
-        let busy = |state: &State| state.get(ep).is_some_and(|ep| ep.ucx > 0 || state.is_written(ep));
-        while busy(self) && crate::watch::now_ns() < until {
-            self.turn(worker);
-            self.reap(worker);
-            self.with(ep, |state, ep| state.disown(worker, ep, crate::watch::now_ns()));
-        }
-    }
-
-    /// Whether the peer of an endpoint, which lives, is writing memory here by itself.
-    fn is_written(&self, ep: &Endpoint) -> bool {
-        let control = ep.peer.as_ref().and_then(|peer| peer.control.as_ref());
-        self.mrs.is_written_by(ep.id) && control.is_some_and(|control| control.words.is_alive(0))
-    }
-
-    /// Whether the peer of any endpoint is.
-    pub(crate) fn is_written_by_peers(&self) -> bool {
-        self.slots.iter().filter_map(|slot| slot.endpoint.as_deref()).any(|ep| self.is_written(ep))
-    }
-
-    /// Ends an endpoint: when this returns, UCX does not touch its memory any more.
-    pub(crate) fn close(&mut self, worker: &Worker, ep: EpId) {
-        let Some(cqs) = self.get(ep).map(|ep| [ep.spec.send_cq, ep.spec.recv_cq]) else { return };
-        self.release(worker, ep);
-        self.forget_completions(ep, cqs);
-        self.remove(worker, ep);
     }
 }
 

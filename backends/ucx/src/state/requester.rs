@@ -497,7 +497,7 @@ fn way<'a>(
         && allows(key.access, kind)
         && allows(peer.access, kind)
         && inside.is_some_and(|end| end <= key.len)
-        && (!kind.is_atomic() || remote.addr % 8 == 0)
+        && (!kind.is_atomic() || remote.addr.is_multiple_of(8))
         && (peer.control.is_some() || !shared);
     if !allowed {
         return Way::Served;

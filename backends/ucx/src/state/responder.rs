@@ -149,7 +149,7 @@ impl State {
         };
         let atomic = matches!(head.kind, Kind::CompareSwap | Kind::FetchAdd);
         let fits = head.kind != Kind::Write || len as u64 == u64::from(head.len);
-        if !of_ep || !fits || atomic && (head.len != 8 || head.addr % 8 != 0) {
+        if !of_ep || !fits || atomic && (head.len != 8 || !head.addr.is_multiple_of(8)) {
             return Some(Status::RemInvReqErr);
         }
         // Nothing is nowhere: no key is looked at (IBA 9.7.4.1.5, and `check_rkey` of rxe_resp.c).

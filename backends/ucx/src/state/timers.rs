@@ -38,11 +38,7 @@ impl State {
         self.look_after_wait(worker, ep, now);
         self.disown(worker, ep, now);
         match ep.state {
-            QpState::Init if ep.peer.is_some() => {
-                if now >= ep.deadline_ns {
-                    self.die(worker, ep);
-                }
-            }
+            QpState::Init if ep.peer.is_some() && now >= ep.deadline_ns => self.die(worker, ep),
             QpState::Rts | QpState::Sqd => self.look_after_works(worker, ep, now),
             QpState::Err if ep.ucx > 0 => {
                 if ep.deadline_ns == 0 {
