@@ -1,6 +1,6 @@
 //! The side of an endpoint that is asked: carries out requests in the order in which they were made, and judges each.
 
-use wavetank_contract::{AsyncEvent, OpKind, QpState, Sge, Status};
+use wavetank_contract::{AsyncEvent, OpKind, Sge, Status};
 
 use super::{INDEX_MASK, State};
 use crate::endpoint::{Content, Endpoint, Flight, Held, Received, RnrWait};
