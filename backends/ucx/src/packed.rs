@@ -2,8 +2,8 @@
 //!
 //! UCX believes both. It is told no length, so it reads on past the end of what was cut short; it asserts that numbers are numbers
 //! and versions known, and ends the process if they are not; it opens, maps and reaches whatever file and range a key of shared memory
-//! names. Of every bit turned in an address 1 in 8 ended the process (1.13.1), and of every bit in a key 3 in 4. Checksums do not help:
-//! whoever means harm computes them. So both have to look like this process's own: the same format and transports, lengths that
+//! names. Of 870 changes to an address of TCP (a bit, a byte, a length) 121 ended the process, of 507 to one of shared memory 68, and of
+//! 375 to a key of shared memory 273 (UCX 1.13.1). Checksums do not help: whoever means harm computes them. So both have to look like this process's own: the same format and transports, lengths that
 //! come out, numbers in their bounds; and shared memory has to be a file of the peer's, as long as it says.
 //!
 //! What remains: the address of a listener or worker of TCP may be anybody's, who is then knocked at; a peer that shares memory is of the
