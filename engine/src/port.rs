@@ -421,7 +421,7 @@ impl<B: Backend> RdmaOps for Port<B> {
                 || unsignalled >= signal_every.min(depth / 2).max(1)
                 || queue.len + 1 >= depth
                 || !batch.get(1).is_some_and(|next| next.is_takeable_send(self.backend.caps()));
-            let Some(mut order) = batch.pop_front() else { break };
+            let Some(order) = batch.front_mut() else { break };
             let hold = order.hold.take().filter(|_| !planted::is(Bug::ReturnLeaseEarly));
             let len = u32::try_from(order.len_bytes()).unwrap_or(u32::MAX);
             let entry = Entry::new(order.tag, ep, kind, len, signalled, hold);
@@ -430,9 +430,13 @@ impl<B: Backend> RdmaOps for Port<B> {
             };
             let work =
                 Work { id, op: order.op, data: Data::Pieces(order.pieces()), signalled, fence: order.fence };
-            if let Err(error) = self.backend.post(ep, &work) {
-                order.hold = self.ledger.withdraw_tail(queue).and_then(|entry| entry.hold);
-                refused = Some(Box::new(Refused { index: posted, order, error }));
+            let answer = self.backend.post(ep, &work);
+            // Not before now: it is posted from where it lies.
+            let order = batch.pop_front();
+            if let Err(error) = answer {
+                let hold = self.ledger.withdraw_tail(queue).and_then(|entry| entry.hold);
+                refused = order
+                    .map(|order| Box::new(Refused { index: posted, order: Order { hold, ..order }, error }));
                 break;
             }
             if !receives {

@@ -70,20 +70,26 @@ impl<T> Slab<T> {
     /// `None` when 2^32 - 1 places are in use.
     #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
+        self.insert_with(|| value)
+    }
+
+    /// The same, with a value that is made in its place rather than moved there.
+    #[inline]
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce() -> T) -> Option<Key> {
         let index = self.first_vacant;
         if let Some(slot) = self.slots.get_mut(index as usize) {
             if let State::Vacant(next) = slot.state {
                 self.first_vacant = next;
             }
             slot.generation |= 1;
-            slot.state = State::Taken(value);
+            slot.state = State::Taken(make());
             self.len += 1;
             let generation = slot.generation;
             return Some(Key { index, generation });
         }
         let index = u32::try_from(self.slots.len()).ok().filter(|&i| i != NOWHERE)?;
         let generation = 1;
-        self.slots.push(Slot { generation, state: State::Taken(value) });
+        self.slots.push(Slot { generation, state: State::Taken(make()) });
         self.len += 1;
         Some(Key { index, generation })
     }
@@ -124,21 +130,35 @@ impl<T> Slab<T> {
     /// from 2^31 values ago cannot come alive.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let (state, next) = self.vacate(key)?;
+        match core::mem::replace(state, State::Vacant(next)) {
+            State::Taken(value) => Some(value),
+            State::Vacant(_) => None,
+        }
+    }
+
+    /// The same for a value that nobody wants: it is dropped in its place rather than moved out of it.
+    #[inline]
+    pub(crate) fn discard(&mut self, key: Key) {
+        if let Some((state, next)) = self.vacate(key) {
+            *state = State::Vacant(next);
+        }
+    }
+
+    /// Makes a place vacant but for its value, which is still there, and what is to be there instead.
+    #[inline]
+    fn vacate(&mut self, key: Key) -> Option<(&mut State<T>, u32)> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation != key.generation || !matches!(slot.state, State::Taken(_)) {
             return None;
         }
-        let retired = slot.generation == u32::MAX;
-        slot.generation = slot.generation.wrapping_add(1);
-        let State::Taken(value) = core::mem::replace(&mut slot.state, State::Vacant(self.first_vacant))
-        else {
-            return None;
-        };
-        if !retired {
+        let next = self.first_vacant;
+        if slot.generation != u32::MAX {
             self.first_vacant = key.index;
         }
+        slot.generation = slot.generation.wrapping_add(1);
         self.len -= 1;
-        Some(value)
+        Some((&mut slot.state, next))
     }
 
     /// Keys and values by place.

@@ -26,7 +26,7 @@ impl<C: RdmaOps> Driver<C> {
         let TransferSpec { ep, op, lease, mr, len, deadline, session, tag } = spec;
         let cut = matches!(op.kind(), OpKind::Read | OpKind::Write | OpKind::WriteImm);
         let chunk_bytes = if cut { self.config.chunk_bytes } else { u32::MAX };
-        let transfer = Transfer {
+        let make = || Transfer {
             ep,
             op,
             lease: Some(lease),
@@ -51,7 +51,7 @@ impl<C: RdmaOps> Driver<C> {
             kept: None,
         };
         // `check` left room.
-        let Some(key) = self.transfers.insert(transfer) else { unreachable!("transfers_max fits the slab") };
+        let Some(key) = self.transfers.insert_with(make) else { unreachable!("transfers_max fits the slab") };
         let id = TransferId(key);
         if let Some(session) = session
             && let Ok(holding) = self.sessions.hold(session, Holding::Transfer(key.to_u64()))
@@ -176,7 +176,7 @@ impl<C: RdmaOps> Driver<C> {
             // Reported long ago; now its memory goes back too.
             transfer.lease = None;
             if transfer.kept.is_none() {
-                self.transfers.remove(key);
+                self.transfers.discard(key);
             }
             return;
         }
@@ -192,7 +192,7 @@ impl<C: RdmaOps> Driver<C> {
         if transfer.awaited {
             self.wakers.extend(keep(transfer, finished));
         } else {
-            self.transfers.remove(key);
+            self.transfers.discard(key);
             self.finished.push_back(finished);
         }
     }

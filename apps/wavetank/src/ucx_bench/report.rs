@@ -11,9 +11,11 @@ const NOTES: &str = "\
 All poll and none sleeps. Latencies are medians of operations, one way where they are answered; of latency a ratio below 1 is
 quicker, of bandwidth one above 1. What differs:
   am   a receive of ours ends in its buffer; perftest leaves eager messages in UCX's, up to the rendezvous threshold
-  get  both have their bytes when an operation is over
+  get  both have their bytes when an operation is over. Over tcp the server of ucx_perftest waits meanwhile and looks after its
+       worker once a millisecond: no yardstick there
   put  latency: both poll the last byte of their memory. Bandwidth: a WRITE of ours is over once it is placed at the peer,
-       perftest's put once its buffer is free, with one flush at the end";
+       perftest's put once its buffer is free, with one flush at the end
+Beside other work of the machine only medians mean something; `chrt -f 10 wavetank bench ucx --device shm` keeps it away.";
 
 fn name(measure: Measure) -> &'static str {
     match measure {

@@ -5,6 +5,8 @@
 //!   Up to the rendezvous threshold perftest never touches what came, while a receive has to end in its buffer: a copy more.
 //! * `ucp_am_bw -O N` is N messages in flight, by bytes over the time until the worker is flushed. Ours: a window of N SENDs.
 //! * `ucp_get -O 1` is one get at a time, its percentile the median of whole gets; `-O N` its bandwidth. Ours: READs.
+//!   While the client gets, the server is at the barrier of the end already, where it looks after its worker once a millisecond
+//!   (`sock_io`): over tcp, where gets are served by the target's CPU, that millisecond is what is measured.
 //! * `ucp_put_lat` halves a ping-pong of puts in which each side polls the last byte of its memory, and so does ours.
 //! * `ucp_put_bw -O N` counts a put as done when its buffer is free, and flushes once in the end. A WRITE of ours completes
 //!   when its bytes are placed at the peer, each of them: more, in the same time.
