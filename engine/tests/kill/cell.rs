@@ -75,6 +75,12 @@ pub(crate) enum Step {
     ServeGet(From),
     ServePut(From),
     ServeSend,
+    /// Whether memory is reached without the CPU of its owner.
+    OneSided(From),
+    /// Many connections, each of which asks for memory once the victim has its signal.
+    Served,
+    /// What the checks must find if it is there.
+    Lies,
 }
 
 impl fmt::Display for Step {
@@ -95,6 +101,9 @@ impl fmt::Display for Step {
             Step::ServeGet(from) => write!(f, "serve get/{}", from.name()),
             Step::ServePut(from) => write!(f, "serve put/{}", from.name()),
             Step::ServeSend => f.write_str("serve send"),
+            Step::OneSided(from) => write!(f, "one-sided/{}", from.name()),
+            Step::Served => f.write_str("served"),
+            Step::Lies => f.write_str("lies"),
         }
     }
 }
@@ -139,5 +148,14 @@ pub(crate) fn cells(device: &Device) -> Vec<Cell> {
         steps.extend([Step::Send, Step::SendUnmet, Step::Full, Step::ServeSend]);
     }
     let cell = |step: &Step| Ending::ALL.map(|ending| Cell { step: *step, ending });
-    steps.iter().flat_map(cell).collect()
+    let mut cells: Vec<Cell> = steps.iter().flat_map(cell).collect();
+    if device.protocol == "auto" {
+        let stopped = froms.iter().map(|from| Step::OneSided(*from)).chain([Step::Lies]);
+        cells.extend(stopped.map(|step| Cell { step, ending: Ending::Stop }));
+        if device.transport == "shm" {
+            // A stopped peer's memory is served, so the check that a dead one's is not can fail.
+            cells.extend([Ending::Kill, Ending::Stop].map(|ending| Cell { step: Step::Served, ending }));
+        }
+    }
+    cells
 }

@@ -38,7 +38,9 @@ pub(crate) fn judge(expected: Expected, since: Instant, finished: &[Finished]) -
         return Err(format!("expected {expected:?}: {text}").into());
     }
     for (n, finished) in failed.iter().enumerate() {
-        let error = finished.result.as_ref().expect_err("a success behind a failure");
+        let Err(error) = &finished.result else {
+            return Err(format!("expected {expected:?}: {text}: a success behind a failure").into());
+        };
         let fits = match (expected, error) {
             (Expected::Gone, TransferError::Failed { status: Status::WrFlushErr, first_cause, .. }) => {
                 n > 0 && first_cause.is_some_and(|cause| cause.class() == Class::PeerGone)

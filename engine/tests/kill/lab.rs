@@ -5,10 +5,13 @@ use wavetank_engine::RdmaOps as _;
 use wavetank_engine::memory::Arena;
 use wavetank_engine::session::SessionKey;
 
-use crate::clock::now;
+use crate::clock::{MS, now};
 use crate::node::{Device, LIMIT_NS, Node, Patience, Try, hex, unhex};
 use crate::pattern;
 use crate::peer::Peer;
+
+/// For the bytes that are moved to see whether a connection works.
+const TRIED_NS: u64 = 3_000 * MS;
 
 /// Bytes that are moved to see whether a connection works.
 const TRIED_BYTES: u64 = 1 << 16;
@@ -73,6 +76,11 @@ impl Lab {
         let (link, share) = (self.beside.clone(), self.shared);
         try_out(&mut self.node, &mut self.arena, &mut self.bystander, &link, share, seed)
             .map_err(|why| format!("the connection to the bystander: {why}").into())
+    }
+
+    /// The connection to the bystander is closed.
+    pub(crate) fn leave_bystander(&mut self) -> Try<()> {
+        Ok(self.node.driver.close_session(self.beside.session, now())?)
     }
 
     /// The device takes a new peer in, and moves bytes. The peer is the next victim.
@@ -140,9 +148,13 @@ pub(crate) fn share(
 ) -> Try<Share> {
     let answer = peer.ask(&format!("share {kind} {bytes} {seed}"))?;
     let (index, key) = answer.split_once(' ').ok_or("no key")?;
+    Ok(Share { index: index.parse()?, seed, remote: import(node, link, key)? })
+}
+
+/// Memory of a victim by its key, as text.
+pub(crate) fn import(node: &mut Node, link: &Link, key: &str) -> Try<RemoteRegion> {
     let key = RemoteKey::from_bytes(&unhex(key)?).ok_or("a long key")?;
-    let remote = node.driver.context().import(link.ep, &key)?;
-    Ok(Share { index: index.parse()?, seed, remote })
+    Ok(node.driver.context().import(link.ep, &key)?)
 }
 
 /// Writes, reads back, and sends: every byte is compared, by both sides.
@@ -162,7 +174,7 @@ fn try_out(
         let filled = if matches!(op, Op::Read { .. }) { seed + 1_000_000 } else { seed };
         pattern::fill(lease.region(), lease.offset(), TRIED_BYTES, filled, 0);
         let lease = (lease, arena.mr());
-        let tag = node.submit((link.ep, Some(link.session)), op, lease, now() + LIMIT_NS)?;
+        let tag = node.submit((link.ep, Some(link.session)), op, lease, now() + TRIED_NS)?;
         let finished = node.end_of(tag)?;
         finished.result?;
         let lease = finished.lease.ok_or("the device keeps the lease")?;

@@ -6,6 +6,7 @@
 mod cell;
 mod clock;
 mod judge;
+mod known;
 mod lab;
 mod node;
 mod pattern;

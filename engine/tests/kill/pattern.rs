@@ -5,7 +5,7 @@ use wavetank_contract::Region;
 pub(crate) const PAGE: u64 = 4096;
 
 fn page(seed: u64, at: u64) -> Vec<u8> {
-    let word = (seed << 32 | at / PAGE).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = ((seed << 32) | (at / PAGE)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word.to_le_bytes().repeat(PAGE as usize / 8)
 }
 

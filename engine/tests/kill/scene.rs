@@ -1,14 +1,15 @@
 //! One cell: a victim, what is under way with it, and afterwards that everything is back and stays as it is.
 
-use wavetank_contract::{Access, Instant, Op};
+use wavetank_contract::{Access, Instant, Op, Region};
 use wavetank_engine::memory::Arena;
 use wavetank_engine::{Finished, RdmaOps as _};
 
-use crate::cell::{Cell, Ending, From};
+use crate::cell::{Cell, Ending, From, Step};
 use crate::clock::{MS, now};
 use crate::judge::{Expected, judge};
-use crate::lab::{Lab, Link, Share, connect, share};
-use crate::node::{LIMIT_NS, Memory, Node, Try};
+use crate::known;
+use crate::lab::{Lab, Link, Share, introduce, join, share};
+use crate::node::{LIMIT_NS, Memory, Node, Patience, Try};
 use crate::pattern;
 use crate::peer::Peer;
 
@@ -35,10 +36,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) arena: Arena,
     links: Vec<Link>,
     /// Memory that the victim reaches.
-    exported: Vec<Memory>,
-    /// What the victim's memory is filled with, for READs.
-    pub(crate) theirs: Option<Share>,
-    /// Tags of what was begun, the bytes it moves at the peer, and whether they are fetched from there.
+    pub(crate) exported: Vec<Memory>,
+    /// Tags of what was begun.
     begun: Vec<u64>,
     /// When the victim got its signal.
     pub(crate) signalled_at: Option<Instant>,
@@ -59,7 +58,6 @@ impl<'a> Scene<'a> {
             arena,
             links: Vec::new(),
             exported: Vec::new(),
-            theirs: None,
             begun: Vec::new(),
             signalled_at: None,
             too_late: false,
@@ -72,7 +70,13 @@ impl<'a> Scene<'a> {
 
     /// A connection to the victim that is ready.
     pub(crate) fn connect(&mut self) -> Try<Link> {
-        let link = connect(&mut self.lab.node, &mut self.peer, self.cell.ending.patience())?;
+        self.connect_with(self.cell.ending.patience(), 128)
+    }
+
+    /// The same, with more or less patience and room.
+    pub(crate) fn connect_with(&mut self, patience: Patience, depth: u32) -> Try<Link> {
+        let link = introduce(&mut self.lab.node, &mut self.peer, patience, depth)?;
+        join(&mut self.lab.node, &mut self.peer, &link)?;
         self.links.push(link.clone());
         Ok(link)
     }
@@ -90,9 +94,7 @@ impl<'a> Scene<'a> {
     /// Memory of the victim.
     pub(crate) fn share(&mut self, link: &Link, from: From) -> Try<Share> {
         let seed = self.lab.seed();
-        let share = share(&mut self.lab.node, &mut self.peer, link, from.name(), COUNT * BYTES, seed)?;
-        self.theirs = Some(share);
-        Ok(share)
+        share(&mut self.lab.node, &mut self.peer, link, from.name(), COUNT * BYTES, seed)
     }
 
     /// Memory for the victim, as the word of its key.
@@ -188,9 +190,26 @@ impl<'a> Scene<'a> {
         judge(expected, since, ends)
     }
 
-    /// Closes everything, sees that it is all back, lets the victim go on, and sees that nothing changes any more.
-    pub(crate) fn close(mut self) -> Try<()> {
-        self.lab.try_bystander()?;
+    /// Closes everything, sees that it is all back, lets the victim go on, and sees that nothing changes any more. What is known
+    /// to be wrong, if it is.
+    pub(crate) fn close(mut self) -> Try<Option<&'static str>> {
+        let deaf = self.lab.try_bystander();
+        if self.lab.device.transport != "shm" {
+            deaf.as_ref().map_err(|why| why.to_string())?;
+        }
+        let mut sessions = 1;
+        match self.cell.ending {
+            _ if deaf.is_ok() => {}
+            Ending::Kill => {
+                sessions = 0;
+                self.lab.leave_bystander()?;
+            }
+            Ending::Stop | Ending::StopLate => {
+                // What is heard again is what was said meanwhile.
+                self.peer.go_on()?;
+                self.lab.try_bystander().map_err(|why| format!("after SIGCONT: {why}"))?;
+            }
+        }
         let began = now();
         for link in std::mem::take(&mut self.links) {
             self.node().driver.close_session(link.session, now())?;
@@ -201,7 +220,7 @@ impl<'a> Scene<'a> {
             return Err(format!("closing took {took} ns").into());
         }
         self.node().finished.clear();
-        is_whole(&mut self.lab.node, &mut self.arena, 1)?;
+        is_whole(&mut self.lab.node, &mut self.arena, sessions)?;
         // What peers reach is nobody's once it is deregistered, and what is leased is nobody's once it is back.
         for memory in &self.exported {
             self.lab.node.driver.context().deregister(memory.mr)?;
@@ -216,18 +235,24 @@ impl<'a> Scene<'a> {
             self.peer.ask("ping").map_err(|why| format!("after SIGCONT: {why}"))?;
         }
         self.lab.node.run(STALE_NS, |_| false);
-        for region in regions() {
-            pattern::check(region, 0, region.len(), seed, 0)
-                .map_err(|why| format!("memory that was back changed: {why}"))?;
+        let check = |region: &Region| pattern::check(region, 0, region.len(), seed, 0);
+        check(self.arena.region()).map_err(|why| format!("a lease that was back changed: {why}"))?;
+        let changed = self.exported.iter().try_for_each(|memory| check(&memory.region));
+        if self.cell.step != Step::ServePut(From::Alloc) || self.cell.ending == Ending::Kill {
+            changed.as_ref().map_err(|why| format!("memory whose key is dead changed: {why}"))?;
         }
         self.lab.node.driver.context().deregister(self.arena.mr())?;
         drop(self.peer);
+        if let Some(anomaly) = self.lab.node.driver.context().take_anomaly() {
+            return Err(format!("the device did what no device may: {anomaly}").into());
+        }
+        let changed = changed.err().map(|_| known::WRITTEN);
+        if deaf.is_err() && self.cell.ending == Ending::Kill {
+            return Ok(Some(known::DEAF));
+        }
         self.lab.try_bystander()?;
         self.lab.try_fresh()?;
-        match self.lab.node.driver.context().take_anomaly() {
-            Some(anomaly) => Err(format!("the device did what no device may: {anomaly}").into()),
-            None => Ok(()),
-        }
+        Ok(deaf.err().map(|_| known::DEAF_MEANWHILE).or(changed))
     }
 
     /// A stopped victim goes on, and the WRITEs that were said to be placed are there.

@@ -1,5 +1,8 @@
 //! What happens at each step.
 
+mod lies;
+mod sides;
+
 use wavetank_contract::{Op, OpKind, QpState};
 use wavetank_engine::{Finished, RdmaOps as _};
 
@@ -12,16 +15,14 @@ use crate::pattern;
 use crate::peer::Peer;
 use crate::scene::{BYTES, COUNT, Scene};
 
-/// Runs a cell. What became of it.
-pub(crate) fn run(lab: &mut Lab, cell: Cell) -> Try<String> {
+/// Runs a cell. What became of it, and what is known to be wrong.
+pub(crate) fn run(lab: &mut Lab, cell: Cell) -> Try<(String, Option<&'static str>)> {
     for _ in 0..5 {
         let mut scene = Scene::open(lab, cell)?;
         let said = play(&mut scene);
         let (too_late, closed) = (scene.too_late, scene.close());
         if !too_late || said.is_ok() {
-            let said = said?;
-            closed?;
-            return Ok(said);
+            return Ok((said?, closed?));
         }
         closed?;
     }
@@ -45,6 +46,9 @@ fn play(scene: &mut Scene<'_>) -> Try<String> {
         Step::ServeGet(from) => serve(scene, "read", from),
         Step::ServePut(from) => serve(scene, "write", from),
         Step::ServeSend => serve(scene, "send", From::Heap),
+        Step::OneSided(from) => sides::one_sided(scene, from),
+        Step::Served => sides::served(scene),
+        Step::Lies => lies::find(scene),
     }
 }
 
@@ -336,8 +340,13 @@ fn serve(scene: &mut Scene<'_>, op: &str, from: From) -> Try<String> {
         }
         _ => scene.export(from)?,
     };
-    let count = if op == "send" { COUNT - 1 } else { COUNT };
-    scene.peer.tell(&format!("flood {} {op} {count} {BYTES} {key}", link.theirs))?;
+    let what = match op {
+        "send" => format!("flood {} send {} {BYTES}", link.theirs, COUNT - 1),
+        // Done as soon as it is posted: what is in the middle is the next.
+        _ if reached(scene, from) => format!("hammer {} {op} {} {key}", link.theirs, COUNT * BYTES),
+        _ => format!("flood {} {op} {COUNT} {BYTES} {key}", link.theirs),
+    };
+    scene.peer.tell(&what)?;
     // Our driver has to be turned for some of it, and the first is done when the victim says so.
     let (lab, peer) = (&mut *scene.lab, &mut scene.peer);
     while !peer.has_answered()? {

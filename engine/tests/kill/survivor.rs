@@ -19,7 +19,11 @@ pub(crate) fn run(device: &Device, names: &[&str]) -> Try<()> {
         }
         let began = now();
         let row = match steps::run(&mut lab, cell) {
-            Ok(said) => format!("ok\t{full}\t{}\t{said}", now().since_ns(began) / MS),
+            Ok((said, None)) => format!("ok\t{full}\t{}\t{said}", now().since_ns(began) / MS),
+            Ok((said, Some(known))) => {
+                lab = Lab::open(device)?;
+                format!("KNOWN\t{full}\t{}\t{said}; {known}", now().since_ns(began) / MS)
+            }
             Err(why) => {
                 // Whatever it left behind is not to be blamed on the next cell.
                 lab = Lab::open(device)?;

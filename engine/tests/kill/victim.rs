@@ -11,6 +11,7 @@
 //! | `check SHARE SEED FROM LEN` | compares memory with a pattern | |
 //! | `receive EP COUNT BYTES` | posts receives | |
 //! | `flood EP OP COUNT BYTES [KEY]` | asks for so many; answers when the first is done | |
+//! | `hammer EP OP BYTES KEY` | the same with one, again and again, for ever; answers when the first is done | |
 //! | `close EP [SIGNAL]` | closes it; and sends itself a signal at once | |
 
 use std::io::{Read as _, Write as _, stdin, stdout};
@@ -30,15 +31,21 @@ struct Victim {
     node: Node,
     shares: Vec<Memory>,
     arenas: Vec<Arena>,
+    /// What is begun again as soon as it is done.
+    hammer: Option<(EpId, Op, u64)>,
 }
 
 pub(crate) fn run(device: &Device) -> Try<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let mut victim = Victim { node: Node::open(device)?, shares: Vec::new(), arenas: Vec::new() };
+    let mut victim =
+        Victim { node: Node::open(device)?, shares: Vec::new(), arenas: Vec::new(), hammer: None };
     let (mut stdin, mut waiting) = (stdin().lock(), Vec::new());
     loop {
         let wake = victim.node.turn();
-        victim.node.finished.clear();
+        let done = !std::mem::take(&mut victim.node.finished).is_empty();
+        if let Some((ep, op, bytes)) = victim.hammer.filter(|_| done) {
+            victim.begin(ep, op, bytes)?;
+        }
         let idle = if wake == Wake::Now { 0 } else { 100 * MS };
         let notifier = victim.node.driver.context().notifier();
         let fds: Vec<_> = notifier.iter().map(|fd| fd.as_fd()).collect();
@@ -154,6 +161,15 @@ impl Victim {
                     return Err(format!("the first of them failed: {error}").into());
                 }
             }
+            "hammer" => {
+                let (ep, op, bytes) = (endpoint(words)?, word(words)?, number(words)?);
+                let key = RemoteKey::from_bytes(&unhex(word(words)?)?).ok_or("a long key")?;
+                let remote =
+                    self.node.driver.context().import(ep, &key)?.at(0, bytes).ok_or("a short region")?;
+                let op = if op == "read" { Op::Read { remote } } else { Op::Write { remote, imm: None } };
+                self.transfers(ep, op, 1, bytes, 77)?;
+                self.hammer = Some((ep, op, bytes));
+            }
             "close" => {
                 let ep = endpoint(words)?;
                 self.node.driver.context().close(ep);
@@ -162,6 +178,14 @@ impl Victim {
             other => return Err(format!("what is {other:?}?").into()),
         }
         Ok(String::new())
+    }
+
+    /// Begins a transfer with the memory that was used last.
+    fn begin(&mut self, ep: EpId, op: Op, bytes: u64) -> Try<()> {
+        let arena = self.arenas.last_mut().ok_or("no memory")?;
+        let lease = (arena.acquire(bytes)?, arena.mr());
+        self.node.submit((ep, None), op, lease, Instant::FAR)?;
+        Ok(())
     }
 
     /// Begins transfers with memory of their own, each at its own place of the peer's memory.
