@@ -56,10 +56,13 @@ impl Explanation {
             }
             Transport::Shm if mapped => (
                 direct(
-                    "loads and stores",
+                    "by loads and stores",
                     "memory that the device allocated is mapped by both; other memory is served",
                 ),
-                direct("atomic instructions", "on words that both map; in other memory the peer does them"),
+                direct(
+                    "by atomic instructions",
+                    "on words that both map; in other memory the peer does them",
+                ),
             ),
             Transport::Shm => {
                 let why = "the words that tell whether the peer lives cannot be mapped, so nothing of it is";
@@ -122,7 +125,7 @@ mod tests {
         ] {
             assert!(told.lines().any(|told| told == line), "{line:?} is missing from {told}");
         }
-        assert!(told.contains("READ and WRITE loads and stores"), "{told}");
+        assert!(told.contains("READ and WRITE by loads and stores"), "{told}");
         let unmapped = Explanation::new(&config, String::new(), "", false).to_string();
         assert!(
             unmapped.contains("lanes: unsaid") && unmapped.contains("READ and WRITE served"),
