@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -13,6 +15,22 @@ const SAID_BYTES_MAX: usize = 1 << 20;
 
 /// How often the clock is looked at while a program says nothing.
 const LOOK_NS: u64 = 100_000_000;
+
+/// Somebody wants us to end.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on a signal that asks us to end is heeded by whoever waits for a program, which ends first.
+pub(crate) fn heed_signals() -> io::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))?;
+    }
+    Ok(())
+}
+
+/// Whether somebody asked us to end.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// A program that runs. It is ended and waited for when this goes out of scope.
 #[derive(Debug)]
@@ -61,7 +79,7 @@ impl Program {
     pub(crate) fn wait(&mut self, limit_s: f64) -> bool {
         let clock = Clock::start();
         while self.is_running() {
-            if clock.wall_s() > limit_s {
+            if clock.wall_s() > limit_s || interrupted() {
                 return false;
             }
             pause(1_000_000);
@@ -75,7 +93,7 @@ impl Program {
         let (mut stdout, mut stderr) = (self.child.stdout.take(), self.child.stderr.take());
         let (mut out, mut err) = (Vec::new(), Vec::new());
         while stdout.is_some() || stderr.is_some() {
-            if clock.wall_s() > limit_s {
+            if clock.wall_s() > limit_s || interrupted() {
                 return None;
             }
             let fds: [Option<BorrowedFd<'_>>; 2] =

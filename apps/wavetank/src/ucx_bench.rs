@@ -22,8 +22,11 @@ use yardstick::Yardstick;
 /// What one run of a cell should take, roughly.
 const RUN_NS: f64 = 250e6;
 
+/// Operations of the run that tells how long one takes.
+const PILOT: u32 = 100;
+
 /// Operations of a run: enough for a median, and an end.
-const COUNT_MIN: u32 = 100;
+const COUNT_MIN: u32 = 400;
 const COUNT_MAX: u32 = 200_000;
 
 /// Through what ours goes.
@@ -90,6 +93,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(Value, String, ExitCode), Box<dyn Erro
         return Err("bench ucx measures beside ucx_perftest, and it is not here; install ucx-utils".into());
     }
     let cpus = peer::two_cpus()?;
+    programs::heed_signals()?;
     let cells = plan.devices.len() * plan.measures.len() * plan.sizes.len();
     let bar = CellsBar::new(cells as u64);
     let mut all = Vec::new();
@@ -116,22 +120,25 @@ fn found(
     bytes: u32,
     cpus: [usize; 2],
 ) -> Result<Found, Box<dyn Error>> {
-    let pilot = Cell { measure, bytes, count: COUNT_MIN, warm_up: COUNT_MIN / 10, window: plan.window };
+    let pilot = Cell { measure, bytes, count: PILOT, warm_up: PILOT / 10, window: plan.window };
     let yardstick = Yardstick { device, cpus };
     let mut theirs_failed = Vec::new();
-    let count = match (plan.ops, yardstick.run(&pilot)) {
+    let count = match (plan.ops, yardstick.pilot(&pilot)) {
         (Some(ops), _) => ops,
-        (None, Ok(figure)) => enough(&pilot, figure),
+        (None, Ok(ns)) => enough(&pilot, ns),
         (None, Err(why)) => {
             theirs_failed.push(why);
             COUNT_MIN
         }
     };
-    let cell = Cell { count, warm_up: (count / 10).clamp(COUNT_MIN / 10, 10_000), ..pilot };
+    let cell = Cell { count, warm_up: (count / 10).clamp(PILOT, 10_000), ..pilot };
     let (beside, engine) = (Beside::default(), Beside::default());
     let mut found =
         Found { device: device.to_owned(), cell, beside, engine, failed: Vec::new(), theirs_failed };
     for _ in 0..plan.rounds {
+        if programs::interrupted() {
+            return Err("interrupted: what ran was ended, and nothing is told of it".into());
+        }
         for through in [Through::Engine, Through::Backend] {
             if plan.through == Through::Backend && through == Through::Engine {
                 continue;
@@ -173,15 +180,11 @@ impl Found {
     }
 }
 
-/// As many operations as make a run of the time that one should take.
-fn enough(pilot: &Cell, figure: f64) -> u32 {
-    let ns = match pilot.measure {
-        measure if measure.is_bandwidth() => f64::from(pilot.bytes) * 1e9 / figure,
-        measure if measure.is_ping_pong() => 2.0 * figure,
-        _ => figure,
-    };
+/// As many operations as make a run of the time that one should take, when one takes so long, or one way of it.
+fn enough(pilot: &Cell, ns: f64) -> u32 {
+    let ways = if pilot.measure.is_ping_pong() { 2.0 } else { 1.0 };
     let least = COUNT_MIN.max(u32::from(pilot.window) * 4);
-    ((RUN_NS / ns.max(1.0)) as u32).clamp(least, COUNT_MAX)
+    ((RUN_NS / (ways * ns).max(1.0)) as u32).clamp(least, COUNT_MAX)
 }
 
 #[cfg(test)]
@@ -191,9 +194,9 @@ mod tests {
     #[test]
     fn a_run_has_as_many_operations_as_it_has_time_for() {
         let pilot = |measure| Cell { measure, bytes: 1 << 20, count: 100, warm_up: 10, window: 32 };
-        assert_eq!(enough(&pilot(Measure::ReadLatency), 1e6), 250);
-        assert_eq!(enough(&pilot(Measure::MessageLatency), 1e6), 128, "of four windows at least");
-        assert_eq!(enough(&pilot(Measure::MessageBandwidth), 1e9), 238);
+        assert_eq!(enough(&pilot(Measure::ReadLatency), 1e5), 2500);
+        assert_eq!(enough(&pilot(Measure::MessageLatency), 1e5), 1250, "there and back");
+        assert_eq!(enough(&pilot(Measure::MessageBandwidth), 1e7), COUNT_MIN);
         assert_eq!(enough(&pilot(Measure::ReadLatency), 0.0), COUNT_MAX);
     }
 }

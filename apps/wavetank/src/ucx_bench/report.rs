@@ -15,7 +15,7 @@ quicker, of bandwidth one above 1. What differs:
        worker once a millisecond: no yardstick there
   put  latency: both poll the last byte of their memory. Bandwidth: a WRITE of ours is over once it is placed at the peer,
        perftest's put once its buffer is free, with one flush at the end
-Beside other work of the machine only medians mean something; `chrt -f 10 wavetank bench ucx --device shm` keeps it away.";
+Beside other work of the machine only medians mean something; `chrt -r 10 wavetank bench ucx` keeps it away.";
 
 fn name(measure: Measure) -> &'static str {
     match measure {

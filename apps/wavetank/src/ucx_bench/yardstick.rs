@@ -71,6 +71,15 @@ const fn test(measure: Measure) -> &'static str {
 impl Yardstick<'_> {
     /// One run: ns, or bytes per second. Why not, otherwise.
     pub(super) fn run(&self, cell: &Cell) -> Result<f64, String> {
+        Ok(self.last_line(cell)?.figure(cell))
+    }
+
+    /// ns that one operation takes, or one way of it, everything included.
+    pub(super) fn pilot(&self, cell: &Cell) -> Result<f64, String> {
+        Ok(self.last_line(cell)?.overall_us * 1e3)
+    }
+
+    fn last_line(&self, cell: &Cell) -> Result<Line, String> {
         let port = free_port()?;
         let mut command = self.command(0, port)?;
         let server = Program::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
@@ -88,8 +97,7 @@ impl Yardstick<'_> {
                 continue;
             }
             server.wait(GRACE_S);
-            let line = last_line(&said.stdout);
-            return line.map(|line| line.figure(cell)).ok_or_else(|| format!("{PROGRAM}: {}", said.why()));
+            return last_line(&said.stdout).ok_or_else(|| format!("{PROGRAM}: {}", said.why()));
         }
         Err(format!("{PROGRAM}: the server never listened"))
     }

@@ -1,6 +1,8 @@
 //! Benchmarks report; how fast they are is not a test's business.
 
 use crate::program::wavetank;
+#[cfg(feature = "ucx")]
+use crate::program::{Ended, command};
 
 #[test]
 fn every_benchmark_has_its_figures_as_json() {
@@ -28,5 +30,45 @@ fn a_million_sessions_fit_and_the_table_says_in_what() {
     let told = wavetank(["bench", "sessions"]).good();
     for part in ["create + look up + close", "each of a million open", " M/s", " B"] {
         assert!(told.contains(part), "{part:?} is missing:\n{told}");
+    }
+}
+
+#[cfg(not(feature = "ucx"))]
+#[test]
+fn ucx_is_measured_by_a_build_that_has_it() {
+    wavetank(["bench", "ucx"]).refused("the ucx backend is not in this build", &["cargo feature `ucx`"]);
+}
+
+#[cfg(feature = "ucx")]
+#[test]
+fn ucx_is_measured_beside_a_yardstick_that_is_there() {
+    let output =
+        command().args(["bench", "ucx"]).env("PATH", "/nowhere").output().expect("the program starts");
+    Ended::from(output).refused("bench ucx measures beside ucx_perftest", &["install ucx-utils"]);
+}
+
+#[cfg(feature = "ucx")]
+#[test]
+fn ucx_within_one_process_is_not_measured_between_two() {
+    wavetank(["bench", "ucx", "--device", "self"]).refused("--device self", &["two processes", "shm"]);
+}
+
+#[test]
+fn cells_and_sizes_of_ucx_are_told() {
+    wavetank(["bench", "ucx", "--cells", "am"]).misused(&["am-lat, am-bw, get-lat, get-bw, put-lat, put-bw"]);
+    wavetank(["bench", "ucx", "--sizes", "8,0"]).misused(&["1 to 67108864 bytes"]);
+}
+
+#[cfg(feature = "ucx")]
+#[test]
+#[ignore = "needs ucx_perftest, libucp and two CPUs"]
+fn ucx_has_its_figures_as_json() {
+    let args = ["bench", "ucx", "--device", "shm", "--sizes", "8", "--rounds", "1", "--ops", "200", "--json"];
+    let json = wavetank(args).json();
+    for cell in 0..6 {
+        for key in ["wavetank", "perftest", "ratio", "engine_ns", "backend_ns"] {
+            let figure = json.pointer(&format!("/cells/{cell}/{key}")).and_then(|figure| figure.as_f64());
+            assert!(figure.is_some_and(|figure| figure > 0.0), "{cell}: {key}: {json}");
+        }
     }
 }
