@@ -12,7 +12,8 @@ fn good(completion: Completion, id: u64) {
 fn ping_pong(name: &str, rounds: u64, spin_ns: u64) {
     let mut config = config(name);
     config.spin_ns = spin_ns;
-    let (mut a, mut b) = pair(&config, |_| {});
+    // Patience beyond the five seconds after which a sleep is one too long.
+    let (mut a, mut b) = pair(&config, |spec| spec.timeout = 18);
     for round in 0..rounds {
         let bytes = a.fill(0, 64, round as u8);
         b.recv(2 * round, 4096, 64);
