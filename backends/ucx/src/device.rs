@@ -240,7 +240,8 @@ impl Backend for UcxDevice {
         let (state, worker) = core.halves();
         state.mrs.revoke(mr);
         let until = crate::watch::now_ns().saturating_add(USES_NS_MAX);
-        while state.mrs.get(mr.0).is_some_and(|mr| mr.uses > 0) || state.is_written_by_peers() {
+        let written = state.mrs.get(mr.0).is_some_and(|mr| mr.access.remote_write || mr.access.remote_atomic);
+        while state.mrs.get(mr.0).is_some_and(|mr| mr.uses > 0) || written && state.is_written_by_peers() {
             state.turn(worker);
             if crate::watch::now_ns() >= until {
                 let advice = "a work, or a peer that is stopped in the middle of one, still uses it; end the endpoint first";

@@ -1,5 +1,7 @@
 //! Registrations of this side and keys of the other, by names that are never used again.
 
+use std::sync::atomic::{Ordering, fence};
+
 use wavetank_contract::error::RegisterError;
 use wavetank_contract::{Access, EpId, MrId, PdId, RkeyId, Sge};
 
@@ -76,7 +78,16 @@ impl Mrs {
 
     /// Whether the peer of an endpoint is writing memory here, by itself.
     pub(crate) fn is_written_by(&self, ep: EpId) -> bool {
+        // What was revoked before is seen by whoever begins after this look.
+        fence(Ordering::SeqCst);
         self.words.is_some_and(|words| words.load(word_of_writer(ep.0)) != 0)
+    }
+
+    /// What the peer of an endpoint said of that does not count any more.
+    pub(crate) fn forget_writer(&self, ep: EpId) {
+        if let Some(words) = &self.words {
+            words.store(word_of_writer(ep.0), 0);
+        }
     }
 
     pub(crate) fn add(&mut self, memory: Memory, pd: PdId, access: Access) -> Result<MrId, RegisterError> {

@@ -72,6 +72,13 @@ struct Slot {
     endpoint: Option<Box<Endpoint>>,
 }
 
+/// A peer that writes memory here by itself, through an endpoint that is no more.
+#[derive(Clone, Copy, Debug)]
+struct Writer {
+    ep: EpId,
+    pid: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -101,6 +108,8 @@ pub(crate) struct State {
     pub(crate) next_tick_ns: u64,
     /// Endpoints that UCX would not let go of: their memory stays for ever.
     lost: Vec<Endpoint>,
+    /// Peers that were writing memory here when their endpoints ended.
+    writers: Vec<Writer>,
     /// Send queues of endpoints that were reset although UCX lost something of theirs.
     lost_sends: Vec<Sends>,
 }
@@ -131,6 +140,7 @@ impl State {
             next_tick_ns: 0,
             lost: Vec::new(),
             lost_sends: Vec::new(),
+            writers: Vec::new(),
         }
     }
 
@@ -219,7 +229,7 @@ impl State {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(mut endpoint) = slot.endpoint.take_if(|endpoint| endpoint.id == ep) else { return };
         slot.generation += 1;
-        let (generation, lost, disowned) = (slot.generation, endpoint.ucx > 0, endpoint.disowned);
+        let (lost, disowned) = (endpoint.ucx > 0, endpoint.disowned);
         self.open -= 1;
         self.drop_held(worker, &mut endpoint);
         self.unlink(worker, &mut endpoint, lost);
@@ -235,7 +245,15 @@ impl State {
         } else if disowned {
             // Should UCX find what it lost, its slots are still there, and nobody else has their names.
             self.lost.push(*endpoint);
-        } else if generation < 1 << (32 - INDEX_BITS) {
+        } else {
+            self.part_from_writer(&endpoint);
+        }
+    }
+
+    /// The place of an endpoint that is no more may be used again.
+    fn free_index(&mut self, ep: EpId) {
+        let index = ep.0 & INDEX_MASK;
+        if self.slots.get(index as usize).is_some_and(|slot| slot.generation < 1 << (32 - INDEX_BITS)) {
             self.free.push(index);
         }
     }

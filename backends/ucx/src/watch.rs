@@ -42,6 +42,22 @@ pub(crate) fn sleep(fd: BorrowedFd<'_>, ns: Option<u64>) {
     let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], timeout.as_ref());
 }
 
+fn ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+/// Whether there is a process of that number. One that cannot be asked about lives.
+pub(crate) fn lives(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+        Some(Ok(pidfd)) => !ended(&pidfd),
+        Some(Err(rustix::io::Errno::SRCH)) | None => false,
+        Some(Err(_)) => true,
+    }
+}
+
 /// A process that endpoints are connected to.
 #[derive(Debug)]
 struct Watched {
@@ -101,13 +117,9 @@ impl Watch {
     pub(crate) fn dead(&mut self) -> Vec<EpId> {
         let mut dead = Vec::new();
         for watched in &mut self.watched {
-            if let Some(pidfd) = &watched.pidfd {
-                let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-                if poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) {
-                    watched.dead = true;
-                    watched.pidfd = None;
-                }
+            if watched.pidfd.as_ref().is_some_and(ended) {
+                watched.dead = true;
+                watched.pidfd = None;
             }
             if watched.dead {
                 dead.append(&mut watched.eps);
@@ -136,6 +148,7 @@ mod tests {
         child.wait().expect("it is dead");
         assert_eq!(watch.dead(), [EpId(0), EpId(2)]);
         assert!(watch.dead().is_empty());
+        assert!(!lives(child.id()) && lives(std::process::id()) && !lives(0));
         watch.add(child.id(), EpId(7));
         assert_eq!(watch.dead(), [EpId(7)], "a process that is dead already");
     }

@@ -8,6 +8,3 @@ pub(crate) const DEAF: &str =
 /// The same, as long as the victim is stopped.
 pub(crate) const DEAF_MEANWHILE: &str =
     "the device was deaf until SIGCONT: the victim was stopped while it filled a place of its queue";
-
-/// A peer that was stopped in the middle of a one-sided WRITE goes on with it, whatever became of the key.
-pub(crate) const WRITTEN: &str = "memory whose key is dead changed: the victim went on with a WRITE";

@@ -2,7 +2,7 @@
 
 use wavetank_contract::{CqId, EpId, QpState, Status};
 
-use super::State;
+use super::{State, Writer};
 use crate::endpoint::{Content, Endpoint};
 use crate::memory::Imports;
 use crate::status;
@@ -84,7 +84,7 @@ impl State {
             }
         });
         let until = crate::watch::now_ns().saturating_add(RELEASE_NS_MAX);
-        let busy = |state: &State| state.get(ep).is_some_and(|ep| ep.ucx > 0 || state.is_written(ep));
+        let busy = |state: &State| state.get(ep).is_some_and(|ep| ep.ucx > 0);
         while busy(self) && crate::watch::now_ns() < until {
             self.turn(worker);
             self.reap(worker);
@@ -92,15 +92,36 @@ impl State {
         }
     }
 
-    /// Whether the peer of an endpoint, which lives, is writing memory here by itself.
-    pub(super) fn is_written(&self, ep: &Endpoint) -> bool {
-        let control = ep.peer.as_ref().and_then(|peer| peer.control.as_ref());
-        self.mrs.is_written_by(ep.id) && control.is_some_and(|control| control.words.is_alive(0))
+    /// Whether a peer that lives is writing memory here by itself: through an endpoint that is open, or was.
+    pub(crate) fn is_written_by_peers(&mut self) -> bool {
+        let mut writers = std::mem::take(&mut self.writers);
+        writers.retain(|writer| {
+            let writes = self.is_written(writer.ep, writer.pid);
+            if !writes {
+                self.mrs.forget_writer(writer.ep);
+                self.free_index(writer.ep);
+            }
+            writes
+        });
+        self.writers = writers;
+        let open = self.slots.iter().filter_map(|slot| slot.endpoint.as_deref());
+        let mut peers = open.filter_map(|ep| ep.peer.as_ref().map(|peer| (ep.id, peer.address.process.pid)));
+        !self.writers.is_empty() || peers.any(|(ep, pid)| self.is_written(ep, pid))
     }
 
-    /// Whether the peer of any endpoint is.
-    pub(crate) fn is_written_by_peers(&self) -> bool {
-        self.slots.iter().filter_map(|slot| slot.endpoint.as_deref()).any(|ep| self.is_written(ep))
+    fn is_written(&self, ep: EpId, pid: u32) -> bool {
+        self.mrs.is_written_by(ep) && crate::watch::lives(pid)
+    }
+
+    /// An endpoint is no more, and its number may be used again, once its peer does not write through it any more.
+    pub(super) fn part_from_writer(&mut self, ep: &Endpoint) {
+        let pid = ep.peer.as_ref().map_or(0, |peer| peer.address.process.pid);
+        if self.is_written(ep.id, pid) {
+            self.writers.push(Writer { ep: ep.id, pid });
+        } else {
+            self.mrs.forget_writer(ep.id);
+            self.free_index(ep.id);
+        }
     }
 
     /// Ends an endpoint: when this returns, UCX does not touch its memory any more.

@@ -5,7 +5,7 @@ use wavetank_engine::RdmaOps as _;
 
 use crate::cell::From;
 use crate::judge::{Expected, judge};
-use crate::node::Try;
+use crate::node::{Patience, Try};
 use crate::pattern;
 use crate::scene::{BYTES, COUNT, Scene, is_whole};
 
@@ -19,7 +19,7 @@ fn finds(checked: Try<impl Sized>, what: &str) -> Try<()> {
 }
 
 pub(super) fn find(scene: &mut Scene<'_>) -> Try<String> {
-    let link = scene.connect()?;
+    let link = scene.connect_with(Patience::Endless, 128)?;
     let whole = |scene: &mut Scene<'_>| is_whole(&mut scene.lab.node, &mut scene.arena, 2);
     whole(scene)?;
     // A lease that is out.
