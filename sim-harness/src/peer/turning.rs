@@ -56,9 +56,8 @@ impl Turning {
             tokio::task::yield_now().await;
             return Ok(());
         }
-        match timeout(sleep, notifier.readable()).await {
-            Ok(ready) => ready?.clear_ready(),
-            Err(_) => {}
+        if let Ok(ready) = timeout(sleep, notifier.readable()).await {
+            ready?.clear_ready();
         }
         Ok(())
     }
