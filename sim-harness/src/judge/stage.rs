@@ -72,7 +72,7 @@ impl<L: Lab> Stage<L> {
         self.run += 1;
         let mut log = Log::default();
         let mut actors = Actors::default();
-        let begun = self.begin(program, &mut actors);
+        let begun = self.begin(program, &mut actors, &mut log.strays);
         if begun.is_ok() {
             for (i, step) in program.steps.iter().enumerate() {
                 if plan.settle_before[i] {

@@ -1,6 +1,6 @@
 //! A lab whose devices tell one lie.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -51,7 +51,12 @@ pub(crate) enum Lie {
     RefuseMisaligned,
     ForgetPiece,
     LoseMessages,
+    /// No lie: an endpoint that was connected is ready once it was asked for its state a few times.
+    ShakeHands,
 }
+
+/// How often.
+const HANDSHAKE: u32 = 3;
 
 pub(crate) struct LyingLab {
     name: &'static str,
@@ -82,7 +87,7 @@ impl Lab for LyingLab {
     fn open(&mut self, node: u16) -> Result<Liar, LabError> {
         let inner = self.inner.open(node)?;
         let (lie, regions) = (self.lie, Rc::clone(&self.regions));
-        Ok(Liar { inner, node, lie, regions, filled: BTreeMap::new(), held: None })
+        Ok(Liar { inner, node, lie, regions, filled: BTreeMap::new(), held: None, shaking: BTreeMap::new() })
     }
 
     fn now(&self) -> Instant {
@@ -102,9 +107,16 @@ pub(crate) struct Liar {
     /// What works fill, by their names.
     filled: BTreeMap<WorkId, Vec<Sge>>,
     held: Option<Completion>,
+    /// How often the endpoints that shake hands were asked for their state.
+    shaking: BTreeMap<EpId, Cell<u32>>,
 }
 
 impl Liar {
+    /// How often an endpoint was asked for its state, while it shakes hands.
+    fn shakes(&self, ep: EpId) -> Option<&Cell<u32>> {
+        self.shaking.get(&ep).filter(|asked| asked.get() < HANDSHAKE)
+    }
+
     fn flip(&self, mr: MrId, offset: u64) {
         if let Some(region) = self.regions.borrow().get(&(self.node, mr)).filter(|r| r.contains(offset, 1)) {
             let byte = &region.cells(offset, 1)[0];
@@ -196,6 +208,9 @@ impl Backend for Liar {
     }
 
     fn connect(&mut self, ep: EpId, peer: &EndpointAddress) -> Result<(), ConnectError> {
+        if self.lie == Lie::ShakeHands {
+            self.shaking.insert(ep, Cell::new(0));
+        }
         self.inner.connect(ep, peer)
     }
 
@@ -208,6 +223,10 @@ impl Backend for Liar {
     }
 
     fn state(&self, ep: EpId) -> Option<QpState> {
+        if let Some(asked) = self.shakes(ep) {
+            asked.set(asked.get() + 1);
+            return Some(QpState::Rtr);
+        }
         self.inner.state(ep)
     }
 
@@ -217,6 +236,9 @@ impl Backend for Liar {
 
     fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
         let mut work = *work;
+        if self.shakes(ep).is_some() {
+            return Err(PostError::WrongState { ep, state: QpState::Rtr });
+        }
         match (self.lie, &mut work.op, &mut work.data) {
             (Lie::IgnoreFence, ..) => work.fence = false,
             (Lie::SwapAlways, Op::CompareSwap { remote, swap, .. }, _) => {

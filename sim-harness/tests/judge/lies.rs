@@ -37,6 +37,12 @@ fn an_honest_wrapper_is_agreed_with() {
 }
 
 #[test]
+fn a_device_that_shakes_hands_is_waited_for() {
+    let summary = judged(Lie::ShakeHands, 500);
+    assert!(summary.ok() && summary.unsteady.is_empty(), "{:?}", summary.disagreements);
+}
+
+#[test]
 fn lies_about_bytes_are_found() {
     all_found([
         Lie::FlipFilled,

@@ -32,7 +32,9 @@ impl<L: Lab> Stage<L> {
                 let ends = [0, 1].map(|node| End { connection: *connection, node });
                 let reset = ends.map(|end| self.move_to(end, QpState::Reset, actors));
                 let reset: Result<Vec<()>, Refusal> = reset.into_iter().collect();
-                reset.and_then(|_| self.connect(*connection, actors).map_err(|_| Refusal::Other))
+                reset.and_then(|_| {
+                    self.connect(*connection, actors, &mut log.strays).map_err(|_| Refusal::Other)
+                })
             }
             Step::Reconnect(_) => Err(Refusal::Unknown),
         };

@@ -1,6 +1,6 @@
 //! Waiting until all is settled.
 
-use wavetank_contract::{EpId, Instant};
+use wavetank_contract::{Backend, EpId, Instant, QpState};
 
 use super::Stage;
 use super::actors::Actors;
@@ -93,13 +93,37 @@ impl<L: Lab> Stage<L> {
             }
         }
         self.drained.clear();
-        strays.extend(
-            round
-                .ends
-                .values()
-                .flatten()
-                .map(|ended| format!("a completion though all was settled: {ended}")),
-        );
+        unasked(&round, strays);
+    }
+
+    /// Waits until an end that was connected may post: some devices shake hands.
+    ///
+    /// # Errors
+    /// What it is in instead.
+    pub(super) fn becomes_ready(
+        &mut self,
+        node: usize,
+        ep: EpId,
+        actors: &Actors,
+        strays: &mut Vec<String>,
+    ) -> Result<(), Option<QpState>> {
+        let until = self.lab.now() + DEADLINE_NS;
+        let mut round = Round::default();
+        let ready = loop {
+            let state = self.nodes[node].device.state(ep);
+            let now = self.lab.now();
+            match state {
+                Some(QpState::Rts) => break Ok(()),
+                None | Some(QpState::Err) => break Err(state),
+                _ if now >= until => break Err(state),
+                _ => {}
+            }
+            if !self.poll(actors, &mut round, strays) {
+                self.wait(now + LOOK_NS);
+            }
+        };
+        unasked(&round, strays);
+        ready
     }
 
     /// Lets time pass.
@@ -118,6 +142,12 @@ impl<L: Lab> Stage<L> {
             self.nodes.iter().map(|node| Sleeper::device(&node.device)).collect();
         self.lab.wait(&sleepers, until)
     }
+}
+
+/// Whatever completes while nothing is under way.
+fn unasked(round: &Round, strays: &mut Vec<String>) {
+    let ended = round.ends.values().flatten();
+    strays.extend(ended.map(|ended| format!("a completion though all was settled: {ended}")));
 }
 
 /// How many of the completions that are wanted have not come.

@@ -15,7 +15,12 @@ const RD_ATOMIC: u8 = 4;
 
 impl<L: Lab> Stage<L> {
     /// Registers the regions, opens and connects the endpoints.
-    pub(super) fn begin(&mut self, program: &Program, actors: &mut Actors) -> Result<(), String> {
+    pub(super) fn begin(
+        &mut self,
+        program: &Program,
+        actors: &mut Actors,
+        strays: &mut Vec<String>,
+    ) -> Result<(), String> {
         for (&id, &plan) in &program.regions {
             let device = &mut self.nodes[plan.node].device;
             let spec = RegionSpec::new(plan.len.into());
@@ -51,12 +56,18 @@ impl<L: Lab> Stage<L> {
                 let ep = self.nodes[node].device.open(&spec).map_err(|e| format!("{end}: {e}"))?;
                 actors.endpoints.insert(end, Endpoint { ep, open: true });
             }
-            self.connect(connection, actors)?;
+            self.connect(connection, actors, strays)?;
         }
         Ok(())
     }
 
-    pub(super) fn connect(&mut self, connection: usize, actors: &Actors) -> Result<(), String> {
+    /// Connects both ends, and waits until both may post.
+    pub(super) fn connect(
+        &mut self,
+        connection: usize,
+        actors: &Actors,
+        strays: &mut Vec<String>,
+    ) -> Result<(), String> {
         let ends = [0, 1].map(|node| End { connection, node });
         let address = |end: End| self.nodes[end.node].device.address(actors.endpoints[&end].ep);
         let [Some(first), Some(second)] = ends.map(address) else {
@@ -65,6 +76,10 @@ impl<L: Lab> Stage<L> {
         for (end, peer) in ends.into_iter().zip([second, first]) {
             let ep = actors.endpoints[&end].ep;
             self.nodes[end.node].device.connect(ep, &peer).map_err(|e| format!("{end}: {e}"))?;
+        }
+        for end in ends {
+            self.becomes_ready(end.node, actors.endpoints[&end].ep, actors, strays)
+                .map_err(|state| format!("{end} was connected and is in {state:?}"))?;
         }
         Ok(())
     }
