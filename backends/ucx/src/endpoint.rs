@@ -45,6 +45,8 @@ pub(crate) struct SendSlot {
     /// Requests that the peer serves: their number, and whether it is done.
     pub(crate) seq: Option<u32>,
     pub(crate) acked: bool,
+    /// Its memory may not be used: an answer has nowhere to go.
+    pub(crate) misplaced: bool,
     /// Counted among what the peer serves.
     pub(crate) serves: bool,
     /// Placed at the peer only once a flush says so.
@@ -105,6 +107,7 @@ impl Sends {
                 ucx: 0,
                 seq: None,
                 acked: false,
+                misplaced: false,
                 serves: false,
                 unplaced: false,
                 flushes: false,

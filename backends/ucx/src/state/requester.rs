@@ -70,12 +70,16 @@ impl State {
         if slot.fence && reads > 0 || asks && reads >= u32::from(ep.spec.max_rd_atomic) {
             return Start::NotYet;
         }
-        let Some(count) = find_memory(&self.mrs, slot, ep.spec.pd) else {
+        let found = find_memory(&self.mrs, slot, ep.spec.pd);
+        // What an answer is for is looked at when it comes: first the peer judges.
+        slot.misplaced = found.is_none();
+        if slot.misplaced && !asks {
             return Start::Failed(Status::LocProtErr, 0);
-        };
+        }
+        let count = found.unwrap_or(0);
         let shared = self.settings.transport == Transport::Shm;
         let way = match slot.op.remote() {
-            Some(remote) if self.settings.one_sided => {
+            Some(remote) if self.settings.one_sided && !slot.misplaced => {
                 let ours = &self.settings.control_rkey;
                 way(&mut self.imports, ours, worker, link, ep.id, peer, kind, remote, slot.len, shared)
             }
@@ -252,7 +256,13 @@ impl State {
             }
             Kind::AtomicReply => {
                 if let Some(number) = asked(ep, head.seq, true) {
-                    let piece = ep.sends.look(number).pieces[0];
+                    let slot = ep.sends.look(number);
+                    let piece = slot.pieces[0];
+                    if slot.misplaced {
+                        end(ep, number, Status::LocProtErr, 0);
+                        self.settle(worker, ep);
+                        return Taken::Used;
+                    }
                     let landed = self
                         .mrs
                         .get(piece.mr.0)
@@ -270,6 +280,11 @@ impl State {
     fn read_reply(&mut self, worker: &Worker, ep: &mut Endpoint, seq: u32, body: Body<'_>) -> Taken {
         let Some(number) = asked(ep, seq, false) else { return Taken::Used };
         let slot = ep.sends.look(number);
+        if slot.misplaced {
+            end(ep, number, Status::LocProtErr, 0);
+            self.settle(worker, ep);
+            return Taken::Used;
+        }
         if body.len() as u64 != slot.len {
             self.answered(worker, ep, number, false);
             return Taken::Used;
@@ -279,7 +294,8 @@ impl State {
                 let mut landed = true;
                 for piece in &slot.pieces[..slot.piece_count] {
                     let (now, rest) = bytes.split_at((piece.len as usize).min(bytes.len()));
-                    landed &= self.mrs.get(piece.mr.0).is_some_and(|mr| mr.memory.write(piece.offset, now));
+                    landed &= piece.len == 0
+                        || self.mrs.get(piece.mr.0).is_some_and(|mr| mr.memory.write(piece.offset, now));
                     bytes = rest;
                 }
                 self.answered(worker, ep, number, landed);
@@ -339,7 +355,8 @@ fn find_memory(mrs: &Mrs, slot: &mut SendSlot, pd: PdId) -> Option<usize> {
     }
     let fills = slot.op.kind().fills_local();
     for (span, piece) in slot.spans.iter_mut().zip(&slot.pieces[..slot.piece_count]) {
-        *span = mrs.local(piece, pd, fills)?;
+        // Nothing is nowhere.
+        *span = if piece.len == 0 { Span::NONE } else { mrs.local(piece, pd, fills)? };
     }
     Some(slot.piece_count)
 }

@@ -149,7 +149,7 @@ impl State {
         };
         let atomic = matches!(head.kind, Kind::CompareSwap | Kind::FetchAdd);
         let fits = head.kind != Kind::Write || len as u64 == u64::from(head.len);
-        if !of_ep || !fits || atomic && (head.len != 8 || !head.addr.is_multiple_of(8)) {
+        if !of_ep || !fits || atomic && head.len != 8 {
             return Some(Status::RemInvReqErr);
         }
         // Nothing is nowhere: no key is looked at (IBA 9.7.4.1.5, and `check_rkey` of rxe_resp.c).
@@ -166,7 +166,11 @@ impl State {
             let inside = offset.is_some_and(|offset| mr.memory.contains(offset, u64::from(head.len)));
             right && inside && mr.pd == ep.spec.pd && (mr.access.local_write || !writes)
         });
-        (!allowed).then_some(Status::RemAccessErr)
+        match allowed {
+            false => Some(Status::RemAccessErr),
+            true if atomic && !head.addr.is_multiple_of(8) => Some(Status::RemInvReqErr),
+            true => None,
+        }
     }
 
     /// Refuses a request, and everything after it.
@@ -274,6 +278,9 @@ impl State {
         for piece in receive.pieces() {
             if left == 0 || at.is_some() {
                 break;
+            }
+            if piece.len == 0 {
+                continue;
             }
             let used = Sge { len: (piece.len).min(left as u32), ..*piece };
             match self.mrs.local(&used, ep.spec.pd, true) {
