@@ -23,6 +23,9 @@ use super::turning::Turning;
 use super::{Canary, introduction};
 use crate::lab::RealTime;
 
+/// How long no client is met when the system has no descriptors for one.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// Policy of a memory server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -166,7 +169,9 @@ impl<C: RdmaOps + 'static> Server<C> {
                 // No descriptors, or no memory, for one more: those who go make room.
                 Happened::Heard(Err(error)) => {
                     told(&Event::Device { what: format!("no client can be met now: {error}") });
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    if let Ok(error) = tokio::time::timeout(BREATH, turner.as_mut()).await {
+                        return Err(error.into());
+                    }
                 }
                 Happened::Ended(ended) => {
                     // A task that panicked gave back what it had when it was dropped.

@@ -115,6 +115,7 @@ impl<C: RdmaOps> Replay<C> {
     /// Closes endpoints, lets the world come to rest, and checks that everything is back.
     fn give_back(&mut self) {
         let now = self.world.now();
+        self.world.part_company();
         for (node, ep) in self.connections.endpoints() {
             self.world.nodes[node as usize].driver.context().close(ep);
             self.world.touch(node);

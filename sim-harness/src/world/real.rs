@@ -91,6 +91,13 @@ impl<C: RdmaOps, X: Choices> World<C, X> {
         }
     }
 
+    /// Goes on without the other process: what is left concerns this one alone.
+    pub(crate) fn part_company(&mut self) {
+        if let Motion::Real(real) = &mut self.motion {
+            (real.companion, real.forsaken) = (None, false);
+        }
+    }
+
     /// Whether the process that took part is gone.
     pub fn is_forsaken(&self) -> bool {
         matches!(&self.motion, Motion::Real(real) if real.forsaken)

@@ -14,8 +14,11 @@ mod kit;
 mod looking_on;
 mod memory;
 mod misses;
+#[cfg(feature = "ucx")]
+mod processes;
 mod program;
 mod recorded;
+mod serving;
 mod shipped;
 mod shrink;
 mod sim;

@@ -54,7 +54,11 @@ fn an_unknown_command_flag_or_benchmark_is_refused() {
 
 #[test]
 fn the_help_has_examples_and_exit_statuses() {
-    let pages: [(&[&str], &[&str]); 6] = [
+    let pages: [(&[&str], &[&str]); 7] = [
+        (
+            &["serve-memory", "--help"],
+            &["--listen", "--clients-max", "--once", "replay", "--peer", "--canary"],
+        ),
         (&["sim", "--help"], &["--shard 0/2", "--merge 0.json 1.json", "seed-8117.sim", "--seed-timeout"]),
         (&["shrink", "--help"], &["wavetank shrink sim-failures/seed-8117.sim", "--record"]),
         (&["--help"], &["wavetank replay workloads/pgbench-8k.toml", "stdout", "stderr", "--json"]),
