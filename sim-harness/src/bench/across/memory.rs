@@ -1,6 +1,7 @@
 //! The memory of one side: where its operations come from, and where they end.
 
 use wavetank_contract::Region;
+use wavetank_contract::region::PAGE_BYTES;
 
 /// Bytes from the start of one operation's memory to the next one's: a line of any cache.
 pub const STRIDE_BYTES: u64 = 64;
@@ -23,9 +24,9 @@ pub(super) const fn offset(slot: u16) -> u64 {
     slot as u64 * STRIDE_BYTES
 }
 
-/// Bytes of a region for so many slots.
+/// Bytes of a region for so many slots: whole pages, as regions of users are.
 pub(super) const fn region_bytes(bytes: u32, slots: u16) -> u64 {
-    (bytes as u64).next_multiple_of(STRIDE_BYTES) + offset(slots)
+    (bytes as u64 + offset(slots)).next_multiple_of(PAGE_BYTES)
 }
 
 /// What the source holds: the same in every slot, and never the poison.
