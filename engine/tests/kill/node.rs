@@ -21,7 +21,7 @@ pub(crate) type Try<T> = Result<T, Box<dyn Error>>;
 pub(crate) const LIMIT_NS: u64 = 10_000 * MS;
 
 /// After this long, connecting has failed.
-const CONNECT_NS: u64 = 1_000 * MS;
+const CONNECT_NS: u64 = 2_000 * MS;
 
 /// Over what, and how: `tcp eager`.
 #[derive(Clone, Debug)]

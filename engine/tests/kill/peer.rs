@@ -30,8 +30,9 @@ impl Peer {
         Ok(Peer { child, stdin, stdout, said: Vec::new(), asked: 0 })
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+    /// Its process, for whoever sends signals from another thread.
+    pub(crate) fn process(&self) -> Process {
+        Process(Pid::from_child(&self.child))
     }
 
     /// Sends a line and does not wait for its answer.
@@ -95,7 +96,7 @@ impl Peer {
 
     /// Kills it, and reaps it: it is dead when this returns.
     pub(crate) fn kill(&mut self) -> Try<()> {
-        self.child.kill()?;
+        self.process().kill()?;
         self.child.wait()?;
         Ok(())
     }
@@ -114,26 +115,48 @@ impl Peer {
 
     /// Stops it: none of its threads runs when this returns.
     pub(crate) fn stop(&mut self) -> Try<()> {
-        kill_process(self.pid(), Signal::STOP)?;
-        self.await_stop()
+        self.process().stop()
     }
 
     /// It stopped itself, or will: waits for that.
     pub(crate) fn await_stop(&mut self) -> Try<()> {
+        self.process().await_stop()
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&mut self) -> Try<()> {
+        Ok(kill_process(self.process().0, Signal::CONT)?)
+    }
+}
+
+/// A victim that is not reaped as long as this is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(Pid);
+
+impl Process {
+    /// Kills it: all of its threads are gone when this returns.
+    pub(crate) fn kill(self) -> Try<()> {
+        kill_process(self.0, Signal::KILL)?;
+        waitid(WaitId::Pid(self.0), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        Ok(())
+    }
+
+    /// Stops it: none of its threads runs when this returns.
+    pub(crate) fn stop(self) -> Try<()> {
+        kill_process(self.0, Signal::STOP)?;
+        self.await_stop()
+    }
+
+    fn await_stop(self) -> Try<()> {
         let until = now() + LIMIT_NS;
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        while waitid(WaitId::Pid(self.pid()), options)?.is_none() {
+        while waitid(WaitId::Pid(self.0), options)?.is_none() {
             if now() >= until {
                 return Err("the victim does not stop".into());
             }
             pause(MS / 5);
         }
         Ok(())
-    }
-
-    /// Lets it go on.
-    pub(crate) fn go_on(&mut self) -> Try<()> {
-        Ok(kill_process(self.pid(), Signal::CONT)?)
     }
 }
 
