@@ -51,7 +51,7 @@ impl Said {
     pub(crate) fn why(&self) -> String {
         // Some log on stdout.
         let lines = self.stdout.lines().chain(self.stderr.lines());
-        let last = lines.filter(|line| !line.trim().is_empty()).last();
+        let last = lines.rev().find(|line| !line.trim().is_empty());
         last.map_or_else(|| self.status.to_string(), |line| line.trim().to_owned())
     }
 }

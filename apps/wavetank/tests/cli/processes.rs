@@ -137,7 +137,7 @@ fn signal(name: &str, child: &Child) {
 
 #[test]
 fn a_workload_is_replayed_on_the_memory_of_another_process_and_swept_over_the_wire() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     for device in BOTH {
         let mut server = Server::start(device, &["--once"]);
         let report = server.replay(device, &path, &[]).json();
@@ -157,7 +157,7 @@ fn a_workload_is_replayed_on_the_memory_of_another_process_and_swept_over_the_wi
 
 #[test]
 fn the_report_for_people_says_where_the_sweep_came_from() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     let server = Server::start("tcp", &[]);
     let args = ["--backend", "ucx", "--device", "tcp", "--peer", &server.address];
     let report = replay(&path, &args).good();
@@ -168,7 +168,7 @@ fn the_report_for_people_says_where_the_sweep_came_from() {
 
 #[test]
 fn a_server_that_lies_is_found_out() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     let cases = [
         ("byte", "region pages"),
         ("tag", "byte 0 of it is wrong; found nobody's pattern"),
@@ -188,7 +188,7 @@ fn a_server_that_lies_is_found_out() {
 
 #[test]
 fn a_client_that_is_killed_leaves_nothing_behind_and_the_next_is_served() {
-    let (folder, few) = file("few.toml", &mixed(FEW));
+    let (folder, few) = file("few.toml", mixed(FEW));
     let endless = folder.path().join("endless.toml");
     fs::write(&endless, mixed(ENDLESS)).expect("written");
     for device in BOTH {
@@ -217,7 +217,7 @@ fn a_client_that_is_killed_leaves_nothing_behind_and_the_next_is_served() {
 
 #[test]
 fn a_server_that_ends_or_dies_in_the_midst_of_a_run_fails_it() {
-    let (_folder, path) = file("work.toml", &mixed(ENDLESS));
+    let (_folder, path) = file("work.toml", mixed(ENDLESS));
     for device in BOTH {
         for name in ["-INT", "-KILL"] {
             let mut server = Server::start(device, &[]);
@@ -238,7 +238,7 @@ fn a_server_that_ends_or_dies_in_the_midst_of_a_run_fails_it() {
 
 #[test]
 fn with_once_a_client_without_goodbye_is_a_failure() {
-    let (_folder, path) = file("work.toml", &mixed(ENDLESS));
+    let (_folder, path) = file("work.toml", mixed(ENDLESS));
     let mut server = Server::start("tcp", &["--once"]);
     let mut client = server.endless("tcp", &path);
     signal("-KILL", &client);
@@ -249,7 +249,7 @@ fn with_once_a_client_without_goodbye_is_a_failure() {
 
 #[test]
 fn several_clients_are_served_at_once() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     let mut server = Server::start("tcp", &["--clients-max", "3"]);
     let mut command = command();
     command.arg("replay").arg(&path).args(["--backend", "ucx", "--device", "tcp", "--peer", &server.address]);
@@ -264,7 +264,7 @@ fn several_clients_are_served_at_once() {
 
 #[test]
 fn who_needs_too_much_hears_it_and_so_does_the_server() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     let mut server = Server::start("tcp", &["--memory", "1MiB"]);
     let why = "1359872 bytes of memory are needed, and 1048576 of 1048576 are free: serve more with --memory";
     server.replay("tcp", &path, &[]).refused(&server.address.clone(), &[why]);
@@ -277,7 +277,7 @@ fn who_needs_too_much_hears_it_and_so_does_the_server() {
 
 #[test]
 fn where_nobody_serves_it_is_said_who_was_asked() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     let ask = |address: &str, parts: &[&str]| {
         let args = ["--backend", "ucx", "--device", "tcp", "--peer", address, "--deadline", "300ms"];
         replay(&path, &args).refused(&format!("{address}: "), parts);
@@ -293,7 +293,7 @@ fn where_nobody_serves_it_is_said_who_was_asked() {
 
 #[test]
 fn a_peer_of_another_version_or_backend_is_told_from_a_server() {
-    let (_folder, path) = file("work.toml", &mixed(FEW));
+    let (_folder, path) = file("work.toml", mixed(FEW));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let meet = |backend: BackendKind, versions: VersionRange| {
         let us = introduction(backend, "x/y").expect("entropy");
