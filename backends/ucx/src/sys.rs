@@ -327,6 +327,19 @@ impl Span {
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.0.buffer.cast(), len) }
     }
 
+    /// Copies between two places that may be one: devices do not care.
+    #[inline]
+    pub(crate) fn copy_to(&self, to: Span) {
+        // SAFETY: both lie in regions, of this process or mapped from another; `copy` allows them to overlap.
+        unsafe {
+            std::ptr::copy(
+                self.0.buffer.cast::<u8>(),
+                to.0.buffer.cast::<u8>(),
+                self.0.length.min(to.0.length),
+            )
+        };
+    }
+
     /// Puts eight bytes in.
     pub(crate) fn put_word(&self, word: u64) {
         self.fill(&word.to_ne_bytes());
@@ -1062,6 +1075,18 @@ impl Rkey {
         NonNull::new(pointer.cast::<AtomicU32>())
             .filter(|_| aligned)
             .map(|words| SharedWords { words, count })
+    }
+}
+
+impl Rkey {
+    /// Memory of a peer as this process sees it, where it can (ucp_rkey_ptr). The range was checked against the key by the caller, and
+    /// the mapping stays as long as the key.
+    #[inline]
+    pub(crate) fn mapped(&self, addr: u64, len: u64) -> Option<Memory> {
+        let mut pointer = null_mut();
+        // SAFETY: a live key.
+        UcsStatus(unsafe { self.library.0.ucp_rkey_ptr(self.raw, addr, &mut pointer) }).check().ok()?;
+        (!pointer.is_null()).then(|| Memory { base: pointer.cast(), len })
     }
 }
 

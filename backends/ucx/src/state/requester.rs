@@ -1,5 +1,7 @@
 //! The side of an endpoint that asks: starts works in their order, and takes the answers.
 
+use std::sync::atomic::{Ordering, fence};
+
 use wavetank_contract::{Access, EpId, Op, OpKind, PdId, QpState, RemoteAddr, Status};
 
 use super::State;
@@ -102,6 +104,7 @@ impl State {
         }
         // Looked at only now: whoever takes something away after this sees that it is being written.
         let started = match is_open(peer.control.as_ref(), mr) && answers(peer) {
+            true if shared => Some(through(slot, count, rkey)),
             true => Some(direct(worker, link, slot, count, rkey)),
             false => None,
         };
@@ -528,6 +531,38 @@ fn way<'a>(
         Some(rkey) => Way::Direct(rkey, key.mr),
         None => Way::Served,
     }
+}
+
+/// Does a one-sided work in memory that is mapped here. UCX would copy too, but newer versions ask the peer to.
+fn through(slot: &mut SendSlot, count: usize, rkey: &Rkey) -> Started {
+    slot.ucx = 0;
+    if slot.len == 0 {
+        return Started::Done;
+    }
+    let mapped = slot.op.remote().and_then(|remote| rkey.mapped(remote.addr, slot.len));
+    let Some(theirs) = mapped else { return Started::Failed(UcsStatus::UNREACHABLE) };
+    if slot.op.kind().is_atomic() {
+        let former = match slot.op {
+            Op::FetchAdd { add, .. } => theirs.fetch_add(0, add),
+            Op::CompareSwap { compare, swap, .. } => theirs.compare_swap(0, compare, swap),
+            _ => None,
+        };
+        let Some(former) = former else { return Started::Failed(UcsStatus::UNREACHABLE) };
+        slot.spans[0].put_word(former);
+        return Started::Done;
+    }
+    let mut at = 0;
+    for span in &slot.spans[..count] {
+        let Some(other) = theirs.span(at, span.len()) else { return Started::Failed(UcsStatus::UNREACHABLE) };
+        match slot.op {
+            Op::Read { .. } => other.copy_to(*span),
+            _ => span.copy_to(other),
+        }
+        at += span.len() as u64;
+    }
+    // Whether the memory was still theirs is looked at after the bytes.
+    fence(Ordering::Acquire);
+    Started::Done
 }
 
 /// Starts a one-sided work, piece by piece, and counts what UCX has under way of it.
