@@ -45,8 +45,8 @@ What `device` compares, one operation at a time and every byte checked outside t
 
 What `ucx` compares: two processes each, pinned to a CPU each, polling; rounds of engine, bare backend and ucx_perftest in turn.
   am-lat         SEND and receive, half of a ping-pong, against the median of ucp_am_lat; a receive copies eager messages into
-                 its buffer, perftest does not
-  am-bw          a window of SENDs to posted receives, against ucp_am_bw -O WINDOW
+                 its buffer, perftest does not; so also against tag_lat, which does
+  am-bw          a window of SENDs to posted receives, against ucp_am_bw -O WINDOW, and tag_bw
   get-lat        one READ at a time, against the median of ucp_get -O 1
   get-bw         a window of READs, against ucp_get -O WINDOW
   put-lat        WRITE and polling memory, half of a ping-pong, against the median of ucp_put_lat

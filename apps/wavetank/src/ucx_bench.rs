@@ -11,13 +11,14 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use serde_json::Value;
+use wavetank_contract::OpKind;
 use wavetank_harness::bench::across::{Cell, Figures, Measure};
 
 use crate::beside::Beside;
 use crate::device::{Devices, Protocol};
 use crate::sim::CellsBar;
 use crate::{programs, say};
-use yardstick::Yardstick;
+use yardstick::{Test, Yardstick};
 
 /// What one run of a cell should take, roughly.
 const RUN_NS: f64 = 250e6;
@@ -70,6 +71,8 @@ struct Found {
     cell: Cell,
     /// What was asked for, beside perftest.
     beside: Beside,
+    /// The same beside tagged messages, where there are messages.
+    tagged: Option<Beside>,
     /// ns of an operation through the engine, beside the backend by itself.
     engine: Beside,
     /// What went wrong, ours and theirs.
@@ -132,9 +135,15 @@ fn found(
         }
     };
     let cell = Cell { count, warm_up: (count / 10).clamp(PILOT, 10_000), ..pilot };
-    let (beside, engine) = (Beside::default(), Beside::default());
-    let mut found =
-        Found { device: device.to_owned(), cell, beside, engine, failed: Vec::new(), theirs_failed };
+    let mut found = Found {
+        device: device.to_owned(),
+        cell,
+        beside: Beside::default(),
+        tagged: (measure.kind() == OpKind::Send).then(Beside::default),
+        engine: Beside::default(),
+        failed: Vec::new(),
+        theirs_failed,
+    };
     for _ in 0..plan.rounds {
         if programs::interrupted() {
             return Err("interrupted: what ran was ended, and nothing is told of it".into());
@@ -151,9 +160,15 @@ fn found(
                 }
             }
         }
-        match yardstick.run(&cell) {
+        match yardstick.run(&cell, Test::Own) {
             Ok(figure) => found.beside.theirs.push(figure),
             Err(why) => found.theirs_failed.push(why),
+        }
+        if let Some(tagged) = &mut found.tagged {
+            match yardstick.run(&cell, Test::Tagged) {
+                Ok(figure) => tagged.theirs.push(figure),
+                Err(why) => found.theirs_failed.push(why),
+            }
         }
         if found.beside.ours.is_empty() && found.engine.theirs.is_empty() {
             // What failed once fails every time, and may take its time about it.
@@ -175,7 +190,10 @@ impl Found {
         }
         if through == plan.through {
             let is_bandwidth = self.cell.measure.is_bandwidth();
-            self.beside.ours.push(if is_bandwidth { figures.bytes_per_s } else { figures.median_ns });
+            let figure = if is_bandwidth { figures.bytes_per_s } else { figures.median_ns };
+            for beside in std::iter::once(&mut self.beside).chain(&mut self.tagged) {
+                beside.ours.push(figure);
+            }
         }
     }
 }

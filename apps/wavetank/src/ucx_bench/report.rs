@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 use wavetank_harness::bench::across::Measure;
 
 use super::{Found, Plan, Through};
-use crate::beside::{shown, shown_ratio};
+use crate::beside::{Beside, median, shown, shown_ratio};
 use crate::table;
 
 const NOTES: &str = "\
 All poll and none sleeps. Latencies are medians of operations, one way where they are answered; of latency a ratio below 1 is
 quicker, of bandwidth one above 1. What differs:
-  am   a receive of ours ends in its buffer; perftest leaves eager messages in UCX's, up to the rendezvous threshold
+  am   a receive of ours ends in its buffer; perftest leaves eager messages in UCX's, up to the rendezvous threshold, and
+       never looks at them
+  tag  ours beside tag_lat and tag_bw: there, too, messages end in the buffers of posted receives
   get  both have their bytes when an operation is over. Over tcp the server of ucx_perftest waits meanwhile and looks after its
        worker once a millisecond: no yardstick there
   put  latency: both poll the last byte of their memory. Bandwidth: a WRITE of ours is over once it is placed at the peer,
@@ -61,19 +63,26 @@ pub(super) fn text(plan: &Plan, cpus: [usize; 2], all: &[Found]) -> String {
 }
 
 fn beside(all: &[Found]) -> impl Iterator<Item = Vec<String>> {
-    all.iter().map(|found| {
-        let (ours, theirs) = found.beside.medians();
-        let measure = found.cell.measure;
-        vec![
-            name(measure).to_owned(),
-            found.device.clone(),
-            found.cell.bytes.to_string(),
-            shown(ours, measure.is_bandwidth()),
-            shown(theirs, measure.is_bandwidth()),
-            shown_ratio(found.beside.ratio()),
-            aim(measure).to_owned(),
-        ]
+    all.iter().flat_map(|found| {
+        let what = name(found.cell.measure);
+        let own = row(found, what.to_owned(), &found.beside);
+        let tagged = found.tagged.as_ref().map(|tagged| row(found, format!("{what}, tag"), tagged));
+        std::iter::once(own).chain(tagged)
     })
+}
+
+fn row(found: &Found, what: String, beside: &Beside) -> Vec<String> {
+    let (ours, theirs) = beside.medians();
+    let measure = found.cell.measure;
+    vec![
+        what,
+        found.device.clone(),
+        found.cell.bytes.to_string(),
+        shown(ours, measure.is_bandwidth()),
+        shown(theirs, measure.is_bandwidth()),
+        shown_ratio(beside.ratio()),
+        aim(measure).to_owned(),
+    ]
 }
 
 /// What the engine adds to an operation: of a ping-pong to one way of it, of a window to its part of the time.
@@ -102,6 +111,8 @@ pub(super) fn to_json(plan: &Plan, cpus: [usize; 2], all: &[Found]) -> Value {
             "unit": if measure.is_bandwidth() { "bytes_per_s" } else { "ns" },
             "wavetank": ours, "perftest": theirs, "ratio": found.beside.ratio(),
             "wavetank_rounds": found.beside.ours, "perftest_rounds": found.beside.theirs,
+            "perftest_tag": found.tagged.as_ref().and_then(|tagged| median(&tagged.theirs)),
+            "tag_ratio": found.tagged.as_ref().and_then(Beside::ratio),
             "engine_ns": engine, "backend_ns": bare,
             "engine_adds_ns": engine.zip(bare).map(|(engine, bare)| engine - bare),
             "failed": found.failed, "perftest_failed": found.theirs_failed,
@@ -121,7 +132,6 @@ pub(super) fn to_json(plan: &Plan, cpus: [usize; 2], all: &[Found]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::beside::Beside;
     use wavetank_harness::bench::across::Cell;
 
     #[test]
@@ -131,6 +141,7 @@ mod tests {
             device: "shm".to_owned(),
             cell,
             beside: Beside { ours: vec![22.0], theirs: vec![20.0] },
+            tagged: Some(Beside { ours: vec![22.0], theirs: vec![10.0] }),
             engine: Beside { ours: vec![22.0], theirs: vec![14.5] },
             failed: Vec::new(),
             theirs_failed: vec!["ucx_perftest: killed".to_owned()],
@@ -147,9 +158,18 @@ mod tests {
         };
         let all = [found];
         let told = text(&plan, [0, 1], &all);
-        for part in
-            ["get latency", "22 ns", "20 ns", "1.10", "<= 1.1", "7.5 ns", "CPU 1", "ucx_perftest: killed"]
-        {
+        for part in [
+            "get latency",
+            "get latency, tag",
+            "2.20",
+            "22 ns",
+            "20 ns",
+            "1.10",
+            "<= 1.1",
+            "7.5 ns",
+            "CPU 1",
+            "ucx_perftest: killed",
+        ] {
             assert!(told.contains(part), "{part:?} is missing:\n{told}");
         }
         let json = to_json(&plan, [0, 1], &all);

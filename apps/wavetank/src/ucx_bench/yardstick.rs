@@ -3,6 +3,7 @@
 //! What is compared with what:
 //! * `ucp_am_lat` halves a ping-pong of active messages and prints the median as its percentile. Ours: SENDs to posted receives.
 //!   Up to the rendezvous threshold perftest never touches what came, while a receive has to end in its buffer: a copy more.
+//! * `tag_lat` and `tag_bw` are the same with tagged messages, which end in the buffers of posted receives as ours do.
 //! * `ucp_am_bw -O N` is N messages in flight, by bytes over the time until the worker is flushed. Ours: a window of N SENDs.
 //! * `ucp_get -O 1` is one get at a time, its percentile the median of whole gets; `-O N` its bandwidth. Ours: READs.
 //!   While the client gets, the server is at the barrier of the end already, where it looks after its worker once a millisecond
@@ -57,9 +58,20 @@ pub(super) fn tls(device: &str) -> Result<(&'static str, Option<String>), String
     }
 }
 
-/// The test of a measure.
-const fn test(measure: Measure) -> &'static str {
+/// Which test of perftest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    /// The one that a measure is named after.
+    Own,
+    /// Of messages, the one whose receives are posted.
+    Tagged,
+}
+
+/// The name of a test.
+const fn name(measure: Measure, test: Test) -> &'static str {
     match measure {
+        Measure::MessageLatency if matches!(test, Test::Tagged) => "tag_lat",
+        Measure::MessageBandwidth if matches!(test, Test::Tagged) => "tag_bw",
         Measure::MessageLatency => "ucp_am_lat",
         Measure::MessageBandwidth => "ucp_am_bw",
         Measure::ReadLatency | Measure::ReadBandwidth => "ucp_get",
@@ -70,23 +82,27 @@ const fn test(measure: Measure) -> &'static str {
 
 impl Yardstick<'_> {
     /// One run: ns, or bytes per second. Why not, otherwise.
-    pub(super) fn run(&self, cell: &Cell) -> Result<f64, String> {
-        Ok(self.last_line(cell)?.figure(cell))
+    pub(super) fn run(&self, cell: &Cell, test: Test) -> Result<f64, String> {
+        Ok(self.last_line(cell, test)?.figure(cell))
     }
 
     /// ns that one operation takes, or one way of it, everything included.
     pub(super) fn pilot(&self, cell: &Cell) -> Result<f64, String> {
-        Ok(self.last_line(cell)?.overall_us * 1e3)
+        Ok(self.last_line(cell, Test::Own)?.overall_us * 1e3)
     }
 
-    fn last_line(&self, cell: &Cell) -> Result<Line, String> {
+    fn last_line(&self, cell: &Cell, test: Test) -> Result<Line, String> {
         let port = free_port()?;
         let mut command = self.command(0, port)?;
         let server = Program::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut server = server.map_err(|error| format!("{PROGRAM}: {error}"))?;
         for _ in 0..CALLS {
             let mut command = self.command(1, port)?;
-            command.args(arguments(cell)).arg("127.0.0.1").stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+                .args(arguments(cell, test))
+                .arg("127.0.0.1")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
             let client = Program::start(&mut command).map_err(|error| format!("{PROGRAM}: {error}"))?;
             let Some(said) = client.listen(PATIENCE_S) else {
                 return Err(format!("{PROGRAM}: it was not over in {PATIENCE_S} s"));
@@ -116,10 +132,10 @@ impl Yardstick<'_> {
 }
 
 /// What a client is asked for.
-fn arguments(cell: &Cell) -> Vec<String> {
+fn arguments(cell: &Cell, test: Test) -> Vec<String> {
     let mut arguments = vec!["-f".to_owned()];
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-    add("-t", test(cell.measure).to_owned());
+    add("-t", name(cell.measure, test).to_owned());
     add("-s", cell.bytes.to_string());
     add("-n", cell.count.to_string());
     add("-w", cell.warm_up.to_string());
@@ -251,10 +267,12 @@ iterations,50.0_percentile_lat,avg_lat,overall_lat,avg_bw,overall_bw,avg_mr,over
 
     #[test]
     fn perftest_is_told_the_same() {
-        let told = |measure| arguments(&cell(measure, 4096)).join(" ");
+        let told = |measure| arguments(&cell(measure, 4096), Test::Own).join(" ");
         assert_eq!(told(Measure::MessageLatency), "-f -t ucp_am_lat -s 4096 -n 20000 -w 1000");
         assert_eq!(told(Measure::ReadLatency), "-f -t ucp_get -s 4096 -n 20000 -w 1000 -O 1");
         assert_eq!(told(Measure::ReadBandwidth), "-f -t ucp_get -s 4096 -n 20000 -w 1000 -O 32");
+        let tagged = arguments(&cell(Measure::MessageBandwidth, 8), Test::Tagged).join(" ");
+        assert_eq!(tagged, "-f -t tag_bw -s 8 -n 20000 -w 1000 -O 32");
         assert_eq!(tls("tcp/lo+eth0"), Ok(("tcp", Some("lo,eth0".to_owned()))));
         assert_eq!(tls("shm"), Ok(("posix", None)));
         assert!(tls("self").is_err_and(|why| why.contains("between two processes")));
