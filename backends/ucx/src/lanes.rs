@@ -128,7 +128,14 @@ pub(crate) fn astray(asked: Transport, same_worker: bool, lanes: &[Lane]) -> Opt
             Transport::Shm => name == "posix",
             Transport::Loopback => name == "self",
             // A worker that reaches itself does not go out for it.
-            Transport::Rc => name == "rc" || name.starts_with("rc_") || name == "self" && same_worker,
+            Transport::Rc => {
+                // Datagrams look after a connection; nothing else of it goes by them.
+                let looks_after = |uses: &str| matches!(uses, "keepalive" | "wireup");
+                name == "rc"
+                    || name.starts_with("rc_")
+                    || name == "self" && same_worker
+                    || name.starts_with("ud") && lane.uses.iter().all(|uses| looks_after(uses))
+            }
         }
     })
 }

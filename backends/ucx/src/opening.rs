@@ -86,10 +86,10 @@ fn settings(config: &UcxConfig) -> Vec<(&'static str, String)> {
     }
     if config.transport == Transport::Rc {
         // UCX's cache of registrations would keep a key alive after its registration ended.
-        settings.push(("IB_REG_METHODS", "direct".to_owned()));
+        settings.push(("REG_METHODS", "direct".to_owned()));
         // Version 1.13 ends the process when a connection that failed is closed while it waits for the device's own word of it
         // (`wait_ctx->cb_id` of uct_ib_device.c). Completions tell the same.
-        settings.push(("IB_ASYNC_EVENTS", "n".to_owned()));
+        settings.push(("ASYNC_EVENTS", "n".to_owned()));
     }
     if config.transport == Transport::Shm {
         // Without it UCX refuses to tell of dead peers there.
