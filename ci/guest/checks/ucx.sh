@@ -15,4 +15,13 @@ done
 cat client
 "$program" kit --backend mock --save mock.json > mock
 tail -n 1 mock
-"$program" kit --backend ucx --device "$WAVETANK_DEVICES" --compare mock.json
+kit() { "$program" kit --backend ucx --device "$WAVETANK_DEVICES" --compare mock.json; }
+code=0
+kit || code=$?
+# An abort (SIGABRT) is UCX's own: version 1.13 may assert when a connection is given up while it is being made (docs/ucx.md).
+if [ "$code" -eq 134 ]; then
+    echo "UCX ended the process, as it may: once more"
+    code=0
+    kit || code=$?
+fi
+exit "$code"

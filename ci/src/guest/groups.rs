@@ -150,7 +150,7 @@ pub(crate) const GROUPS: &[Group] = &[
         net: Net::OneRxe,
         run: Run::Session { build: Build::Release(WAVETANK), name: "wavetank", script: "ucx.sh" },
         env: UCX_RXE,
-        seconds: 300,
+        seconds: 450,
     },
     program(
         RXE,
