@@ -13,7 +13,7 @@ use crate::packed::Own;
 use crate::shared::{Core, Shared, Understudy};
 use crate::state::{Settings, State};
 use crate::sys::{Context, ContextError, LIBRARY, Library, Memory, SendAs, SharedWords, UcsStatus, Worker};
-use crate::watch::{Watch, now_ns};
+use crate::watch::Watch;
 
 /// The oldest version whose active messages and error handling are enough.
 const OLDEST: (u32, u32) = (1, 12);
@@ -146,7 +146,7 @@ pub(crate) fn open(config: &UcxConfig) -> Result<Opened, DeviceError> {
         control_rkey: control.as_ref().map(|(_, rkey)| rkey.clone()).unwrap_or_default(),
         connect_timeout_ns: config.connect_timeout_ns,
     };
-    let mut state = State::new(settings, Mrs::new(words), Watch::new()?, now_ns());
+    let mut state = State::new(settings, Mrs::new(words), Watch::new()?);
     if let ConnectBy::Listener(on) = config.connect_by {
         state.listen(&worker, on).map_err(failed("ucp_listener_create"))?;
     }

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{EventfdFlags, eventfd};
 use wavetank_contract::error::SystemError;
 use wavetank_contract::{AsyncEvent, Completion, EpId};
 
-use crate::watch::{epoll_instance, watch_fd};
+use crate::watch::{epoll_instance, event_counter, watch_fd};
 
 /// A completion, and the number of its work.
 #[derive(Clone, Copy, Debug)]
@@ -83,11 +82,7 @@ const EVENTS_KEPT: usize = 1024;
 impl Owner {
     /// Somebody who polls a worker whose descriptor is this.
     pub(crate) fn new(worker: Option<BorrowedFd<'_>>) -> Result<Owner, SystemError> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| SystemError {
-            call: "eventfd(2)",
-            errno: e.raw_os_error(),
-            advice: "",
-        })?;
+        let bell = event_counter()?;
         let notifier = epoll_instance()?;
         watch_fd(&notifier, bell.as_fd())?;
         if let Some(worker) = worker {

@@ -11,18 +11,14 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use rustix::event::{EventfdFlags, eventfd};
 use wavetank_contract::error::SystemError;
 
-use crate::state::State;
+use crate::state::{State, TICK_NS};
 use crate::sys::{SharedWords, Worker};
-use crate::watch::{epoll_instance, now_ns, sleep, watch_fd};
+use crate::watch::{epoll_instance, event_counter, now_ns, sleep, watch_fd};
 
 /// After this long without a poll nobody polls.
 const ATTENTION_NS: u64 = 1_000_000;
-
-/// How often waits are looked after while the thread sleeps.
-const TICK_NS: u64 = 5_000_000;
 
 /// What is behind the lock. The worker goes first: it may still speak of what the state holds, and nothing in a state that was shut
 /// down is the worker's.
@@ -58,9 +54,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(core: Core) -> Result<Shared, SystemError> {
-        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let kick =
-            kick.map_err(|e| SystemError { call: "eventfd(2)", errno: e.raw_os_error(), advice: "" })?;
+        let kick = event_counter()?;
         let (calls, all) = (epoll_instance()?, epoll_instance()?);
         watch_fd(&calls, kick.as_fd())?;
         watch_fd(&calls, core.state.watch.fd())?;

@@ -12,6 +12,7 @@ mod telling;
 mod timers;
 
 use requester::end;
+pub(crate) use timers::TICK_NS;
 use wavetank_contract::error::OpenError;
 use wavetank_contract::{AsyncEvent, EndpointSpec, EpId, QpState};
 
@@ -103,8 +104,7 @@ pub(crate) struct State {
     polls: u32,
     /// A completion queue overran, and its endpoints do not know yet.
     overrun: bool,
-    /// The clock, when last looked at.
-    pub(crate) now_ns: u64,
+    /// When the clock is looked at next.
     pub(crate) next_tick_ns: u64,
     /// Endpoints that UCX would not let go of: their memory stays for ever.
     lost: Vec<Endpoint>,
@@ -115,7 +115,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings, mrs: Mrs, watch: Watch, now_ns: u64) -> State {
+    pub(crate) fn new(settings: Settings, mrs: Mrs, watch: Watch) -> State {
         State {
             settings,
             slots: Vec::new(),
@@ -136,7 +136,6 @@ impl State {
             lives: 1,
             polls: 0,
             overrun: false,
-            now_ns,
             next_tick_ns: 0,
             lost: Vec::new(),
             lost_sends: Vec::new(),
@@ -350,12 +349,7 @@ impl State {
         }
         let mut busy = false;
         for _ in 0..ROUNDS_MAX {
-            let mut done = worker.progress(&mut |arrival| self.arrive(worker, arrival)) > 0;
-            while let Some(event) = worker.take_event() {
-                done = true;
-                self.ended(worker, event);
-            }
-            if !done {
+            if !self.round(worker) {
                 break;
             }
             busy = true;
@@ -367,16 +361,24 @@ impl State {
         busy
     }
 
+    /// Asks UCX once, and looks after what it says. Whether it said anything.
+    #[inline]
+    fn round(&mut self, worker: &Worker) -> bool {
+        let mut done = worker.progress(&mut |arrival| self.arrive(worker, arrival)) > 0;
+        while let Some(event) = worker.take_event() {
+            done = true;
+            self.ended(worker, event);
+        }
+        done
+    }
+
     /// As whoever polls does it: one look, and the clock now and then.
     #[inline]
     pub(crate) fn poll(&mut self, worker: &Worker) {
         if !self.to_tell.is_empty() {
             self.tell_all(worker, true);
         }
-        worker.progress(&mut |arrival| self.arrive(worker, arrival));
-        while let Some(event) = worker.take_event() {
-            self.ended(worker, event);
-        }
+        self.round(worker);
         if !self.to_tell.is_empty() {
             self.tell_all(worker, false);
         }

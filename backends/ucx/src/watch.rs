@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 use wavetank_contract::EpId;
@@ -14,6 +14,15 @@ pub(crate) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // It starts at boot: neither part is negative, and 2^64 ns are 584 years.
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A counter that becomes readable when it is written to. Nonblocking.
+pub(crate) fn event_counter() -> Result<OwnedFd, SystemError> {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| SystemError {
+        call: "eventfd(2)",
+        errno: e.raw_os_error(),
+        advice: "",
+    })
 }
 
 /// An epoll instance.

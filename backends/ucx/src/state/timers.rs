@@ -9,7 +9,7 @@ use crate::frames::Use;
 use crate::sys::{UcsStatus, Worker};
 
 /// How often the clock is looked at, while anything is waited for.
-const TICK_NS: u64 = 5_000_000;
+pub(crate) const TICK_NS: u64 = 5_000_000;
 
 /// How long after its connection was closed UCX may still tell of the end of what was sent there.
 const TOLD_NS: u64 = 50_000_000;
@@ -20,7 +20,6 @@ const GRACE_NS: u64 = 100_000_000;
 impl State {
     /// Looks at everything that may have taken too long.
     pub(crate) fn tick(&mut self, worker: &Worker, now: u64) {
-        self.now_ns = now;
         if now < self.next_tick_ns {
             return;
         }
@@ -65,6 +64,7 @@ impl State {
             self.fail_oldest(worker, ep, Status::RetryExcErr, 0);
         }
     }
+
     /// Takes back the memory of what UCX lost. Version 1.13 forgets a message whose rendezvous was not announced when its connection
     /// was closed: it stood in a queue of a transport that had no room, is taken out of it, and nobody tells of its end
     /// (`ucp_ep_discard_lanes`). Where the CPU moves the bytes nothing reads them any more; an adapter might.
