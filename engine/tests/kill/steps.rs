@@ -83,9 +83,7 @@ fn connecting(scene: &mut Scene<'_>, theirs: bool, last: bool) -> Try<String> {
     match scene.node().state(link.ep) {
         Some(QpState::Rts) if last => {
             scene.begin(&link, Op::Send { imm: None }, 64, 0)?;
-            let ends = scene.ends()?;
-            let expected = scene.expected(false);
-            Ok(format!("connected, {}", scene.judge(expected, &ends)?))
+            Ok(format!("connected, {}", as_expected(scene)?))
         }
         Some(state @ (QpState::Err | QpState::Reset)) => {
             let late = now().since_ns(scene.signalled_at.unwrap_or_default());
@@ -228,9 +226,7 @@ fn send(scene: &mut Scene<'_>) -> Try<String> {
     }
     scene.await_first()?;
     scene.signal()?;
-    let ends = scene.ends()?;
-    let expected = scene.expected(false);
-    scene.judge(expected, &ends)
+    as_expected(scene)
 }
 
 /// Nothing ends meanwhile, for nobody can have done it.
@@ -252,9 +248,24 @@ fn send_unmet(scene: &mut Scene<'_>) -> Try<String> {
     }
     quiet(scene, 100 * MS)?;
     scene.signal()?;
+    as_expected(scene)
+}
+
+/// Everything under way ends, as the cell expects it to.
+fn as_expected(scene: &mut Scene<'_>) -> Try<String> {
     let ends = scene.ends()?;
     let expected = scene.expected(false);
     scene.judge(expected, &ends)
+}
+
+/// The peer was stopped before anything was begun, which now has gone as far as it will.
+fn after_the_stop(scene: &mut Scene<'_>) -> Try<String> {
+    quiet(scene, 50 * MS)?;
+    if scene.cell.ending == Ending::Kill {
+        scene.peer.kill()?;
+    }
+    scene.signalled_at = Some(now());
+    as_expected(scene)
 }
 
 /// Messages to a peer that takes none: its queue is full, and so is what UCX keeps before it.
@@ -265,14 +276,7 @@ fn full(scene: &mut Scene<'_>) -> Try<String> {
     for n in 0..128 {
         scene.begin(&link, Op::Send { imm: None }, LEN, n * LEN)?;
     }
-    quiet(scene, 50 * MS)?;
-    if scene.cell.ending == Ending::Kill {
-        scene.peer.kill()?;
-    }
-    scene.signalled_at = Some(now());
-    let ends = scene.ends()?;
-    let expected = scene.expected(false);
-    scene.judge(expected, &ends)
+    after_the_stop(scene)
 }
 
 /// WRITEs that have left and are not acknowledged, for the peer stopped before they came.
@@ -286,14 +290,7 @@ fn flush(scene: &mut Scene<'_>, from: From) -> Try<String> {
         let imm = reached(scene, from).then_some(n as u32);
         scene.begin(&link, Op::Write { remote, imm }, 4096, n * BYTES)?;
     }
-    quiet(scene, 50 * MS)?;
-    if scene.cell.ending == Ending::Kill {
-        scene.peer.kill()?;
-    }
-    scene.signalled_at = Some(now());
-    let ends = scene.ends()?;
-    let expected = scene.expected(false);
-    scene.judge(expected, &ends)
+    after_the_stop(scene)
 }
 
 /// The victim closes its end, and goes.
@@ -302,9 +299,7 @@ fn peer_closes(scene: &mut Scene<'_>) -> Try<String> {
     scene.peer.tell(&format!("close {} {}", link.theirs, scene.cell.ending.signal()))?;
     scene.await_signal()?;
     scene.begin(&link, Op::Send { imm: None }, 64, 0)?;
-    let ends = scene.ends()?;
-    let expected = scene.expected(false);
-    scene.judge(expected, &ends)
+    as_expected(scene)
 }
 
 /// We close our end with everything under way.

@@ -5,7 +5,7 @@ use wavetank_engine::bootstrap::Offer;
 
 use super::super::pair::PairError;
 use super::cell::Cell;
-use super::memory;
+use super::memory::{self, Buffers};
 use super::setup::{self, Setup};
 use super::station::{Ended, Station, failed, kind_of, pack, short, slot_of};
 
@@ -102,17 +102,8 @@ impl<B: Backend> Station for Bare<B> {
     }
 
     #[inline]
-    fn number(&self, slot: u16, number: u8) {
-        self.setup.buffers.number(slot, number);
-    }
-
-    #[inline]
-    fn arrived(&self) -> u8 {
-        self.setup.buffers.arrived()
-    }
-
-    fn holds(&self) -> bool {
-        self.setup.buffers.holds()
+    fn buffers(&self) -> &Buffers {
+        &self.setup.buffers
     }
 
     fn close(&mut self) {

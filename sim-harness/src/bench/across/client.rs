@@ -170,7 +170,7 @@ impl<S: Station> Client<S> {
     #[inline]
     fn write(&mut self, time: &impl Fn() -> Instant) -> Result<bool, PairError> {
         let mut news = false;
-        if self.under_way == 1 && self.station.arrived() == self.number {
+        if self.under_way == 1 && self.station.buffers().arrived() == self.number {
             self.pong(time);
             news = true;
         }
@@ -198,7 +198,7 @@ impl<S: Station> Client<S> {
         let kind = self.cell.measure.kind();
         if kind == OpKind::Write {
             self.number = self.number.wrapping_add(1);
-            self.station.number(slot, self.number);
+            self.station.buffers().number(slot, self.number);
         }
         self.station.post(self.now, kind, slot)?;
         self.station.push(self.now)?;

@@ -6,7 +6,7 @@ use wavetank_engine::{Driver, DriverConfig, RdmaContext, RdmaOps, TransferSpec};
 
 use super::super::pair::PairError;
 use super::cell::Cell;
-use super::memory;
+use super::memory::{self, Buffers};
 use super::setup::{self, Setup};
 use super::station::{Ended, Station, pack, short, slot_of};
 
@@ -105,17 +105,8 @@ impl<C: RdmaOps> Station for Engine<C> {
     }
 
     #[inline]
-    fn number(&self, slot: u16, number: u8) {
-        self.setup.buffers.number(slot, number);
-    }
-
-    #[inline]
-    fn arrived(&self) -> u8 {
-        self.setup.buffers.arrived()
-    }
-
-    fn holds(&self) -> bool {
-        self.setup.buffers.holds()
+    fn buffers(&self) -> &Buffers {
+        &self.setup.buffers
     }
 
     fn close(&mut self) {

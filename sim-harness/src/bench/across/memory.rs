@@ -11,7 +11,7 @@ const POISON: u8 = 0;
 
 /// Two regions with places for every slot, which overlap.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub struct Buffers {
     /// What is sent, written to the peer and read by it.
     pub(super) source: Region,
     /// What is received, written by the peer and read from it.

@@ -61,7 +61,7 @@ pub fn play<S: Station>(
             }
             let held = cell.measure.kind() == OpKind::Write
                 || cell.measure == Measure::MessageBandwidth
-                || client.station.holds();
+                || client.station.buffers().holds();
             client.station.close();
             sound(cell, held)?;
             Ok(Some(figures))
@@ -69,7 +69,7 @@ pub fn play<S: Station>(
         Side::Server => {
             let mut server = Server::new(station, *cell);
             serve(&mut server, &mut stream, &time, limit)?;
-            let held = cell.measure.kind() == OpKind::Read || server.station.holds();
+            let held = cell.measure.kind() == OpKind::Read || server.station.buffers().holds();
             server.station.close();
             sound(cell, held)?;
             Ok(None)

@@ -27,7 +27,8 @@ impl<S: Station> Server<S> {
     pub(super) fn step(&mut self, now: Instant) -> Result<bool, PairError> {
         self.station.spin(now)?;
         let mut news = false;
-        if self.cell.measure == Measure::WriteLatency && self.station.arrived() == self.number.wrapping_add(1)
+        if self.cell.measure == Measure::WriteLatency
+            && self.station.buffers().arrived() == self.number.wrapping_add(1)
         {
             self.number = self.number.wrapping_add(1);
             self.due += 1;
@@ -57,7 +58,7 @@ impl<S: Station> Server<S> {
             self.due -= 1;
             let kind = self.cell.measure.kind();
             if kind == OpKind::Write {
-                self.station.number(slot, self.number);
+                self.station.buffers().number(slot, self.number);
             }
             self.station.post(now, kind, slot)?;
             self.station.push(now)?;

@@ -4,6 +4,7 @@ use wavetank_contract::{Instant, OpKind, Status};
 use wavetank_engine::bootstrap::Offer;
 
 use super::super::pair::PairError;
+use super::memory::Buffers;
 
 /// An operation that ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +62,8 @@ pub trait Station {
     /// One that failed.
     fn take(&mut self) -> Result<Option<Ended>, PairError>;
 
-    /// Numbers the operation of a slot, in the last byte of its source.
-    fn number(&self, slot: u16, number: u8);
-
-    /// The number of the operation that came last.
-    fn arrived(&self) -> u8;
-
-    /// Whether the sink holds what the peer's source does.
-    fn holds(&self) -> bool;
+    /// Its memory.
+    fn buffers(&self) -> &Buffers;
 
     /// Ends the connection.
     fn close(&mut self);

@@ -58,7 +58,7 @@ fn run<S: Station>(cell: Cell, open: impl Fn(MockNic) -> Result<S, PairError>) -
         assert!(figures.is_some(), "{cell:?} came to an end");
     }
     let at_client = cell.measure.kind() == wavetank_contract::OpKind::Read;
-    let held = if at_client { client.station.holds() } else { server.station.holds() };
+    let held = if at_client { client.station.buffers().holds() } else { server.station.buffers().holds() };
     assert!(held, "{cell:?} brought what was sent");
     client.station.close();
     server.station.close();
