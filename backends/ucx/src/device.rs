@@ -154,7 +154,7 @@ impl UcxDevice {
         Some(Explanation::new(&self.config, version, &page, mapped))
     }
 
-    fn check(&self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
+    fn check(work: &Work<'_>) -> Result<(), PostError> {
         let kind = work.op.kind();
         let len = work.data.len_bytes();
         match work.data {
@@ -178,7 +178,6 @@ impl UcxDevice {
         {
             return Err(PostError::AtomicShape { pieces: pieces.len(), len_bytes: len });
         }
-        let _ = ep;
         Ok(())
     }
 }
@@ -368,7 +367,7 @@ impl Backend for UcxDevice {
 
     #[inline]
     fn post(&mut self, ep: EpId, work: &Work<'_>) -> Result<(), PostError> {
-        self.check(ep, work)?;
+        UcxDevice::check(work)?;
         let mut core = self.common.shared.lock();
         let (state, worker) = core.halves();
         let posted = state.with(ep, |state, ep| match work.op {

@@ -474,6 +474,11 @@ pub(crate) struct Desc {
 unsafe impl Send for Desc {}
 
 impl Desc {
+    /// The same descriptor, for whoever releases it if the one it is handed to does not keep it.
+    pub(crate) fn again(&self) -> Desc {
+        Desc { raw: self.raw, len: self.len }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -612,7 +617,7 @@ impl Worker {
                     handler(Arrival { from: None, header: &header, body: Body::Eager(&bytes) });
                 }
                 Err(desc) => {
-                    let copy = Desc { raw: desc.raw, len: desc.len };
+                    let copy = desc.again();
                     if handler(Arrival { from: None, header: &header, body: Body::Rendezvous(desc) })
                         == Taken::Used
                     {

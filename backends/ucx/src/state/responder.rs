@@ -102,8 +102,15 @@ impl State {
                     self.run(worker, ep, &head, Body::Eager(&bytes));
                 }
                 Content::Desc(desc) => {
-                    self.run(worker, ep, &head, Body::Rendezvous(desc));
+                    let again = desc.again();
+                    if self.run(worker, ep, &head, Body::Rendezvous(desc)) == Taken::Used {
+                        worker.release(again);
+                    }
                 }
+            }
+            // It was put back: what is on its way before it ends first, and comes here again.
+            if ep.responder.expected == head.seq {
+                return;
             }
         }
     }
@@ -266,17 +273,15 @@ impl State {
         let Some((number, receive)) = ep.receives.next() else { return Taken::Used };
         let len = body.len();
         let room: u64 = receive.pieces().iter().map(|piece| u64::from(piece.len)).sum();
-        let (at, theirs) = if len as u64 > room {
-            (Some(Status::LocLenErr), Status::RemInvReqErr)
-        } else {
-            (None, Status::RemOpErr)
+        let (mut unfit, theirs) = match len as u64 > room {
+            true => (Some(Status::LocLenErr), Status::RemInvReqErr),
+            false => (None, Status::RemOpErr),
         };
         // Where it lands: a receive is looked at only as far as it is used.
         let (mut spans, mut mrs, mut count) = ([Span::NONE; SGE_MAX], [0; SGE_MAX], 0);
         let mut left = len;
-        let mut at = at;
         for piece in receive.pieces() {
-            if left == 0 || at.is_some() {
+            if left == 0 || unfit.is_some() {
                 break;
             }
             if piece.len == 0 {
@@ -285,11 +290,11 @@ impl State {
             let used = Sge { len: (piece.len).min(left as u32), ..*piece };
             match self.mrs.local(&used, ep.spec.pd, true) {
                 Some(span) => (spans[count], mrs[count], count) = (span, piece.mr.0, count + 1),
-                None => at = Some(Status::LocProtErr),
+                None => unfit = Some(Status::LocProtErr),
             }
             left -= used.len as usize;
         }
-        if let Some(status) = at {
+        if let Some(status) = unfit {
             if !ep.responder.flights.is_empty() {
                 // What was asked for before ends well first.
                 return self.hold(worker, ep, *head, body);

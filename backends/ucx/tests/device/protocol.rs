@@ -101,3 +101,24 @@ fn a_message_that_nobody_receives_ends_as_the_receiver_is_not_ready() {
         }
     }
 }
+
+#[test]
+fn a_message_that_does_not_fit_waits_for_all_that_is_on_its_way_before_it() {
+    let mut config = config("tcp/lo");
+    config.protocol = Protocol::Rendezvous;
+    let (mut a, mut b) = pair(&config, |_| {});
+    let bytes = a.fill(0, 1 << 20, 5);
+    b.recv(9, 3 << 20, 10);
+    let (pieces, first, second) = ([a.piece(0, 1 << 20)], a.at(0), a.at(1 << 20));
+    a.post(1, Op::Write { remote: first, imm: None }, &pieces);
+    a.post(2, Op::Write { remote: second, imm: None }, &pieces);
+    a.send(3, 0, 100);
+    assert_eq!(b.next().status, Status::LocLenErr);
+    a.good(1);
+    a.good(2);
+    assert_eq!(a.next().status, Status::RemInvReqErr);
+    assert!(
+        b.bytes(0, 1 << 20) == bytes && b.bytes(1 << 20, 1 << 20) == bytes,
+        "a WRITE before it is not whole"
+    );
+}
