@@ -62,12 +62,23 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStat
             return Ok(Some(status));
         }
         if watch.elapsed() > limit {
+            end(child.id());
             child.kill().map_err(wrong)?;
             child.wait().map_err(wrong)?;
             return Ok(None);
         }
         nap();
     }
+}
+
+/// Kills a process and whatever it started: a test that hangs outlives the cargo that runs it, and holds its output open.
+fn end(process: u32) {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let children: String =
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect();
+    // Parents first, or they start others. It may be gone already, which is as good.
+    let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+    children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).for_each(end);
 }
 
 /// The last lines of an output, each behind a bar.
@@ -129,6 +140,15 @@ mod tests {
             panic!("it ended");
         };
         assert!(why.contains("was not done after") && why.contains("| begun"), "{why}");
+    }
+
+    #[test]
+    fn what_it_started_is_killed_with_it() {
+        let begun = Stopwatch::start();
+        let held = read(&mut shell("(sleep 61; true) & wait"), Duration::from_millis(200));
+        assert!(held.is_err() && begun.elapsed() < SOON, "{held:?}");
+        let left = read(&mut shell("pgrep -f '^sleep 61$' || echo none"), SOON);
+        assert_eq!(left, Ok("none\n".into()));
     }
 
     #[test]

@@ -4,9 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::libraries::Libraries;
 use crate::step::Failure;
+use crate::tool;
+
+/// How long any call of cargo may take: what hangs is to fail with its name, not with the patience of whoever runs this.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// The workspace this program belongs to.
 #[derive(Debug)]
@@ -59,8 +64,13 @@ impl<'a> Cargo<'a> {
     /// Shows the command and runs it; everything it prints goes to the terminal as it comes.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         println!("    $ {self}");
-        let status = self.command().status().map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
-        if status.success() { Ok(()) } else { Err(Failure(format!("`{self}` ended with {status}"))) }
+        let mut child =
+            self.command().spawn().map_err(|e| Failure(format!("`{self}` did not start: {e}")))?;
+        match tool::wait(&mut child, LIMIT)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Failure(format!("`{self}` ended with {status}"))),
+            None => Err(Failure(format!("`{self}` was not done after {} s", LIMIT.as_secs()))),
+        }
     }
 
     /// Shows the command and runs it; what it prints on stdout is returned, with whether it succeeded.

@@ -119,12 +119,19 @@ fn signal(name: &str, process: &str) {
     let _ = Command::new("kill").args([name, process]).stderr(Stdio::null()).status();
 }
 
+/// Whether a child of the program is a job by now: until it has its own program, its parent waits for it inside the
+/// kernel, and waits for ever if it is stopped there.
+fn is_job(process: &str) -> bool {
+    let words = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    words.split('\0').any(|word| word == "--worker")
+}
+
 /// Sends a signal to the jobs of a process until it has ended.
 fn haunt(name: &str, mut parent: Child) -> Ended {
     let id = parent.id();
     while parent.try_wait().expect("it is ours").is_none() {
-        let jobs = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        jobs.split_ascii_whitespace().for_each(|job| signal(name, job));
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        children.split_ascii_whitespace().filter(|child| is_job(child)).for_each(|job| signal(name, job));
     }
     parent.wait_with_output().expect("it is ours").into()
 }
