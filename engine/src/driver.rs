@@ -2,6 +2,7 @@
 //! posts what has become possible. The simulator and an async runtime turn the same crank.
 
 mod awaiting;
+mod direct;
 mod sessions;
 mod transfers;
 
@@ -70,6 +71,8 @@ pub struct Driver<C = RdmaContext> {
     dirty: Vec<EpId>,
     outcomes: Vec<Outcome>,
     finished: VecDeque<Finished>,
+    /// How orders of a layer above ended.
+    direct: Vec<Outcome>,
     /// Registrations of ended sessions that works still use.
     retiring: Vec<MrId>,
     events: VecDeque<AsyncEvent>,
@@ -97,6 +100,7 @@ impl<C: RdmaOps> Driver<C> {
             dirty: Vec::new(),
             outcomes: Vec::new(),
             finished: VecDeque::new(),
+            direct: Vec::new(),
             retiring: Vec::new(),
             events: VecDeque::new(),
             wakers: Vec::new(),

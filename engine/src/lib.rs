@@ -19,7 +19,7 @@ pub mod local;
 pub mod memory;
 pub mod port;
 pub mod session;
-mod slab;
+pub mod slab;
 pub mod transfer;
 
 pub use context::{BackendKind, BackendNotBuilt, RdmaContext, RdmaOps, UnknownBackend};

@@ -1,23 +1,27 @@
-//! Values under keys that are never valid twice.
+//! Values under keys that are never valid twice: for everything that has a name which a peer or a device may repeat.
 
 /// The end of a list of places.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+pub const NOWHERE: u32 = u32::MAX;
 
 /// The name of a value: its place, and how often that place had changed hands.
 ///
 /// A generation is odd while its value is there, so a key of generation 0 never names anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+pub struct Key {
+    /// The place.
+    pub index: u32,
+    /// How often it had changed hands. Odd for a value that is there.
+    pub generation: u32,
 }
 
 impl Key {
-    pub(crate) const fn to_u64(self) -> u64 {
+    /// As one number. Never 0, and at least 2^32: smaller numbers are free for other names.
+    pub const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.index as u64
     }
 
-    pub(crate) const fn from_u64(bits: u64) -> Key {
+    /// From such a number. Any number will do: one that names nothing finds nothing.
+    pub const fn from_u64(bits: u64) -> Key {
         Key { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
@@ -37,45 +41,60 @@ enum State<T> {
 
 /// Values in one piece of memory that grows and never shrinks. The place left last is taken first.
 #[derive(Clone, Debug)]
-pub(crate) struct Slab<T> {
+pub struct Slab<T> {
     slots: Vec<Slot<T>>,
     first_vacant: u32,
     len: u32,
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Slab<T> {
+        Slab::new()
+    }
+}
+
 impl<T> Slab<T> {
-    pub(crate) const fn new() -> Slab<T> {
+    /// Nothing yet, and nothing allocated.
+    pub const fn new() -> Slab<T> {
         Slab { slots: Vec::new(), first_vacant: NOWHERE, len: 0 }
     }
 
-    pub(crate) fn reserve(&mut self, more: usize) {
+    /// Makes room, so that the next `more` values allocate nothing.
+    pub fn reserve(&mut self, more: usize) {
         let vacant = self.slots.len() - self.len as usize;
         self.slots.reserve(more.saturating_sub(vacant));
     }
 
+    /// How many values there are.
     #[inline]
-    pub(crate) fn len(&self) -> u32 {
+    pub fn len(&self) -> u32 {
         self.len
     }
 
     /// Places ever used: every index is below this.
-    pub(crate) fn places(&self) -> u32 {
+    pub fn places(&self) -> u32 {
         self.slots.len() as u32
     }
 
-    pub(crate) fn bytes_in_use(&self) -> usize {
+    /// Bytes allocated, used or not.
+    pub fn bytes_in_use(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<T>>()
     }
 
-    /// `None` when 2^32 - 1 places are in use.
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts a value in. `None` when 2^32 - 1 places are in use.
     #[inline]
-    pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
+    pub fn insert(&mut self, value: T) -> Option<Key> {
         self.insert_with(|| value)
     }
 
     /// The same, with a value that is made in its place rather than moved there.
     #[inline]
-    pub(crate) fn insert_with(&mut self, make: impl FnOnce() -> T) -> Option<Key> {
+    pub fn insert_with(&mut self, make: impl FnOnce() -> T) -> Option<Key> {
         let index = self.first_vacant;
         if let Some(slot) = self.slots.get_mut(index as usize) {
             if let State::Vacant(next) = slot.state {
@@ -94,16 +113,18 @@ impl<T> Slab<T> {
         Some(Key { index, generation })
     }
 
+    /// The value of a key.
     #[inline]
-    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+    pub fn get(&self, key: Key) -> Option<&T> {
         match self.slots.get(key.index as usize)? {
             Slot { generation, state: State::Taken(value) } if *generation == key.generation => Some(value),
             _ => None,
         }
     }
 
+    /// The value of a key, to change it.
     #[inline]
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.slots.get_mut(key.index as usize)? {
             Slot { generation, state: State::Taken(value) } if *generation == key.generation => Some(value),
             _ => None,
@@ -112,14 +133,14 @@ impl<T> Slab<T> {
 
     /// The key of the value at a place, whatever its generation.
     #[inline]
-    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
+    pub fn key_at(&self, index: u32) -> Option<Key> {
         let slot = self.slots.get(index as usize)?;
         matches!(slot.state, State::Taken(_)).then_some(Key { index, generation: slot.generation })
     }
 
     /// The value at a place, whatever its generation.
     #[inline]
-    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+    pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
         match &mut self.slots.get_mut(index as usize)?.state {
             State::Taken(value) => Some(value),
             State::Vacant(_) => None,
@@ -129,7 +150,7 @@ impl<T> Slab<T> {
     /// Takes a value out; its key is dead. A place whose generations have run out is never used again, so a key
     /// from 2^31 values ago cannot come alive.
     #[inline]
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+    pub fn remove(&mut self, key: Key) -> Option<T> {
         let (state, next) = self.vacate(key)?;
         match core::mem::replace(state, State::Vacant(next)) {
             State::Taken(value) => Some(value),
@@ -139,7 +160,7 @@ impl<T> Slab<T> {
 
     /// The same for a value that nobody wants: it is dropped in its place rather than moved out of it.
     #[inline]
-    pub(crate) fn discard(&mut self, key: Key) {
+    pub fn discard(&mut self, key: Key) {
         if let Some((state, next)) = self.vacate(key) {
             *state = State::Vacant(next);
         }
@@ -162,7 +183,7 @@ impl<T> Slab<T> {
     }
 
     /// Keys and values by place.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.state {
             State::Taken(value) => {
                 let generation = slot.generation;

@@ -87,6 +87,11 @@ impl Handshake {
         if self.failed { Step::Over } else { next }
     }
 
+    /// Which side this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Whether both sides' endpoints are ready and both know: this side may send.
     pub fn is_established(&self) -> bool {
         self.acknowledged && !self.failed

@@ -120,6 +120,10 @@ impl<C: RdmaOps> Driver<C> {
         if stalled {
             self.mark(ep);
         }
+        if Self::is_direct(outcome.tag) {
+            self.direct.push(*outcome);
+            return;
+        }
         let Some(transfer) = self.transfers.get_mut(key) else {
             return;
         };
@@ -277,6 +281,10 @@ impl<C: RdmaOps> Driver<C> {
                 return;
             }
             let Err(refused) = self.context.post(ep, batch) else { return };
+            if Self::is_direct(refused.order.tag) {
+                self.refuse_direct(ep, &refused.order);
+                continue;
+            }
             let key = Key::from_u64(refused.order.tag);
             if let Some(transfer) = self.transfers.get_mut(key) {
                 let kind = transfer.op.kind();

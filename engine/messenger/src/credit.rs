@@ -1,0 +1,149 @@
+//! Credits: how many frames may be sent to a peer, and how many it may send to us.
+//!
+//! Both sides count from the beginning of the connection, so that no count can be lost: what is granted travels as a total.
+//! The last credit is for frames that give credits back; without it, two sides that have used all of theirs would wait for
+//! each other for ever.
+
+/// Fewest credits a connection works with.
+pub const CREDITS_MIN: u32 = 4;
+
+/// What we may send.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Credits {
+    granted: u32,
+    sent: u32,
+    window: u32,
+}
+
+impl Credits {
+    /// At the beginning: what the peer said in its hello.
+    pub(crate) fn new(granted: u32, window: u32) -> Credits {
+        Credits { granted, sent: 0, window }
+    }
+
+    /// Frames that may be sent now, but for the last.
+    pub(crate) fn free(&self) -> u32 {
+        self.left().saturating_sub(1)
+    }
+
+    /// Frames that may be sent now, if they give credits back.
+    pub(crate) fn left(&self) -> u32 {
+        self.granted.wrapping_sub(self.sent)
+    }
+
+    /// Uses one. There has to be one left.
+    pub(crate) fn spend(&mut self) {
+        debug_assert!(self.left() > 0, "a frame was sent without a credit");
+        self.sent = self.sent.wrapping_add(1);
+    }
+
+    /// The peer's total. False: it grants more than it can have posted.
+    pub(crate) fn hear(&mut self, granted: u32) -> bool {
+        let more = granted.wrapping_sub(self.granted);
+        if more > self.window || granted.wrapping_sub(self.sent) > self.window {
+            return false;
+        }
+        self.granted = granted;
+        true
+    }
+}
+
+/// What the peer may send.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Window {
+    /// Receives posted since the beginning.
+    granted: u32,
+    /// What the peer was told of them.
+    told: u32,
+    /// Frames that came.
+    came: u32,
+    /// Messages the application has not let go of.
+    pub(crate) held: u32,
+    /// Receives to keep posted, less what is held.
+    pub(crate) size: u32,
+}
+
+impl Window {
+    pub(crate) fn new(size: u32) -> Window {
+        Window { size, ..Window::default() }
+    }
+
+    /// Receives that are posted.
+    pub(crate) fn posted(&self) -> u32 {
+        self.granted.wrapping_sub(self.came)
+    }
+
+    /// Receives to post now.
+    pub(crate) fn missing(&self) -> u32 {
+        // Two stay whatever is held: without them nothing could tell us that the peer lives, or give us credits.
+        self.size.saturating_sub(self.held).max(2).saturating_sub(self.posted())
+    }
+
+    pub(crate) fn post(&mut self, count: u32) {
+        self.granted = self.granted.wrapping_add(count);
+    }
+
+    /// A frame came. False: the peer had no credit for it.
+    pub(crate) fn take(&mut self) -> bool {
+        if self.posted() == 0 || self.told.wrapping_sub(self.came) == 0 {
+            return false;
+        }
+        self.came = self.came.wrapping_add(1);
+        true
+    }
+
+    /// The total to tell the peer; it is told now.
+    pub(crate) fn tell(&mut self) -> u32 {
+        self.told = self.granted;
+        self.granted
+    }
+
+    /// Credits that the peer does not know of.
+    pub(crate) fn owed(&self) -> u32 {
+        self.granted.wrapping_sub(self.told)
+    }
+
+    /// Credits that the peer has, as far as it was told.
+    pub(crate) fn peer_has(&self) -> u32 {
+        self.told.wrapping_sub(self.came)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_credit_is_for_giving_credits_back() {
+        let mut credits = Credits::new(4, 16);
+        for left in (0..3).rev() {
+            credits.spend();
+            assert_eq!(credits.free(), left);
+        }
+        assert_eq!(credits.left(), 1);
+    }
+
+    #[test]
+    fn totals_wrap_and_more_than_the_window_is_not_believed() {
+        let mut credits = Credits { granted: u32::MAX - 1, sent: u32::MAX - 3, window: 8 };
+        assert_eq!(credits.left(), 2);
+        assert!(credits.hear(3) && credits.left() == 7);
+        assert!(!credits.hear(13), "ten more than a window of 8 can have");
+        assert!(!credits.hear(2), "totals do not shrink");
+        assert_eq!(credits.left(), 7);
+    }
+
+    #[test]
+    fn a_frame_without_a_credit_is_noticed_and_held_messages_shrink_the_window() {
+        let mut window = Window::new(8);
+        assert_eq!(window.missing(), 8);
+        window.post(8);
+        assert!(!window.take(), "the peer was not told yet");
+        assert_eq!(window.tell(), 8);
+        assert!((0..8).all(|_| window.take()) && !window.take());
+        window.held = 7;
+        assert_eq!(window.missing(), 2);
+        window.post(2);
+        assert_eq!((window.owed(), window.peer_has()), (2, 0));
+    }
+}

@@ -1,0 +1,38 @@
+//! Messages between peers over RDMA.
+//!
+//! A [`Messenger`] has connections over one device, and everything that stands between raw SENDs and a storage protocol: flow
+//! control by messages and bytes, data by eager copy or rendezvous, delivery policies, reconnecting, deadlines, keepalive.
+//!
+//! * [`messenger`]: the machine. It is turned, like the driver it owns; it knows neither sockets nor clocks.
+//! * [`policy`]: what a connection promises when it breaks.
+//! * [`message`]: one-way messages, requests and replies, and messages whose sender waits until they are let go of.
+//! * [`way`]: how data travels, and why.
+//! * [`line`]: the streams over which two messengers find each other; somebody else owns the sockets.
+//! * [`frame`], [`hello`]: what is on the wire.
+//! * [`step`]: the protocol's steps, as breakpoints for tests.
+
+pub mod config;
+pub mod connection;
+mod credit;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod hello;
+pub mod line;
+pub mod message;
+pub mod messenger;
+pub mod policy;
+pub mod step;
+pub mod way;
+
+pub use config::{BadConfig, MessengerConfig, Thresholds};
+pub use connection::{ConnectionId, ConnectionStats};
+pub use credit::CREDITS_MIN;
+pub use error::{BindError, ConnectRefused, SendError, SendReason};
+pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Violation};
+pub use line::{LineAsk, LineId};
+pub use message::{Data, Incoming, Kind, Message, ReplyTo};
+pub use messenger::{Interceptor, Messenger, MessengerStats, Outstanding};
+pub use policy::Policy;
+pub use step::{Go, Step};
+pub use way::{Chosen, Way, Why};

@@ -1,0 +1,80 @@
+//! Times: requests that are given up, connections that are silent, acknowledgements that have waited long enough.
+
+use wavetank_contract::Instant;
+use wavetank_engine::RdmaOps;
+use wavetank_engine::slab::Key;
+
+use super::Messenger;
+use crate::connection::State;
+use crate::event::{Cause, RequestError};
+
+impl<C: RdmaOps> Messenger<C> {
+    /// Looks after whatever is due.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(place) = self.deadlines.pop_due(now) {
+            if let Some(key) = self.requests.key_at(place) {
+                let Some(deadline) = self.requests.get(key).map(|request| request.deadline) else { continue };
+                self.give_up(key, &RequestError::Deadline(deadline));
+            }
+        }
+        while let Some(place) = self.line_timers.pop_due(now) {
+            if let Some(key) = self.lines.key_at(place) {
+                self.look_at_line(key, now);
+            }
+        }
+        while let Some(place) = self.timers.pop_due(now) {
+            if let Some(key) = self.connections.key_at(place) {
+                self.look_at(key, now);
+            }
+        }
+    }
+
+    fn look_at(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.connections.get(key) else { return };
+        match connection.state {
+            State::Waiting { .. } | State::Standby { .. } => self.waited(key, now),
+            State::Closing { .. } => self.closed(key),
+            State::Open { .. } => {
+                let silence_ns = self.config.silence_ns;
+                if connection.heard_at + silence_ns <= now {
+                    return self.fault(key, Cause::Silent(silence_ns / 1_000_000), now);
+                }
+                let transfer_ns = self.config.transfer_ns;
+                if connection.moving > 0 && connection.moved_at + transfer_ns <= now {
+                    return self.fault(key, Cause::Stuck(transfer_ns / 1_000_000), now);
+                }
+                self.mark(key);
+                self.set_timer(key, now);
+            }
+            // Their lines have timers.
+            State::Dialing { .. } | State::Answering { .. } => {}
+        }
+    }
+
+    /// Sets the timer of an open connection to whatever comes first.
+    pub(super) fn set_timer(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.connections.get(key).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        let keepalive = (connection.said_at + self.config.keepalive_ns).max(now + 1);
+        let silence = connection.heard_at + self.config.silence_ns;
+        let ack = connection.ack_at.map_or(Instant::FAR, |at| at.max(now + 1));
+        let stuck = match connection.moving {
+            0 => Instant::FAR,
+            _ => connection.moved_at + self.config.transfer_ns,
+        };
+        self.timers.set(key.index, keepalive.min(silence).min(ack).min(stuck));
+    }
+
+    /// An acknowledgement is owed: it travels with the next message, or by itself after a while.
+    pub(super) fn owe(&mut self, key: Key, now: Instant) {
+        let at = now + self.config.ack_delay_ns;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.ack_at.is_none() {
+            connection.ack_at = Some(at);
+            if self.timers.get(key.index).is_none_or(|set| at < set) {
+                self.timers.set(key.index, at);
+            }
+        }
+    }
+}
