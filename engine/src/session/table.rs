@@ -403,7 +403,7 @@ mod tests {
 
     /// One byte of a region of as many bytes as leases are wanted, less or more.
     fn region() -> Region {
-        let spec = RegionSpec { len_bytes: 4096, granule_bytes: 8 };
+        let spec = RegionSpec { granule_bytes: 8, ..RegionSpec::new(4096) };
         Region::allocate(&spec).expect("small region")
     }
 

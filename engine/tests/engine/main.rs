@@ -8,6 +8,7 @@ mod chaos;
 mod context;
 mod credits;
 mod deadlines;
+mod extents;
 mod failures;
 mod futures;
 mod lab;
