@@ -14,15 +14,18 @@
 //! * `pool`: granules in, granules out; returned slots are kept at hand before they are merged.
 //! * `buddy`, `bits`: which granules are free.
 //! * `extent`: memory that one peer may reach.
+//! * `cache`: registrations of users' own buffers, kept for the next time.
 //! * `error`: why there is no memory.
 
 mod arena;
 mod bits;
 mod buddy;
+mod cache;
 mod error;
 mod extent;
 mod pool;
 
 pub use arena::{Arena, ArenaStats, ClassStats};
+pub use cache::{CacheConfig, CacheError, CacheStats, Cached, RegistrationCache};
 pub use error::MemoryError;
 pub use extent::{Exposed, ExtentId, ExtentPool, ExtentPoolConfig, ExtentStats, Place};

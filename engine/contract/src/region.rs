@@ -90,6 +90,22 @@ impl WeakRegion {
         std::ptr::eq(self.0.as_ptr(), Rc::as_ptr(&region.0))
     }
 
+    /// Whether two names are of the same memory.
+    pub fn same_as(&self, other: &WeakRegion) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+
+    /// Handles of the region, and leases and holds of parts of it.
+    #[inline]
+    pub fn handles(&self) -> usize {
+        self.0.strong_count()
+    }
+
+    /// Leases whose memory is not back yet.
+    pub fn live_leases(&self) -> u32 {
+        self.0.upgrade().map_or(0, |memory| memory.live.get())
+    }
+
     /// Whether the memory is still there.
     pub fn is_alive(&self) -> bool {
         self.0.strong_count() > 0
@@ -312,6 +328,12 @@ impl Region {
     /// Leases whose memory is not back yet: held by users, or by works that have not completed.
     pub fn live_leases(&self) -> u32 {
         self.0.live.get()
+    }
+
+    /// Handles of this region, this one included, and leases and holds of parts of it. Whoever knows how many a backend keeps
+    /// can tell when nobody else has one.
+    pub fn handles(&self) -> usize {
+        Rc::strong_count(&self.0)
     }
 
     /// A name for this memory that does not keep it.

@@ -4,6 +4,7 @@
 mod anomalies;
 mod bench;
 mod buggify;
+mod cache;
 mod chaos;
 mod context;
 mod credits;
