@@ -437,6 +437,11 @@ impl Exposed {
         self.extents.iter().map(|extent| extent.arena.region().live_leases()).sum()
     }
 
+    /// The registrations of its extents.
+    pub fn registrations(&self) -> impl Iterator<Item = MrId> {
+        self.extents.iter().map(|extent| extent.arena.mr())
+    }
+
     /// Its extents and the keys that reach them, in the order in which they came.
     pub fn extents(&self) -> impl Iterator<Item = (ExtentId, &RemoteKey)> {
         self.extents.iter().map(|extent| (extent.id, &extent.key))

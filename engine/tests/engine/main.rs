@@ -13,6 +13,7 @@ mod extents;
 mod failures;
 mod futures;
 mod lab;
+mod leaks;
 mod lying;
 mod memory;
 mod sessions;
