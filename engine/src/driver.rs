@@ -3,6 +3,8 @@
 
 mod awaiting;
 mod direct;
+mod leaks;
+mod retiring;
 mod sessions;
 mod transfers;
 
@@ -10,7 +12,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use wavetank_contract::planted::{self, Bug};
-use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, MrId, Status, Wake};
+use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, Status, Wake};
 
 use crate::context::{RdmaContext, RdmaOps};
 use crate::deadline::Deadlines;
@@ -19,6 +21,8 @@ use crate::port::{Batch, Outcome};
 use crate::session::Sessions;
 use crate::slab::Slab;
 use crate::transfer::{Finished, Transfer, TransferError};
+pub use leaks::Leaks;
+use retiring::Retiring;
 use sessions::unpack;
 
 /// Asynchronous events kept for whoever asks.
@@ -75,6 +79,8 @@ pub struct Driver<C = RdmaContext> {
     direct: Vec<Outcome>,
     /// Registrations of ended sessions that works still use.
     retiring: Vec<MrId>,
+    /// Registrations of ended sessions that have not ended yet.
+    retiring: Vec<Retiring>,
     events: VecDeque<AsyncEvent>,
     /// To be called once nobody is inside the driver any more: what they wake may come straight back in.
     wakers: Vec<Waker>,
@@ -195,8 +201,8 @@ impl<C: RdmaOps> Driver<C> {
             return Wake::Now;
         }
         let transfer = self.deadlines.first().map(|(at, _)| at);
-        let ours =
-            [transfer, self.sessions.next_deadline()].into_iter().flatten().min().unwrap_or(Instant::FAR);
+        let ours = [transfer, self.sessions.next_deadline(), self.retire_next()];
+        let ours = ours.into_iter().flatten().min().unwrap_or(Instant::FAR);
         match device {
             Wake::Notified { until } => Wake::Notified { until: until.min(ours) },
             Wake::At(at) => Wake::At(at.min(ours)),
@@ -218,7 +224,7 @@ impl<C: RdmaOps> Driver<C> {
             self.settle(&outcome, now);
         }
         self.outcomes = outcomes;
-        self.retire();
+        self.retire(now);
     }
 
     /// Ends what is past its deadline. True when endpoints were closed on the way.

@@ -23,7 +23,7 @@ pub mod slab;
 pub mod transfer;
 
 pub use context::{BackendKind, BackendNotBuilt, RdmaContext, RdmaOps, UnknownBackend};
-pub use driver::{Driver, DriverConfig};
+pub use driver::{Driver, DriverConfig, Leaks};
 pub use ledger::Anomaly;
 pub use local::{LocalEngine, Transferring};
 pub use port::{Batch, Order, Outcome, Port, PortConfig, Refused};

@@ -1,4 +1,4 @@
-//! Memory that devices use: one region, registered once and cut into leases.
+//! Memory that devices use: regions, registered and cut into leases.
 //!
 //! An [`Arena`] owns its region's space. A lease of any length gets a slot of its size class, a power of two times
 //! the region's granule; it comes back when the lease and every hold on it are dropped, which needs no call and no
@@ -7,13 +7,25 @@
 //! Acquiring and dropping take constant time and allocate nothing: everything is reserved when the arena is made.
 //! The same calls in the same order give the same places, on every machine.
 //!
-//! * `arena`: bytes, leases, statistics, errors.
+//! What a peer may reach is another matter: it is [`Exposed`], in extents that are registered for that peer's session alone,
+//! so that closing the session kills their keys.
+//!
+//! * `arena`: bytes, leases, statistics.
 //! * `pool`: granules in, granules out; returned slots are kept at hand before they are merged.
 //! * `buddy`, `bits`: which granules are free.
+//! * `extent`: memory that one peer may reach.
+//! * `cache`: registrations of users' own buffers, kept for the next time.
+//! * `error`: why there is no memory.
 
 mod arena;
 mod bits;
 mod buddy;
+mod cache;
+mod error;
+mod extent;
 mod pool;
 
-pub use arena::{Arena, ArenaStats, ClassStats, MemoryError};
+pub use arena::{Arena, ArenaStats, ClassStats};
+pub use cache::{CacheConfig, CacheError, CacheStats, Cached, RegistrationCache};
+pub use error::MemoryError;
+pub use extent::{Exposed, ExtentId, ExtentPool, ExtentPoolConfig, ExtentStats, Place};

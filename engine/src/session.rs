@@ -5,10 +5,13 @@
 //! return.
 //!
 //! * `table`: the sessions, by key and by deadline.
+//! * `ledger`: what a session holds, in figures.
 //! * `holding`: what sessions hold, in one slab threaded with lists: a session that holds nothing pays nothing.
 
 mod holding;
+mod ledger;
 mod table;
 
 pub use holding::{Holding, HoldingId, HoldingKind, Holdings};
+pub use ledger::SessionLedger;
 pub use table::{EndReason, Ended, SessionError, SessionKey, SessionSpec, Sessions};

@@ -4,6 +4,7 @@
 //! simulated NIC, verbs and UCX each keep. It knows no clock, no entropy, no thread, no runtime and no device.
 //!
 //! * [`time`], [`chance`]: time and chance are arguments.
+//! * [`pages`]: which pages memory has, and why not better ones.
 //! * [`region`]: pinned memory, and the leases that keep it in place while a device may touch it.
 //! * [`endpoint`], [`key`], [`work`], [`completion`], [`event`]: what goes into a device and what comes out.
 //! * [`status`], [`error`]: what can go wrong, in InfiniBand's words.
@@ -19,6 +20,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod key;
+pub mod pages;
 pub mod planted;
 pub mod region;
 pub mod status;
@@ -32,6 +34,7 @@ pub use completion::{Completion, Completions};
 pub use endpoint::{Access, CqId, EndpointSpec, EpId, Mtu, PdId, QpState, RnrTimer, SrqId};
 pub use event::AsyncEvent;
 pub use key::{EndpointAddress, RemoteAddr, RemoteKey, RemoteRegion, RkeyId};
+pub use pages::{PageKind, Pages, PagesGot};
 pub use region::{Hold, Lease, Region, RegionSpec, WeakRegion};
 pub use status::{Class, Status};
 pub use time::Instant;

@@ -15,7 +15,10 @@ use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::rc::{Rc, Weak};
 
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
 use crate::error::AllocError;
+use crate::pages::{self, HUGE_PAGE_BYTES, NoPages, PageKind, Pages, PagesGot};
 use crate::work::{MrId, Sge};
 
 /// Page size that regions are aligned to, in bytes.
@@ -34,12 +37,14 @@ pub struct RegionSpec {
     pub len_bytes: u64,
     /// Leases start at multiples of this; a power of two.
     pub granule_bytes: u64,
+    /// Which pages it is to have, if they can be had.
+    pub pages: Pages,
 }
 
 impl RegionSpec {
-    /// A region of `len_bytes` with leases that start on pages.
+    /// A region of `len_bytes` with leases that start on pages, which are plain.
     pub const fn new(len_bytes: u64) -> RegionSpec {
-        RegionSpec { len_bytes, granule_bytes: PAGE_BYTES }
+        RegionSpec { len_bytes, granule_bytes: PAGE_BYTES, pages: Pages::Plain }
     }
 
     /// Bytes of the region this asks for: whole granules.
@@ -52,7 +57,7 @@ impl RegionSpec {
 
     /// The shape of the memory, and how many granules it has.
     fn layout(&self) -> Result<(Layout, u32), AllocError> {
-        let RegionSpec { len_bytes, granule_bytes } = *self;
+        let RegionSpec { len_bytes, granule_bytes, .. } = *self;
         if len_bytes == 0 {
             return Err(AllocError::Empty);
         }
@@ -85,6 +90,22 @@ impl WeakRegion {
         std::ptr::eq(self.0.as_ptr(), Rc::as_ptr(&region.0))
     }
 
+    /// Whether two names are of the same memory.
+    pub fn same_as(&self, other: &WeakRegion) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+
+    /// Handles of the region, and leases and holds of parts of it.
+    #[inline]
+    pub fn handles(&self) -> usize {
+        self.0.strong_count()
+    }
+
+    /// Leases whose memory is not back yet.
+    pub fn live_leases(&self) -> u32 {
+        self.0.upgrade().map_or(0, |memory| memory.live.get())
+    }
+
     /// Whether the memory is still there.
     pub fn is_alive(&self) -> bool {
         self.0.strong_count() > 0
@@ -97,11 +118,21 @@ impl fmt::Debug for WeakRegion {
     }
 }
 
+/// Whom memory comes from, and goes back to.
+enum Source {
+    /// The system's allocator.
+    Allocator,
+    /// A mapping of our own, which may begin before the region and end after it.
+    Mapping { _mapping: Mapping },
+    /// Somebody else; dropping it gives the memory back.
+    Owner { _owner: Box<dyn Any> },
+}
+
 struct Memory {
     base: NonNull<u8>,
     layout: Layout,
-    /// Whoever the memory comes from, if not from the system's allocator; dropping it gives the memory back.
-    owner: Option<Box<dyn Any>>,
+    source: Source,
+    pages: PagesGot,
     granule_shift: u32,
     slots: Box<[Slot]>,
     /// Slots with a lease or a hold.
@@ -119,17 +150,112 @@ struct Slot {
     generation: Cell<u32>,
 }
 
+/// Anonymous memory of this process, unmapped when this is dropped.
+struct Mapping {
+    start: *mut core::ffi::c_void,
+    len: usize,
+}
+
+impl Mapping {
+    /// Zeroed memory, with huge pages from the pool if `flags` say so.
+    fn new(len: usize, flags: MapFlags) -> rustix::io::Result<Mapping> {
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: no address is asked for, so that nothing that is mapped already is touched.
+        let start = unsafe { mmap_anonymous(core::ptr::null_mut(), len, rights, MapFlags::PRIVATE | flags) }?;
+        Ok(Mapping { start, len })
+    }
+
+    /// Pages from the pool. They are touched here: where a control group forbids them the kernel says so now, not with
+    /// SIGBUS at the first use.
+    fn huge(len: usize) -> Result<Mapping, NoPages> {
+        let refused = |errno: rustix::io::Errno| NoPages::Pool { errno: errno.raw_os_error() };
+        let mapping = Mapping::new(len, MapFlags::HUGETLB | MapFlags::HUGE_2MB).map_err(refused)?;
+        // SAFETY: the range is the mapping that was just made; populating changes no byte of it.
+        match unsafe { madvise(mapping.start, len, Advice::LinuxPopulateWrite) } {
+            // Kernels before 5.14 do not know this.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(mapping),
+            Err(errno) => Err(refused(errno)),
+        }
+    }
+
+    /// Memory of which `len` bytes begin at a multiple of a huge page, with the advice to use such pages there. Answers where.
+    fn transparent(len: usize) -> Result<(Mapping, NonNull<u8>), NoPages> {
+        if !pages::transparent_allowed() {
+            return Err(NoPages::TransparentOff);
+        }
+        let refused = |errno: rustix::io::Errno| NoPages::Advice { errno: errno.raw_os_error() };
+        let huge = HUGE_PAGE_BYTES as usize;
+        let mapping = Mapping::new(len + huge, MapFlags::empty()).map_err(refused)?;
+        let skip = mapping.start.cast::<u8>().align_offset(huge);
+        // SAFETY: the mapping has `huge` bytes more than `len`, and `skip` is less than `huge`.
+        let start = unsafe { mapping.start.cast::<u8>().add(skip) };
+        // SAFETY: the range lies in the mapping that was just made; advice changes no byte of it.
+        unsafe { madvise(start.cast(), len, Advice::LinuxHugepage) }.map_err(refused)?;
+        let base = NonNull::new(start).ok_or(NoPages::Advice { errno: 0 })?;
+        Ok((mapping, base))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is what mmap(2) gave us, and whoever has this has no use for it any more. It cannot fail for a
+        // range that is mapped, and nothing could be done if it did.
+        let _ = unsafe { munmap(self.start, self.len) };
+    }
+}
+
 impl Region {
-    /// Zeroed memory from the system.
+    /// Zeroed memory from the system, with the pages that were asked for or with worse ones: [`pages`](Region::pages) says.
     ///
     /// # Errors
     /// Limits first ([`REGION_BYTES_MAX`]), then the system's own.
     pub fn allocate(spec: &RegionSpec) -> Result<Region, AllocError> {
         let (layout, slots) = spec.layout()?;
+        let mut got = PagesGot::plain(layout.size() as u64);
+        got.asked = spec.pages;
+        if spec.pages == Pages::Huge {
+            // The tail of the last page is nobody's; a region is at most 1 TiB, so this does not overflow.
+            let len = layout.size().next_multiple_of(HUGE_PAGE_BYTES as usize);
+            if layout.size() < HUGE_PAGE_BYTES as usize || layout.align() > HUGE_PAGE_BYTES as usize {
+                got.no_huge = Some(NoPages::TooShort);
+                got.no_transparent = Some(NoPages::TooShort);
+            } else {
+                match Mapping::huge(len) {
+                    Ok(mapping) => {
+                        if let Some(base) = NonNull::new(mapping.start.cast()) {
+                            got.kind = PageKind::Huge;
+                            return Ok(Region::new(
+                                base,
+                                layout,
+                                slots,
+                                spec,
+                                Source::Mapping { _mapping: mapping },
+                                got,
+                            ));
+                        }
+                    }
+                    Err(why) => got.no_huge = Some(why),
+                }
+                match Mapping::transparent(len) {
+                    Ok((mapping, base)) => {
+                        got.kind = PageKind::Transparent;
+                        return Ok(Region::new(
+                            base,
+                            layout,
+                            slots,
+                            spec,
+                            Source::Mapping { _mapping: mapping },
+                            got,
+                        ));
+                    }
+                    Err(why) => got.no_transparent = Some(why),
+                }
+            }
+        }
         // SAFETY: `layout` has a non-zero size (`RegionSpec::layout`).
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })
             .ok_or(AllocError::OutOfMemory(layout.size() as u64))?;
-        Ok(Region::new(base, layout, slots, spec, None))
+        Ok(Region::new(base, layout, slots, spec, Source::Allocator, got))
     }
 
     /// A region of memory that somebody else allocated, of at least [`RegionSpec::rounded_bytes`] of `spec`: what a backend
@@ -149,7 +275,13 @@ impl Region {
         let (layout, slots) = spec.layout()?;
         // SAFETY: the caller vouches for `layout.size()` writable bytes.
         unsafe { base.as_ptr().write_bytes(0, layout.size()) };
-        Ok(Region::new(base, layout, slots, spec, Some(owner)))
+        let mut got = PagesGot::plain(layout.size() as u64);
+        got.asked = spec.pages;
+        if spec.pages == Pages::Huge {
+            got.no_huge = Some(NoPages::Library);
+            got.no_transparent = Some(NoPages::Library);
+        }
+        Ok(Region::new(base, layout, slots, spec, Source::Owner { _owner: owner }, got))
     }
 
     fn new(
@@ -157,12 +289,14 @@ impl Region {
         layout: Layout,
         slots: u32,
         spec: &RegionSpec,
-        owner: Option<Box<dyn Any>>,
+        source: Source,
+        pages: PagesGot,
     ) -> Region {
         Region(Rc::new(Memory {
             base,
             layout,
-            owner,
+            source,
+            pages,
             granule_shift: spec.granule_bytes.trailing_zeros(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
             live: Cell::new(0),
@@ -181,6 +315,11 @@ impl Region {
         false
     }
 
+    /// Which pages it has, and why not better ones.
+    pub fn pages(&self) -> &PagesGot {
+        &self.0.pages
+    }
+
     /// Leases start at multiples of this.
     pub fn granule_bytes(&self) -> u64 {
         1 << self.0.granule_shift
@@ -189,6 +328,12 @@ impl Region {
     /// Leases whose memory is not back yet: held by users, or by works that have not completed.
     pub fn live_leases(&self) -> u32 {
         self.0.live.get()
+    }
+
+    /// Handles of this region, this one included, and leases and holds of parts of it. Whoever knows how many a backend keeps
+    /// can tell when nobody else has one.
+    pub fn handles(&self) -> usize {
+        Rc::strong_count(&self.0)
     }
 
     /// A name for this memory that does not keep it.
@@ -238,6 +383,12 @@ impl Region {
         // SAFETY: `to` covers `from.len()` bytes; `from` cannot be part of a region (see `read`); a region is
         // `!Sync`, so nothing else in this process touches the bytes meanwhile.
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+    }
+
+    /// Makes every byte 0, so that nobody learns what was there.
+    pub fn zero(&self) {
+        // SAFETY: the range is the whole allocation; no reference to its bytes exists but for cells, which allow this.
+        unsafe { self.0.base.as_ptr().write_bytes(0, self.0.layout.size()) }
     }
 
     /// A look at the bytes, as cells: they may change between two looks.
@@ -311,7 +462,8 @@ impl fmt::Debug for Region {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.owner.is_none() {
+        // A mapping unmaps itself, and an owner sees to its own.
+        if matches!(self.source, Source::Allocator) {
             // SAFETY: `base` came from `alloc_zeroed(layout)`; leases and holds keep an `Rc` of us, so none is left.
             unsafe { dealloc(self.base.as_ptr(), self.layout) }
         }
@@ -434,13 +586,44 @@ mod tests {
     #[test]
     fn limits_are_checked_before_anything_is_allocated() {
         let ask = |len_bytes, granule_bytes| {
-            Region::allocate(&RegionSpec { len_bytes, granule_bytes }).map(|r| r.len())
+            let spec = RegionSpec { len_bytes, granule_bytes, pages: Pages::Plain };
+            Region::allocate(&spec).map(|r| r.len())
         };
         assert_eq!(ask(0, 4096), Err(AllocError::Empty));
         assert!(matches!(ask(1 << 63, 4096), Err(AllocError::TooLarge { .. })));
         assert!(matches!(ask(u64::MAX, 4096), Err(AllocError::TooLarge { .. })));
         assert_eq!(ask(4096, 12), Err(AllocError::BadGranule(12)));
         assert_eq!(ask(5000, 4096), Ok(8192));
+    }
+
+    #[test]
+    fn whatever_pages_are_had_the_memory_is_zeroed_used_and_counted_alike() {
+        for len_bytes in [5000, HUGE_PAGE_BYTES, 3 * HUGE_PAGE_BYTES + 1] {
+            let spec = RegionSpec { pages: Pages::Huge, ..RegionSpec::new(len_bytes) };
+            let region = Region::allocate(&spec).expect("memory");
+            assert_eq!(region.len(), spec.rounded_bytes().expect("small"), "no byte more than asked for");
+            let got = *region.pages();
+            assert_eq!((got.asked, got.len_bytes), (Pages::Huge, region.len()));
+            // What a machine has differs; that each worse kind has its reasons does not.
+            match got.kind {
+                PageKind::Huge => assert_eq!((got.no_huge, got.no_transparent), (None, None)),
+                PageKind::Transparent => assert!(got.no_huge.is_some() && got.no_transparent.is_none()),
+                PageKind::Plain => assert!(got.no_huge.is_some() && got.no_transparent.is_some()),
+            }
+            if got.kind != PageKind::Plain {
+                assert_eq!(region.base().as_ptr() as u64 % HUGE_PAGE_BYTES, 0);
+            }
+            let last = region.len() - 1;
+            assert_eq!((region.cells(0, 1)[0].get(), region.cells(last, 1)[0].get()), (0, 0));
+            region.write(last, &[7]);
+            let lease = region.lease(0, 100).expect("free");
+            drop(region);
+            lease.write(0, &[8]);
+            lease.region().zero();
+            assert_eq!(lease.region().cells(last, 1)[0].get(), 0);
+            assert_eq!(lease.region().cells(0, 1)[0].get(), 0);
+        }
+        assert_eq!(region(4096).pages().kind, PageKind::Plain);
     }
 
     #[test]

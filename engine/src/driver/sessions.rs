@@ -1,11 +1,11 @@
 //! Sessions as the driver keeps them: what they hold comes back when they end.
 
-use wavetank_contract::error::DeregisterError;
 use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{EpId, Instant};
 
-use super::Driver;
+use super::{Driver, Retiring};
 use crate::context::RdmaOps;
+use crate::memory::Exposed;
 use crate::session::{Ended, Holding, HoldingId, SessionError, SessionKey, SessionSpec};
 use crate::slab::Key;
 use crate::transfer::TransferError;
@@ -35,6 +35,18 @@ impl<C: RdmaOps> Driver<C> {
         self.sessions.hold(key, holding)
     }
 
+    /// What a session exposes, to lease of it with the device that comes along.
+    ///
+    /// # Errors
+    /// See [`Sessions::exposed`](crate::session::Sessions::exposed).
+    pub fn exposed(
+        &mut self,
+        key: SessionKey,
+        id: HoldingId,
+    ) -> Result<(&mut Exposed, &mut C), SessionError> {
+        Ok((self.sessions.exposed(key, id)?, &mut self.context))
+    }
+
     /// Ends a session now and returns everything it held.
     ///
     /// # Errors
@@ -56,29 +68,21 @@ impl<C: RdmaOps> Driver<C> {
                 Holding::Transfer(id) => {
                     self.abandon(Key::from_u64(id), TransferError::SessionEnded, now);
                 }
-                Holding::Registration(mr) => self.retiring.push(mr),
+                Holding::Registration(mr) => self.retiring.push(Retiring::new(mr)),
                 // Works that still use it hold it.
                 Holding::Lease(lease) => drop(lease),
+                // The keys die here, as soon as they can. The memory waits for its pool, which finds them dead.
+                Holding::Exposed(exposed) => {
+                    self.retiring.extend(exposed.registrations().map(Retiring::new));
+                }
             }
         }
-        self.retire();
+        self.retire(now);
         // Orders that wait there are to be refused. There is no lane where nothing was ever submitted.
         if let Some(ep) = ep
             && (ep.0 as usize) < self.lanes.len()
         {
             self.mark(ep);
-        }
-    }
-
-    /// Ends the registrations that nothing uses any more.
-    #[inline]
-    pub(super) fn retire(&mut self) {
-        if !self.retiring.is_empty() {
-            let context = &mut self.context;
-            self.retiring.retain(|mr| {
-                use DeregisterError::{LeasesLive, WindowsBound};
-                matches!(context.deregister(*mr), Err(LeasesLive { .. } | WindowsBound { .. }))
-            });
         }
     }
 }

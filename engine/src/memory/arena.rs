@@ -1,58 +1,9 @@
 //! An arena: one registered region, handed out in leases.
 
-use thiserror::Error;
 use wavetank_contract::{Lease, MrId, Region};
 
+use super::error::MemoryError;
 use super::pool::Pool;
-
-/// Why there is no lease, or no arena. Nothing has changed when one of these is returned.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum MemoryError {
-    /// A lease has at least one byte.
-    #[error("a lease of 0 bytes was asked for; the smallest is 1 byte")]
-    Empty,
-    /// Longer than the longest slot: this will never succeed.
-    #[error(
-        "a lease of {asked_bytes} bytes was asked for, the longest of this arena is {limit_bytes}; \
-         cut the transfer into chunks or make the arena larger"
-    )]
-    TooLong {
-        /// Bytes asked for.
-        asked_bytes: u64,
-        /// The longest slot.
-        limit_bytes: u64,
-    },
-    /// No slot now: this succeeds when enough leases have come back.
-    #[error(
-        "no slot for {asked_bytes} bytes: {leases} leases are out, {free_bytes} bytes are free, {largest_free_bytes} of \
-         them in one slot; drop leases, wait for works to complete, or make the arena larger"
-    )]
-    Exhausted {
-        /// Bytes asked for.
-        asked_bytes: u64,
-        /// Bytes in free slots of any size.
-        free_bytes: u64,
-        /// The longest lease that would succeed now; 0 when nothing is free.
-        largest_free_bytes: u64,
-        /// Leases whose memory is not back yet.
-        leases: u32,
-    },
-    /// Somebody leased from the region past its arena.
-    #[error(
-        "byte {offset} of the arena's region was leased past the arena; only the arena may lease from its region"
-    )]
-    LeasedElsewhere {
-        /// Where, in bytes from the start of the region.
-        offset: u64,
-    },
-    /// An arena starts with a region of which nothing is leased.
-    #[error("the region has {leases} live leases; an arena needs one that nobody else leases from")]
-    RegionInUse {
-        /// How many.
-        leases: u32,
-    },
-}
 
 /// How full an arena is. Bytes are those of slots, not of the leases in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +196,7 @@ mod tests {
     const KIB: u64 = 1024;
 
     fn arena(len_bytes: u64, granule_bytes: u64) -> Arena {
-        let spec = RegionSpec { len_bytes, granule_bytes };
+        let spec = RegionSpec { granule_bytes, ..RegionSpec::new(len_bytes) };
         let region = Region::allocate(&spec).expect("small region");
         Arena::new(region, MrId(7)).expect("fresh region")
     }

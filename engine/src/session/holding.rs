@@ -4,6 +4,7 @@ use core::fmt;
 
 use wavetank_contract::{Lease, MrId};
 
+use crate::memory::Exposed;
 use crate::slab::{Key, NOWHERE, Slab};
 
 /// Something that belongs to a session and has to be returned when the session ends.
@@ -16,6 +17,9 @@ pub enum Holding {
     Registration(MrId),
     /// A transfer in flight by its owner's name for it, to be cancelled.
     Transfer(u64),
+    /// What the session exposes to its peer. Its keys die with the session; its memory goes back to its pool, which
+    /// [sweeps](crate::memory::ExtentPool::sweep) it in.
+    Exposed(Box<Exposed>),
 }
 
 /// What sort of thing a [`Holding`] is.
@@ -26,6 +30,7 @@ pub enum HoldingKind {
     Lease,
     Registration,
     Transfer,
+    Exposed,
 }
 
 impl fmt::Display for HoldingKind {
@@ -34,6 +39,7 @@ impl fmt::Display for HoldingKind {
             HoldingKind::Lease => "lease",
             HoldingKind::Registration => "registration",
             HoldingKind::Transfer => "transfer",
+            HoldingKind::Exposed => "piece of exposed memory",
         })
     }
 }
@@ -45,6 +51,7 @@ impl Holding {
             Holding::Lease(_) => HoldingKind::Lease,
             Holding::Registration(_) => HoldingKind::Registration,
             Holding::Transfer(_) => HoldingKind::Transfer,
+            Holding::Exposed(_) => HoldingKind::Exposed,
         }
     }
 }
@@ -120,6 +127,11 @@ impl Belongings {
     pub(super) fn get(&self, owner: u32, id: HoldingId) -> Option<&Holding> {
         let link = self.links.get(id.0)?;
         (link.owner == owner).then_some(&link.holding)
+    }
+
+    pub(super) fn get_mut(&mut self, owner: u32, id: HoldingId) -> Option<&mut Holding> {
+        let link = self.links.get_mut(id.0)?;
+        (link.owner == owner).then_some(&mut link.holding)
     }
 
     /// Takes a holding out of the list it is in, which is that of `owner`, or nothing happens.

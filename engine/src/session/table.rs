@@ -6,7 +6,9 @@ use thiserror::Error;
 use wavetank_contract::{EpId, Instant, Lease};
 
 use super::holding::{Belongings, Holding, HoldingId, HoldingKind, Holdings};
+use super::ledger::SessionLedger;
 use crate::deadline::Deadlines;
+use crate::memory::Exposed;
 use crate::slab::{Key, NOWHERE, Slab};
 
 /// The name of a session. Once its session has ended, it names nothing for ever: no later session gets it.
@@ -372,6 +374,33 @@ impl Sessions {
         Ok(self.belongings.iter(self.session(key)?.holdings))
     }
 
+    /// What a session exposes, if this holding is that.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`], [`SessionError::NotHeld`], [`SessionError::WrongKind`].
+    pub fn exposed(&mut self, key: SessionKey, id: HoldingId) -> Result<&mut Exposed, SessionError> {
+        self.session(key)?;
+        match self.belongings.get_mut(key.0.index, id) {
+            None => Err(SessionError::NotHeld { key, id }),
+            Some(Holding::Exposed(exposed)) => Ok(exposed),
+            Some(other) => {
+                Err(SessionError::WrongKind { key, id, is: other.kind(), asked: HoldingKind::Exposed })
+            }
+        }
+    }
+
+    /// What a session holds, in figures. Takes as long as it holds things.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn ledger(&self, key: SessionKey) -> Result<SessionLedger, SessionError> {
+        let session = self.session(key)?;
+        let endpoints = u32::from(session.ep.is_some());
+        let mut ledger = SessionLedger { endpoints, ..SessionLedger::default() };
+        self.belongings.iter(session.holdings).for_each(|(_, holding)| ledger.enter(holding));
+        Ok(ledger)
+    }
+
     #[inline]
     fn session(&self, key: SessionKey) -> Result<&Session, SessionError> {
         self.sessions.get(key.0).ok_or(SessionError::Unknown(key))
@@ -403,7 +432,7 @@ mod tests {
 
     /// One byte of a region of as many bytes as leases are wanted, less or more.
     fn region() -> Region {
-        let spec = RegionSpec { len_bytes: 4096, granule_bytes: 8 };
+        let spec = RegionSpec { granule_bytes: 8, ..RegionSpec::new(4096) };
         Region::allocate(&spec).expect("small region")
     }
 

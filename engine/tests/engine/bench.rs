@@ -49,7 +49,8 @@ impl<C: RdmaOps> Bench<C> {
         let mut fabric = Fabric::new(Profile::IDEAL);
         let mut side = || {
             let mut port = context(fabric.add_node());
-            let region = port.allocate(&RegionSpec { len_bytes: REGION_BYTES, granule_bytes: 64 }).unwrap();
+            let region =
+                port.allocate(&RegionSpec { granule_bytes: 64, ..RegionSpec::new(REGION_BYTES) }).unwrap();
             let mr = port.register(&region, PdId::default(), Access::ALL).unwrap();
             let cq = port.open_cq(cq_depth).unwrap();
             let ep = port.open(&EndpointSpec { send_cq: cq, recv_cq: cq, ..endpoint.clone() }).unwrap();

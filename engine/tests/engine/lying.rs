@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
-    RingError,
+    RingError, SystemError,
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, EndpointAddress, EndpointSpec, EpId,
@@ -56,6 +56,8 @@ pub(crate) struct Lying<B> {
     since_ring: u32,
     /// Answered by `wake` in place of the truth.
     pub(crate) wake_as: Option<Wake>,
+    /// Says EBUSY to so many more attempts to end a registration.
+    pub(crate) busy: u32,
     pub(crate) posted: Vec<Posted>,
     pub(crate) rings: usize,
 }
@@ -79,6 +81,7 @@ impl<B: Backend> Lying<B> {
             wake_as: None,
             take_only: None,
             since_ring: 0,
+            busy: 0,
             posted: Vec::new(),
             rings: 0,
         }
@@ -138,6 +141,10 @@ impl<B: Backend> Backend for Lying<B> {
     }
 
     fn deregister(&mut self, mr: MrId) -> Result<(), DeregisterError> {
+        if let Some(left) = self.busy.checked_sub(1) {
+            self.busy = left;
+            return Err(SystemError { call: "ucp_mem_unmap", errno: 16, advice: "" }.into());
+        }
         self.inner.deregister(mr)
     }
 

@@ -4,13 +4,16 @@
 mod anomalies;
 mod bench;
 mod buggify;
+mod cache;
 mod chaos;
 mod context;
 mod credits;
 mod deadlines;
+mod extents;
 mod failures;
 mod futures;
 mod lab;
+mod leaks;
 mod lying;
 mod memory;
 mod sessions;

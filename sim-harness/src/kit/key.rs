@@ -144,7 +144,7 @@ fn memory_of_no_bytes_or_too_many_is_refused<L: Lab>(b: &mut Bench<'_, L>) -> En
         let rightly = matches!(refused, Err(AllocError::TooLarge { .. }));
         ensure!(rightly, "a region of far too many bytes: {refused:?}; expected TooLarge");
     }
-    let odd = RegionSpec { len_bytes: 4096, granule_bytes: 12 };
+    let odd = RegionSpec { granule_bytes: 12, ..RegionSpec::new(4096) };
     let refused = device.allocate(&odd).map(drop);
     ensure!(refused == Err(AllocError::BadGranule(12)), "a granule of 12: {refused:?}");
     b.check()

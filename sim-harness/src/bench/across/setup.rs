@@ -31,7 +31,7 @@ pub(super) const SINK: &str = "sink";
 
 pub(super) fn region_spec(cell: &Cell) -> RegionSpec {
     let len_bytes = memory::region_bytes(cell.bytes, cell.slots());
-    RegionSpec { len_bytes, granule_bytes: STRIDE_BYTES }
+    RegionSpec { granule_bytes: STRIDE_BYTES, ..RegionSpec::new(len_bytes) }
 }
 
 pub(super) const ACCESS: Access = Access::ALL;

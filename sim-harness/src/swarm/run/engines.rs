@@ -60,7 +60,8 @@ impl<C: RdmaOps, X: Choices + Clone + 'static> Run<'_, C, X> {
     }
 
     fn arena(&mut self, node: u16, bytes: u64) -> Option<Arena> {
-        let spec = RegionSpec { len_bytes: bytes.next_power_of_two(), granule_bytes: LEASE_BYTES_MIN };
+        let spec =
+            RegionSpec { granule_bytes: LEASE_BYTES_MIN, ..RegionSpec::new(bytes.next_power_of_two()) };
         let (memory, mr) = self.register(node, spec, Access::LOCAL)?;
         match Arena::new(memory, mr) {
             Ok(arena) => Some(arena),
