@@ -77,8 +77,6 @@ pub struct Driver<C = RdmaContext> {
     finished: VecDeque<Finished>,
     /// How orders of a layer above ended.
     direct: Vec<Outcome>,
-    /// Registrations of ended sessions that works still use.
-    retiring: Vec<MrId>,
     /// Registrations of ended sessions that have not ended yet.
     retiring: Vec<Retiring>,
     events: VecDeque<AsyncEvent>,

@@ -82,7 +82,6 @@ pub(crate) enum Progress {
 /// A message on its way out.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) connection: Key,
     pub(crate) header: Header,
     /// Header, sink, front, and data where it was copied.
     pub(crate) frame: Lease,

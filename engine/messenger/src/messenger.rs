@@ -315,7 +315,7 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// What is out and not back: for whoever wants to know that nothing is lost. All zero, but for the receives of open
     /// connections, once users have let go of everything.
-    pub fn outstanding(&self) -> Outstanding {
+    pub fn outstanding(&mut self) -> Outstanding {
         Outstanding {
             connections: self.connections.len(),
             lines: self.lines.len(),
@@ -330,7 +330,7 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// Bytes of receive buffers that connections have.
-    pub fn receive_bytes_leased(&self) -> u64 {
+    pub fn receive_bytes_leased(&mut self) -> u64 {
         self.receives.stats().leased_bytes
     }
 

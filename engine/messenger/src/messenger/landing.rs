@@ -213,16 +213,22 @@ impl<C: RdmaOps> Messenger<C> {
             connection.moving = connection.moving.saturating_sub(1);
             connection.moved_at = now;
         }
-        if let Moving::Put { outgoing } | Moving::Fill { outgoing } = what
-            && let Some(outgoing) = self.outgoing.get_mut(outgoing)
-            && let (Some((len, mr)), Some(lease)) = (outgoing.lent.take(), finished.lease)
-        {
-            outgoing.data = Some(Data { lease, len, mr });
-        } else if let Moving::Fetch { sequence } = what
-            && current
-            && let (Ok(_), Some(lease)) = (&finished.result, finished.lease)
-        {
-            return self.fetched(key, sequence, lease, now);
+        let mut lease = finished.lease;
+        match what {
+            Moving::Put { outgoing } | Moving::Fill { outgoing } => {
+                if let Some(outgoing) = self.outgoing.get_mut(outgoing)
+                    && let Some((len, mr)) = outgoing.lent.take()
+                {
+                    outgoing.data = lease.take().map(|lease| Data { lease, len, mr });
+                }
+            }
+            Moving::Fetch { sequence } if current && finished.result.is_ok() => {
+                if let Some(lease) = lease.take() {
+                    self.fetched(key, sequence, lease, now);
+                }
+                return;
+            }
+            Moving::Fetch { .. } => {}
         }
         if !current {
             // The endpoint is gone; a message that is to be sent again has its data back now.

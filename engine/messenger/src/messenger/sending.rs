@@ -199,7 +199,6 @@ impl<C: RdmaOps> Messenger<C> {
                     ..Header::new(FrameKind::Message)
                 };
                 let outgoing = Outgoing {
-                    connection: key,
                     header,
                     frame,
                     frame_len,

@@ -1,0 +1,5 @@
+//! Messengers on a simulated network, in one process: what users see.
+#![allow(clippy::unwrap_used)]
+
+mod basics;
+mod pair;
