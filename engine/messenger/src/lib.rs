@@ -6,6 +6,7 @@
 //! * [`messenger`]: the machine. It is turned, like the driver it owns; it knows neither sockets nor clocks.
 //! * [`policy`]: what a connection promises when it breaks.
 //! * [`message`]: one-way messages, requests and replies, and messages whose sender waits until they are let go of.
+//! * [`local`], [`dispatcher`]: futures and callbacks over the machine, for the tasks of one thread.
 //! * [`way`]: how data travels, and why.
 //! * [`line`]: the streams over which two messengers find each other; somebody else owns the sockets.
 //! * [`frame`], [`hello`]: what is on the wire.
@@ -14,25 +15,31 @@
 pub mod config;
 pub mod connection;
 mod credit;
+pub mod dispatcher;
 pub mod error;
 pub mod event;
 pub mod frame;
 pub mod hello;
 pub mod line;
+pub mod local;
 pub mod message;
 pub mod messenger;
 pub mod policy;
 pub mod step;
 pub mod way;
+pub mod within;
 
 pub use config::{BadConfig, MessengerConfig, Thresholds};
 pub use connection::{ConnectionId, ConnectionStats};
 pub use credit::CREDITS_MIN;
+pub use dispatcher::{Deaf, Dispatcher};
 pub use error::{BindError, ConnectRefused, SendError, SendReason};
 pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Violation};
 pub use line::{LineAsk, LineId};
+pub use local::{Connecting, LocalMessenger, Releasing, Requesting};
 pub use message::{Data, Incoming, Kind, Message, ReplyTo};
 pub use messenger::{Interceptor, Messenger, MessengerStats, Outstanding};
 pub use policy::Policy;
 pub use step::{Go, Step};
 pub use way::{Chosen, Way, Why};
+pub use within::Within;

@@ -357,14 +357,15 @@ impl<C: RdmaOps> Messenger<C> {
         self.until(driver)
     }
 
-    /// A turn for whoever comes back at once: the device is not armed.
-    pub fn spin(&mut self, now: Instant) {
+    /// A turn for whoever comes back at once: the device is not armed. Answers whether anything ended or came.
+    pub fn spin(&mut self, now: Instant) -> bool {
         if self.halted {
-            return;
+            return false;
         }
         self.driver.spin(now);
-        self.settle(now);
+        let any = self.settle(now);
         self.flush(now);
+        any
     }
 
     /// Posts what was lined up since, without looking for what came.
@@ -376,15 +377,17 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
-    /// Takes what the device has said.
-    fn settle(&mut self, now: Instant) {
+    /// Takes what the device has said. Answers whether that was anything.
+    fn settle(&mut self, now: Instant) -> bool {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.driver.take_outcomes(&mut outcomes);
+        let mut any = !outcomes.is_empty();
         for outcome in &outcomes {
             self.ended(outcome, now);
         }
         self.outcomes = outcomes;
         while let Some(finished) = self.driver.take_finished() {
+            any = true;
             self.moved(finished, now);
         }
         while let Some(event) = self.driver.take_event() {
@@ -392,6 +395,7 @@ impl<C: RdmaOps> Messenger<C> {
         }
         self.expire(now);
         self.extents.sweep(self.driver.context());
+        any
     }
 
     /// Whether something is to be done that the device does not know of.
