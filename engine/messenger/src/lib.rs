@@ -9,6 +9,7 @@
 //! * [`local`], [`dispatcher`]: futures and callbacks over the machine, for the tasks of one thread.
 //! * [`way`]: how data travels, and why.
 //! * [`line`]: the streams over which two messengers find each other; somebody else owns the sockets.
+//! * `tcp`: lines over TCP, with the feature `tokio`; [`within`]: lines within one process.
 //! * [`frame`], [`hello`]: what is on the wire.
 //! * [`step`]: the protocol's steps, as breakpoints for tests.
 
@@ -26,6 +27,8 @@ pub mod message;
 pub mod messenger;
 pub mod policy;
 pub mod step;
+#[cfg(feature = "tokio")]
+pub mod tcp;
 pub mod way;
 pub mod within;
 
@@ -41,5 +44,7 @@ pub use message::{Data, Incoming, Kind, Message, ReplyTo};
 pub use messenger::{Interceptor, Messenger, MessengerStats, Outstanding};
 pub use policy::Policy;
 pub use step::{Go, Step};
+#[cfg(feature = "tokio")]
+pub use tcp::{TcpCarrier, TcpConfig};
 pub use way::{Chosen, Way, Why};
 pub use within::Within;

@@ -399,7 +399,7 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// Whether something is to be done that the device does not know of.
-    fn has_work(&self) -> bool {
+    pub fn has_work(&self) -> bool {
         !self.dirty.is_empty() || !self.returns.is_empty()
     }
 
