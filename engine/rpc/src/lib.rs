@@ -12,7 +12,9 @@
 mod applied;
 mod codec;
 mod crc;
+mod disk;
 mod error;
+mod file_store;
 mod key;
 mod memory_store;
 mod store;
@@ -22,7 +24,9 @@ pub use codec::{
     FRONT_BYTES_MAX, Malformed, Outcome, READ_INLINE_BYTES_MAX, ReadCall, ReadReply, Reply, Request, VERSION,
 };
 pub use crc::crc32c_of;
+pub use disk::{Disk, DiskFile, FolderDisk, Name, Waits};
 pub use error::ChunkError;
+pub use file_store::{FileStore, OpenError};
 pub use key::{ChunkKey, Once, WriteId};
 pub use memory_store::MemoryStore;
 pub use store::{ChunkStat, ChunkStore, RemoveOrder, StoreLimits, WriteOrder};
