@@ -20,6 +20,8 @@ struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Op>,
+    /// Ops that are no longer pending.
+    synced: usize,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,10 @@ struct State {
     durable_names: BTreeMap<Name, usize>,
     /// Each is all names as they were after one change.
     pending_names: Vec<BTreeMap<Name, usize>>,
+    /// Changes of names that are no longer pending.
+    synced_names: usize,
+    /// Syncs take a while.
+    slow: bool,
     changes: u64,
     /// After so many changes nothing works any more.
     dies_after: Option<u64>,
@@ -96,7 +102,7 @@ impl FakeDisk {
                     (_, Op::Len(_)) => {}
                 }
             }
-            inodes.push(Inode { live: bytes.clone(), durable: bytes, pending: Vec::new() });
+            inodes.push(Inode { live: bytes.clone(), durable: bytes, ..Inode::default() });
         }
         FakeDisk(Rc::new(RefCell::new(State {
             inodes,
@@ -138,6 +144,10 @@ impl FakeDisk {
         self.0.borrow_mut().refuses = errno;
     }
 
+    pub(crate) fn slow_down(&self) {
+        self.0.borrow_mut().slow = true;
+    }
+
     pub(crate) fn fail_sync(&self) {
         self.0.borrow_mut().fails_sync = true;
     }
@@ -167,7 +177,7 @@ impl FakeDisk {
     /// Somebody else's file.
     pub(crate) fn plant(&self, name: Name, bytes: &[u8]) {
         let mut state = self.0.borrow_mut();
-        state.inodes.push(Inode { live: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new() });
+        state.inodes.push(Inode { live: bytes.to_vec(), durable: bytes.to_vec(), ..Inode::default() });
         let at = state.inodes.len() - 1;
         state.names.insert(name, at);
     }
@@ -223,13 +233,34 @@ impl Disk for FakeDisk {
     }
 
     async fn sync_shard(&self, _: u8) -> io::Result<()> {
-        // Of one shard only; the tests have one chunk each.
+        // Of one shard only; the tests have one chunk each. What comes after the call is not promised.
+        let (before, names, slow) = {
+            let mut state = self.0.borrow_mut();
+            state.change()?;
+            (state.synced_names + state.pending_names.len(), state.names.clone(), state.slow)
+        };
+        take_a_while(slow).await;
         let mut state = self.0.borrow_mut();
-        state.change()?;
-        state.durable_names = state.names.clone();
-        state.pending_names.clear();
+        if let Some(count) = before.checked_sub(state.synced_names) {
+            state.durable_names = names;
+            state.pending_names.drain(..count);
+            state.synced_names += count;
+        }
         Ok(())
     }
+}
+
+/// Ends with the third look.
+async fn take_a_while(slow: bool) {
+    let mut looks = if slow { 2 } else { 0 };
+    std::future::poll_fn(|_| {
+        if looks == 0 {
+            return std::task::Poll::Ready(());
+        }
+        looks -= 1;
+        std::task::Poll::Pending
+    })
+    .await;
 }
 
 struct FakeFile {
@@ -279,14 +310,23 @@ impl DiskFile for FakeFile {
     }
 
     async fn sync(&self) -> io::Result<()> {
+        let (before, slow) = {
+            let mut state = self.disk.0.borrow_mut();
+            if state.fails_sync {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            state.change()?;
+            let inode = &state.inodes[self.at];
+            (inode.synced + inode.pending.len(), state.slow)
+        };
+        take_a_while(slow).await;
         let mut state = self.disk.0.borrow_mut();
-        if state.fails_sync {
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        state.change()?;
         let inode = &mut state.inodes[self.at];
-        inode.durable = inode.live.clone();
-        inode.pending.clear();
+        let count = before.saturating_sub(inode.synced);
+        for op in inode.pending.drain(..count) {
+            apply(&mut inode.durable, &op);
+        }
+        inode.synced += count;
         Ok(())
     }
 }

@@ -7,4 +7,5 @@ mod disk;
 mod folder;
 mod full;
 mod model;
+mod overlap;
 mod rig;
