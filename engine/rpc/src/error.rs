@@ -80,8 +80,9 @@ pub enum ChunkError {
         /// The writer's oldest open sequence, as last heard.
         oldest_open: u64,
     },
-    /// The system refused, in words of `errno(3)`.
-    #[error("input or output failed: {}; the chunk takes no more writes until the store is opened again", io::Error::from_raw_os_error(*.errno))]
+    /// The system refused, in words of `errno(3)`. When it could not make a write durable, the write may be visible and the
+    /// chunk takes no more until the store is opened again: what the disk kept is known only then.
+    #[error("input or output failed: {}; look at the disk, and open the store again", io::Error::from_raw_os_error(*.errno))]
     Io {
         /// `errno(3)`; 0 where there is none.
         errno: i32,

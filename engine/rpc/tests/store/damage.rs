@@ -102,3 +102,16 @@ fn a_chunk_longer_than_may_be_is_refused_before_anything_is_allocated() {
     let store = FileStore::open(Rc::new(disk), limits, AppliedLimits::default()).expect("a store");
     assert!(matches!(whole(&store), Err(ChunkError::TooLarge { limit_bytes: 4096, .. })));
 }
+
+#[test]
+fn an_offset_of_a_peer_allocates_nothing_past_what_a_chunk_may_be() {
+    let limits = StoreLimits { chunk_bytes_max: u64::MAX, ..StoreLimits::default() };
+    let store =
+        FileStore::open(Rc::new(FakeDisk::default()), limits, AppliedLimits::default()).expect("a store");
+    for offset in [1 << 30, 1 << 50, u64::MAX] {
+        let limit_bytes = 1 << 30;
+        let refused = write(&store, 0, offset, &[1], true);
+        assert!(matches!(refused, Err(ChunkError::TooLarge { limit_bytes: l, .. }) if l == limit_bytes));
+    }
+    assert_eq!(write(&store, 1, (1 << 30) - 1, &[1], true), Ok(()));
+}
