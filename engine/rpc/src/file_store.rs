@@ -73,6 +73,8 @@ struct Inside {
     logs: BTreeMap<ChunkKey, (Shared, u64)>,
     /// Counts uses, so that the log that was used longest ago is known.
     tick: u64,
+    /// Chunks that are no longer at hand and were not all durable.
+    unsettled: BTreeSet<ChunkKey>,
     /// Files that may be all that is left of removed chunks.
     remnants: BTreeSet<ChunkKey>,
 }
@@ -125,6 +127,7 @@ impl FileStore {
             used_bytes: 0,
             logs: BTreeMap::new(),
             tick: 0,
+            unsettled: BTreeSet::new(),
             remnants: BTreeSet::new(),
         };
         let mut foreign = Vec::new();
@@ -156,7 +159,7 @@ impl FileStore {
         self.inside.borrow().used_bytes
     }
 
-    /// Makes everything durable: before a shutdown, and now and then.
+    /// Makes everything durable that was written since the store was opened: before a shutdown, and now and then.
     ///
     /// # Errors
     /// The first that occurs; the rest is tried all the same.
@@ -165,6 +168,17 @@ impl FileStore {
         let mut outcome = Ok(());
         for log in logs {
             let done = self.settle(&log).await;
+            outcome = outcome.and(done);
+        }
+        let unsettled: Vec<ChunkKey> = self.inside.borrow().unsettled.iter().copied().collect();
+        for key in unsettled {
+            let done = match self.log(key) {
+                Ok(log) => self.settle(&log).await,
+                Err(error) => Err(error),
+            };
+            if done.is_ok() {
+                self.inside.borrow_mut().unsettled.remove(&key);
+            }
             outcome = outcome.and(done);
         }
         outcome
@@ -357,7 +371,10 @@ impl Inside {
                 .iter()
                 .filter(|(_, (log, _))| Rc::strong_count(log) == 1 && log.borrow().failed.is_none());
             if let Some(oldest) = idle.min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key) {
-                self.logs.remove(&oldest);
+                let unsettled = self.logs.remove(&oldest).is_some_and(|(log, _)| !log.borrow().is_settled());
+                if unsettled {
+                    self.unsettled.insert(oldest);
+                }
             }
         }
         self.logs.insert(key, (log.clone(), self.tick));

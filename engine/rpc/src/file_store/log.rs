@@ -381,6 +381,11 @@ impl Log {
         Ok(())
     }
 
+    /// Whether all of it is known to be on disk, under its name.
+    pub(super) fn is_settled(&self) -> bool {
+        self.file.is_none() || (self.named && self.synced_to >= self.end)
+    }
+
     /// Everything below is on disk. The mark that says so may be lost with the power, which only makes it say less.
     pub(super) fn note_synced(&mut self, synced_to: u64) {
         if synced_to <= self.synced_to {

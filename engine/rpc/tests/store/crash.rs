@@ -161,3 +161,24 @@ fn a_removed_chunk_leaves_nothing_once_its_names_are_not_needed() {
     store.end_grace();
     assert_eq!((disk.files(), store.used_bytes()), (0, 0));
 }
+
+#[test]
+fn a_flush_makes_all_durable_also_what_is_no_longer_at_hand() {
+    use crate::rig::{lease, order, wait, write_with};
+    use wavetank_rpc::{ChunkKey, ChunkStore};
+    let disk = FakeDisk::default();
+    let store = open(Rc::new(disk.clone()));
+    let data = pattern(0, 100);
+    // More than are kept open.
+    let keys = (0..700).map(|index| ChunkKey { inode: 1, index });
+    for (sequence, key) in (0..).zip(keys.clone()) {
+        assert_eq!(write_with(&store, &order(key, sequence, 0, &data, false), &data), Ok(()));
+    }
+    assert_eq!(wait(store.flush()), Ok(()));
+    let lost = disk.lose_power(&mut |below| below.min(2) - 1);
+    let store = open(Rc::new(lost));
+    let lease = lease(100);
+    for key in keys {
+        assert_eq!(wait(store.read(key, 0, 100, &lease, 0)), Ok(crc32c::crc32c(&data)), "{key}");
+    }
+}
