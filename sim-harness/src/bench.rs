@@ -6,6 +6,7 @@
 pub mod across;
 mod device;
 mod dispatch;
+mod memory;
 mod messenger;
 mod pair;
 mod post_poll;
@@ -15,6 +16,7 @@ mod swarm;
 
 pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
+pub use memory::{MemoryFigures, memory};
 pub use messenger::{SimMessages, sim_messages, sim_requests};
 pub use pair::PairError;
 pub use post_poll::{PostPoll, post_poll, reads};
