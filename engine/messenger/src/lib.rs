@@ -27,7 +27,7 @@ pub mod way;
 
 pub use config::{BadConfig, MessengerConfig, Thresholds};
 pub use connection::{ConnectionId, ConnectionStats};
-pub use credit::CREDITS_MIN;
+pub use credit::{CREDITS_MIN, Flow};
 pub use error::{BindError, ConnectRefused, SendError, SendReason};
 pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Violation};
 pub use line::{LineAsk, LineId};
