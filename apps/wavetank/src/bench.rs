@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::figures::grouped;
+use crate::messenger_bench;
 use crate::ucx_bench::{self, peer};
 use crate::{print, table};
 
@@ -31,6 +32,7 @@ use crate::{print, table};
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
   wavetank bench device --backend ucx --device tcp/lo
   wavetank bench ucx
+  wavetank bench messenger --device tcp,shm
   wavetank bench ucx --device shm --cells am-lat,get-lat --sizes 8,4KiB --through backend
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
@@ -102,6 +104,9 @@ pub(crate) struct Args {
     /// For `ucx`: bytes of an operation, as in 8,64KiB.
     #[arg(long, value_delimiter = ',', value_name = "SIZE,...", default_value = "8,4KiB,64KiB,1MiB", value_parser = size)]
     sizes: Vec<u32>,
+    /// One side of `messenger`, as its parent starts it.
+    #[arg(long, hide = true, value_parser = messenger_bench::talker)]
+    talker: Option<messenger_bench::Talker>,
     /// One side of `ucx`, as its parent starts it.
     #[arg(long, hide = true, value_parser = peer::peer)]
     peer: Option<peer::Peer>,
@@ -134,6 +139,9 @@ enum What {
     Engine,
     /// READs and WRITEs between real devices, event-driven: latency of 8 B to 64 KiB, bandwidth of 64 KiB and 1 MiB.
     Device,
+    /// Requests and replies of 64 bytes between two messengers: over the simulated NIC per core-second, and with --device over
+    /// UCX between two processes, beside ucx_perftest.
+    Messenger,
     /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
     /// memory.
     Ucx,
@@ -171,6 +179,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Device => return run_device(args),
         What::Engine => return run_engine(args),
         What::Ucx => return run_ucx(args),
+        What::Messenger => return run_messenger(args),
         _ => {}
     }
     let clock = Clock::start();
@@ -230,7 +239,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let head = ["READ of", "RdmaContext", "bare backend", "enum + port + ledger"];
             (json!({ "runs": runs }), table::table(&head, rows), true)
         }
-        What::Engine | What::Device | What::Ucx => unreachable!("they were told apart above"),
+        What::Engine | What::Device | What::Ucx | What::Messenger => {
+            unreachable!("they were told apart above")
+        }
         What::Sessions => {
             let figures = bench::sessions(&now)?;
             let text = table::table(&["sessions", "figure"], session_rows(&figures));
@@ -322,6 +333,21 @@ fn run_device(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (json, text) = device_bench::run(&plan)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Over the simulated NIC, and between two processes if devices are named; or one of the two.
+fn run_messenger(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(talker) = args.talker {
+        return messenger_bench::be(talker, &args.device);
+    }
+    let plan = messenger_bench::Plan {
+        devices: args.device.clone(),
+        rounds: args.rounds.unwrap_or(5),
+        ops: args.ops,
+    };
+    let (json, text, code) = messenger_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
 }
 
 /// Between two processes over UCX, or one of the two.

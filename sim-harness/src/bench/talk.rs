@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use wavetank_contract::Instant;
 use wavetank_engine::bootstrap::InstanceId;
 use wavetank_engine::{BackendKind, Driver, DriverConfig, RdmaContext};
-use wavetank_messenger::{
-    ConnectionId, Event, LineAsk, LineId, Message, Messenger, MessengerConfig, Policy,
-};
+use wavetank_messenger::{ConnectionId, Event, LineAsk, LineId, Message, Messenger, MessengerConfig, Policy};
 
 use super::across::Side;
 use super::median;
@@ -114,7 +112,9 @@ impl Talker {
         while !self.messenger.is_established(connection) {
             self.messenger.spin(self.time.now());
             self.carry()?;
-            if let Some(Event::Refused { cause, .. } | Event::Reset { cause, .. }) = self.messenger.take_event() {
+            if let Some(Event::Refused { cause, .. } | Event::Reset { cause, .. }) =
+                self.messenger.take_event()
+            {
                 return Err(said(&cause));
             }
         }
@@ -212,7 +212,7 @@ pub fn talk(
     talker.ask(to, talk, talk.warm_up.max(1))?;
     let figures = talker.ask(to, talk, talk.count.max(1))?;
     let now = talker.time.now();
-    talker.messenger.close(now, "done");
+    talker.messenger.close(now, to, "done");
     while !talker.over {
         talker.messenger.spin(talker.time.now());
         talker.carry()?;
