@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use wavetank_engine::BackendKind;
+use wavetank_engine::{BackendKind, PortConfig};
 use wavetank_harness::bench::across::Measure;
 use wavetank_harness::bench::{self, MemoryFigures, SessionFigures};
 use wavetank_harness::workload::units::{Bytes, Nanos};
@@ -28,6 +28,7 @@ use crate::{print, table};
   wavetank bench post-poll
   wavetank bench swarm
   wavetank bench memory
+  wavetank bench memory --backend verbs --device rxe0
   wavetank bench sim --json | jq .ops_per_core_s
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
   wavetank bench device --backend ucx --device tcp/lo
@@ -76,10 +77,10 @@ pub(crate) struct Args {
     /// For `engine`: bytes of each READ.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     bytes: u32,
-    /// For `device`: the backend.
+    /// For `device` and `memory`: the backend.
     #[arg(long, default_value = "mock")]
     backend: BackendKind,
-    /// For `device`: who posts, and whose memory it is; one name stands for both. For `ucx`: one after the other, each for
+    /// For `device`: who posts, and whose memory it is; one name stands for both. For `memory`: the one. For `ucx`: one after the other, each for
     /// both sides; tcp,shm if not given.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
@@ -131,7 +132,7 @@ enum What {
     PostPoll,
     /// Create + look up + close of sessions per second, and bytes each with a million open.
     Sessions,
-    /// The cache of registrations beside raw registration, leases and sessions, over the simulated NIC.
+    /// The cache of registrations beside raw registration, leases and sessions, over the simulated NIC or a device.
     Memory,
     /// What the enum RdmaContext adds to the port it holds.
     Dispatch,
@@ -247,7 +248,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let text = table::table(&["sessions", "figure"], session_rows(&figures));
             (serde_json::to_value(&figures)?, text, true)
         }
-        What::Memory => memory(&bench::memory(&now)?)?,
+        What::Memory => {
+            let devices = Devices::asked(args.backend, &args.device, args.protocol)?;
+            let device = match devices {
+                Some(devices) => Some(devices.contexts()?(0, PortConfig::default())?),
+                None => None,
+            };
+            memory(&bench::memory(&now, device)?)?
+        }
         What::Dispatch => {
             let figures = bench::dispatch(&now)?;
             let row = vec![
@@ -282,13 +290,14 @@ fn memory(figures: &MemoryFigures) -> Result<(Value, String, bool), serde_json::
         ("buffer not registered: evict + register", ns(figures.miss_ns)),
         ("raw deregister + register", ns(figures.raw_ns)),
         ("ratio of the two", format!("{:.3}", figures.miss_ratio)),
+        ("what the cache adds", ns(figures.miss_ns - figures.raw_ns)),
         ("4 KiB lease + drop", ns(figures.lease_ns)),
         ("the same of what a peer may reach", ns(figures.exposed_lease_ns)),
     ];
     let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
     let text = format!(
         "{}\n\n{}\n\n{}",
-        table::table(&["memory", "figure"], rows),
+        table::table(&[&format!("memory of {}", figures.device), "figure"], rows),
         table::table(&["sessions", "figure"], session_rows(&figures.sessions)),
         figures.stats
     );

@@ -57,6 +57,12 @@ fn memory_is_told_with_its_yardstick_and_as_an_operator_sees_it() {
 }
 
 #[test]
+fn memory_of_a_device_that_is_not_named_is_not_measured_on_another() {
+    wavetank(["bench", "memory", "--device", "rxe0"])
+        .refused("--device rxe0 names a real device", &["--backend"]);
+}
+
+#[test]
 fn a_million_sessions_fit_and_the_table_says_in_what() {
     let told = wavetank(["bench", "sessions"]).good();
     for part in ["create + look up + close", "each of a million open", " M/s", " B"] {
