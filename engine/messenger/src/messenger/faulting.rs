@@ -7,9 +7,9 @@ use wavetank_engine::memory::Exposed;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::{ConnectionId, Control, Progress, State};
+use crate::connection::{Arrival, ConnectionId, Control, Landing, Progress, State};
 use crate::event::{Cause, Event, NoReply, RequestError, Violation};
-use crate::frame::{FRONT_BYTES_MAX, FrameKind, Sort};
+use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, Sort};
 use crate::step::Step;
 
 /// How long a peer is given to take the news that a connection is closed.
@@ -203,8 +203,18 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let line = connection.line();
         // Transfers end with their endpoint, and their memory comes back with the next poll.
+        // What was handed over counts until the user lets go of it.
+        let on_its_way = |arrival: &Arrival| match (arrival.header.carriage, &arrival.landing) {
+            (
+                Carriage::Offered | Carriage::Asked,
+                Landing::Fetching | Landing::Granted(_) | Landing::Complete(_),
+            ) => arrival.header.data_len,
+            _ => 0,
+        };
+        let bytes = connection.arriving.iter().map(on_its_way).sum();
+        connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
         connection.arriving.clear();
-        connection.landing_bytes = 0;
+        connection.moving = 0;
         connection.wants_memory = false;
         connection.controls.clear();
         connection.ack_at = None;

@@ -173,7 +173,8 @@ impl<C: RdmaOps> Messenger<C> {
             self.drop_unsent(key, out, Some((len, max)));
             return true;
         }
-        let sink = outgoing.sink.map(|sink| sink.len).filter(|_| features & feature::SINK != 0);
+        // What is sent again may be there already, and its sink with whoever asked: it may not be written any more.
+        let sink = outgoing.sink.map(|sink| sink.len).filter(|_| fresh && features & feature::SINK != 0);
         let in_reach = outgoing.place.is_some() && features & feature::READ != 0;
         let Some(mut question) = self.question(key, len, front_len, in_reach, sink) else { return true };
         question.asked = outgoing.asked;
@@ -445,16 +446,14 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn replay(&mut self, key: Key, received: u64, now: Instant) {
         self.acknowledged(key, received, now);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        for out in std::mem::take(&mut connection.sent).into_iter().rev() {
-            connection.queue.push_front(out);
-        }
+        // Those that were to be sent again when it broke once more are in the queue already.
+        let is_new =
+            |out: &Key| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence == 0);
+        connection.queue.retain(is_new);
         // They keep their sequences and stand in their order before everything that has none.
-        connection.sent = connection
-            .queue
-            .iter()
-            .copied()
-            .filter(|out| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence != 0))
-            .collect();
+        for out in connection.sent.iter().rev() {
+            connection.queue.push_front(*out);
+        }
         self.pass(Step::Replay, key, now);
     }
 }
