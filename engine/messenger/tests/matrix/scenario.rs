@@ -589,9 +589,6 @@ impl Scenario {
         let now = self.now();
         match event {
             Event::Accepted { connection, .. } | Event::Established { connection, .. } => {
-                if self.connection[node] != Some(connection) && !self.dials && self.stage == CLOSING {
-                    return Ok(());
-                }
                 self.connection[node] = Some(connection);
             }
             Event::Reconnecting { connection, cause } => {

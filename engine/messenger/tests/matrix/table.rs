@@ -48,6 +48,9 @@ fn every_step_may_be_interrupted_by_everything_on_either_side() {
         if only.as_ref().is_some_and(|only| !cell.to_string().contains(&**only)) {
             continue;
         }
+        if std::env::var_os("SAY").is_some() {
+            println!("{cell}");
+        }
         match Scenario::new(cell.pairing, Some(cell), Planted::Nothing).run() {
             Ok(report) => reports.push((cell, report)),
             Err(why) => wrong.push(format!("{cell}: {why}")),
