@@ -106,7 +106,8 @@ impl<C: RdmaOps> Messenger<C> {
         self.take_apart(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.broke_at.get_or_insert(now);
-        connection.tolerated = connection.newest;
+        // A break before they came again does not make them new.
+        connection.tolerated = connection.tolerated.max(connection.newest);
         let filling = std::mem::take(&mut connection.filling);
         for out in filling.into_iter().rev() {
             connection.answers.push_front(out);
