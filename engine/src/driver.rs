@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use wavetank_contract::planted::{self, Bug};
-use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, Status, Wake};
+use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, SrqId, Status, Wake};
 
 use crate::context::{RdmaContext, RdmaOps};
 use crate::deadline::Deadlines;
@@ -74,8 +74,8 @@ pub struct Driver<C = RdmaContext> {
     /// By endpoint number.
     lanes: Vec<Lane>,
     dirty: Vec<EpId>,
-    /// Receives for shared queues, by their number.
-    shared: Vec<Batch>,
+    /// Receives for shared queues; there are few.
+    shared: Vec<(SrqId, Batch)>,
     /// Some of them may be posted now.
     shared_dirty: bool,
     outcomes: Vec<Outcome>,

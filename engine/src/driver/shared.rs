@@ -1,5 +1,6 @@
 //! Receives that endpoints share, lined up for a layer above as its other orders are.
 
+use wavetank_contract::error::ModifyError;
 use wavetank_contract::{SrqId, Status};
 
 use super::Driver;
@@ -16,20 +17,19 @@ impl<C: RdmaOps> Driver<C> {
     #[inline]
     pub fn order_shared(&mut self, srq: SrqId, order: Order) {
         assert!(Self::is_direct(order.tag), "tag {:#x} of an order is not below 2^32", order.tag);
-        let index = srq.0 as usize;
-        if self.shared.len() <= index {
-            self.shared.resize_with(index + 1, Batch::new);
+        match self.shared.iter_mut().find(|(known, _)| *known == srq) {
+            Some((_, orders)) => orders.push_back(order),
+            None => self.shared.push((srq, Batch::from([order]))),
         }
-        self.shared[index].push_back(order);
         self.shared_dirty = true;
     }
 
     /// Posts what has places.
     pub(super) fn serve_shared(&mut self) {
         self.shared_dirty = false;
-        for (srq, orders) in (0u32..).map(SrqId).zip(&mut self.shared) {
+        for (srq, orders) in &mut self.shared {
             while !orders.is_empty() {
-                let Err(refused) = self.context.post_shared(srq, orders) else { break };
+                let Err(refused) = self.context.post_shared(*srq, orders) else { break };
                 let (tag, kind) = (refused.order.tag, refused.order.op.kind());
                 let gone = matches!(refused.error, wavetank_contract::error::PostError::Gone(_));
                 let (ep, status) = (NO_ENDPOINT, if gone { Status::WrFlushErr } else { Status::LocQpOpErr });
@@ -47,18 +47,39 @@ impl<C: RdmaOps> Driver<C> {
         self.context.bytes_in_use()
             + self.lanes.capacity() * size_of::<super::Lane>()
             + self.lanes.iter().map(lane).sum::<usize>()
-            + self.shared.iter().map(|orders| orders.capacity() * size_of::<Order>()).sum::<usize>()
+            + self.shared.iter().map(|(_, orders)| orders.capacity() * size_of::<Order>()).sum::<usize>()
             + self.transfers.bytes_in_use()
             + (self.outcomes.capacity() + self.direct.capacity()) * size_of::<Outcome>()
     }
 
+    /// Ends a shared queue that no endpoint uses any more. Its receives come out of [`take_outcomes`](Self::take_outcomes) as
+    /// flushed, those that were lined up included.
+    ///
+    /// # Errors
+    /// See [`RdmaOps::close_srq`]; nothing has changed then.
+    pub fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        self.context.close_srq(srq)?;
+        let Some(at) = self.shared.iter().position(|(known, _)| *known == srq) else { return Ok(()) };
+        let (_, orders) = self.shared.swap_remove(at);
+        let flushed = |order: Order| Outcome {
+            tag: order.tag,
+            ep: NO_ENDPOINT,
+            kind: order.op.kind(),
+            status: Status::WrFlushErr,
+            vendor: 0,
+            len: 0,
+            imm: None,
+        };
+        self.direct.extend(orders.into_iter().map(flushed));
+        Ok(())
+    }
+
     /// Ends the shared queues that orders were made for and no endpoint uses any more.
     pub(super) fn close_shared(&mut self) {
-        // What was never posted is refused with the next push.
-        self.shared_dirty |= !self.shared.is_empty();
-        for srq in (0..self.shared.len() as u32).map(SrqId) {
+        let all: Vec<SrqId> = self.shared.iter().map(|(srq, _)| *srq).collect();
+        for srq in all {
             // One that endpoints still use stays, and shows as works that are left.
-            let _ = self.context.close_srq(srq);
+            let _ = self.close_srq(srq);
         }
     }
 }

@@ -110,7 +110,7 @@ impl<C: RdmaOps> Driver<C> {
         let key = Key::from_u64(outcome.tag);
         let ep = outcome.ep;
         // A place in a shared queue came free, perhaps.
-        self.shared_dirty |= self.shared.iter().any(|orders| !orders.is_empty());
+        self.shared_dirty |= self.shared.iter().any(|(_, orders)| !orders.is_empty());
         if ep == NO_ENDPOINT {
             self.direct.push(*outcome);
             return;

@@ -130,6 +130,7 @@ fn a_receive_that_a_message_had_begun_to_fill_comes_back_from_an_endpoint_that_c
         let message = Order::new(1, Op::Send { imm: None }, piece(bench.a.mr), None);
         bench.a.port.post(pairs[0].0, &mut Batch::from([message])).unwrap();
         for _ in 0..steps {
+            bench.fabric.next_at(&mut wavetank_contract::Quiet);
             bench.fabric.step_one(&mut wavetank_contract::Quiet);
         }
         bench.poll();

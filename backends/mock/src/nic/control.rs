@@ -61,7 +61,8 @@ impl Nic {
 
     pub(crate) fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError> {
         self.present("ibv_create_srq(3)")?;
-        let opened = SharedQueue::open(self.srqs.len(), pd, depth, &self.caps);
+        let open = self.srqs.iter().flatten().count();
+        let opened = SharedQueue::open(open, self.srqs.len() as u32, pd, depth, &self.caps);
         self.note_limit(&opened, is_limit);
         let (id, queue) = opened?;
         self.srqs.push(Some(Rc::new(RefCell::new(queue))));

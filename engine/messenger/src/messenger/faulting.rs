@@ -1,6 +1,6 @@
 //! What becomes of a connection that breaks, is closed, or was never made.
 
-use wavetank_contract::{AsyncEvent, Class, Instant};
+use wavetank_contract::{AsyncEvent, Class, EpId, Instant};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::Role;
 use wavetank_engine::memory::Exposed;
@@ -212,8 +212,11 @@ impl<C: RdmaOps> Messenger<C> {
             State::Standby { until } if c.stats.lives == 0 && c.address.is_none() => Some(until),
             _ => None,
         };
-        let waiting = self.connections.iter().filter_map(|(key, c)| waits(c).map(|until| (until, key.index, key)));
-        let Some((_, _, key)) = waiting.min_by_key(|(until, index, _)| (*until, *index)) else { return false };
+        let waiting =
+            self.connections.iter().filter_map(|(key, c)| waits(c).map(|until| (until, key.index, key)));
+        let Some((_, _, key)) = waiting.min_by_key(|(until, index, _)| (*until, *index)) else {
+            return false;
+        };
         self.reset(key, Cause::TooMany(self.config.connections_max));
         true
     }
@@ -320,6 +323,22 @@ impl<C: RdmaOps> Messenger<C> {
             AsyncEvent::QpFatal(ep) | AsyncEvent::QpReqErr(ep) | AsyncEvent::QpAccessErr(ep) => {
                 if let Some(key) = self.by_ep.get(&ep).copied() {
                     self.fault(key, Cause::Work { status: wavetank_contract::Status::FatalErr }, now);
+                }
+            }
+            // An endpoint that shares has no receives of its own that would be flushed and tell.
+            AsyncEvent::LastWqeReached(ep) => {
+                if let Some(key) = self.by_ep.get(&ep).copied() {
+                    self.fault(key, Cause::Work { status: wavetank_contract::Status::WrFlushErr }, now);
+                }
+            }
+            AsyncEvent::SrqErr(srq) => self.queue_broke(srq, now),
+            AsyncEvent::CqErr(_) => {
+                // The port has closed its endpoints.
+                let all: Vec<(EpId, Key)> = self.by_ep.iter().map(|(ep, key)| (*ep, *key)).collect();
+                for (ep, key) in all {
+                    if !self.driver.context().is_open(ep) {
+                        self.fault(key, Cause::Work { status: wavetank_contract::Status::FatalErr }, now);
+                    }
                 }
             }
             AsyncEvent::DeviceFatal => {
