@@ -119,6 +119,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Instant,
     pub(crate) sink: Option<Lease>,
     pub(crate) sink_len: u64,
+    /// The sink is where the reply lands, just now.
+    pub(crate) sink_lent: bool,
     /// It was told as failed; its place is kept until the peer has answered or the connection is gone, because the peer may
     /// still write the sink.
     pub(crate) over: bool,
