@@ -119,6 +119,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Instant,
     pub(crate) sink: Option<Lease>,
     pub(crate) sink_len: u64,
+    /// The sink is where the reply lands, just now.
+    pub(crate) sink_lent: bool,
     /// It was told as failed; its place is kept until the peer has answered or the connection is gone, because the peer may
     /// still write the sink.
     pub(crate) over: bool,
@@ -172,7 +174,7 @@ impl Control {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsaid {
     Failed { id: u64, why: Failure },
-    Release { sequence: u64 },
+    Release { sequence: u64, failed: Option<crate::frame::Failure> },
 }
 
 /// Counts of one connection.

@@ -101,7 +101,7 @@ pub enum Carriage {
     InSink = 3,
 }
 
-/// Flag: a reply that says why there is none; its type is a [`Failure`].
+/// Flag: a reply that says why there is none, or a release of what was never delivered; its type is a [`Failure`].
 const FAILED: u8 = 1 << 4;
 /// Flag: a sink follows the header.
 const HAS_SINK: u8 = 1 << 5;
@@ -315,8 +315,8 @@ impl Header {
         let (failed, has_sink) = (flags & FAILED != 0, flags & HAS_SINK != 0);
         let is_message = kind == FrameKind::Message;
         let sensible = (is_message || flags & !STARVED == 0)
-            && (sort != Sort::Release || flags & !(RELEASE | STARVED) == 0)
-            && (!failed || sort == Sort::Reply && carriage == Carriage::Inside)
+            && (sort != Sort::Release || flags & !(RELEASE | STARVED | FAILED) == 0)
+            && (!failed || matches!(sort, Sort::Reply | Sort::Release) && carriage == Carriage::Inside)
             && (!has_sink || sort == Sort::Request)
             && (carriage != Carriage::InSink || sort == Sort::Reply);
         if !sensible {

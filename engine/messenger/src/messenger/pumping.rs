@@ -181,7 +181,7 @@ impl<C: RdmaOps> Messenger<C> {
         // A way that cannot be with this peer gives way to one that can.
         let chosen = question.answer().or_else(|| crate::way::Question { asked: None, ..question }.answer());
         let Some(Chosen { way, .. }) = chosen else { return true };
-        if progress != Progress::Filled {
+        if progress == Progress::Queued {
             *chosen.map_or(&mut 0, |chosen| self.chosen.entry(chosen).or_default()) += 1;
         }
         let announce = [
@@ -196,7 +196,14 @@ impl<C: RdmaOps> Messenger<C> {
             }
         }
         match (way, progress) {
-            (Way::Sink, Progress::Queued) => self.fill(key, out, now),
+            (Way::Sink, Progress::Queued) => return self.fill(key, out, now),
+            (Way::Sink, Progress::Filling) => {
+                // One that is sent again keeps its turn.
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.queue.push_front(out);
+                }
+                return false;
+            }
             (Way::Sink, _) => self.post_frame(key, out, Carriage::InSink, chosen, now),
             (Way::Eager, _) => self.post_frame(key, out, Carriage::Inside, chosen, now),
             (Way::Read, _) => self.post_frame(key, out, Carriage::Offered, chosen, now),
@@ -248,26 +255,34 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
-    /// Begins to write a reply's data to where its request wants it.
-    fn fill(&mut self, key: Key, out: Key, now: Instant) {
-        let Some(outgoing) = self.outgoing.get_mut(out) else { return };
-        let len = outgoing.data_len();
-        let Some((connection, sink)) = self.connections.get_mut(key).zip(outgoing.sink) else { return };
+    /// Begins to write a reply's data to where its request wants it. False: its frame has its sequence already, and whatever is
+    /// behind it waits.
+    fn fill(&mut self, key: Key, out: Key, now: Instant) -> bool {
+        let Some(outgoing) = self.outgoing.get_mut(out) else { return true };
+        let (len, again) = (outgoing.data_len(), outgoing.header.sequence != 0);
+        let Some((connection, sink)) = self.connections.get_mut(key).zip(outgoing.sink) else { return true };
         let (PlaceOnWire { extent, offset }, at) = (sink.place, connection.remote(sink.place, len));
+        // In a list at every moment: what a fault does not find there is lost.
+        match again {
+            true => connection.queue.push_front(out),
+            false => connection.filling.push(out),
+        }
         let Some(remote) = at else {
-            return self.violated(key, Violation::Place { extent, offset, len }, now);
+            self.violated(key, Violation::Place { extent, offset, len }, now);
+            return false;
         };
         match self.put(key, out, remote, Moving::Fill { outgoing: out }, now) {
             Ok(()) => {
                 if let Some(outgoing) = self.outgoing.get_mut(out) {
                     outgoing.progress = Progress::Filling;
                 }
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.filling.push(out);
-                }
                 self.pass(Step::FillSink, key, now);
+                !again
             }
-            Err(cause) => self.fault(key, cause, now),
+            Err(cause) => {
+                self.fault(key, cause, now);
+                false
+            }
         }
     }
 

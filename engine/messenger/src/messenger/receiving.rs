@@ -274,7 +274,13 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// The receiver has let go of a held message.
-    pub(super) fn released(&mut self, key: Key, sequence: u64, now: Instant) -> Result<(), Violation> {
+    pub(super) fn released(
+        &mut self,
+        key: Key,
+        sequence: u64,
+        delivered: bool,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Some(at) = connection.held.iter().position(|(held, _)| *held == sequence) else {
             return Err(Violation::Control { what: "a release", sequence });
@@ -282,7 +288,7 @@ impl<C: RdmaOps> Messenger<C> {
         let (_, out) = connection.held.swap_remove(at);
         if let Some(outgoing) = self.outgoing.remove(out) {
             let (connection, tag, data) = (crate::ConnectionId(key), outgoing.tag, outgoing.data);
-            self.events.push_back(Event::Released { connection, tag, data, delivered: true });
+            self.events.push_back(Event::Released { connection, tag, data, delivered });
         }
         self.pass(Step::Released, key, now);
         Ok(())
