@@ -8,7 +8,7 @@ use wavetank_engine::{Order, RdmaOps, TransferSpec};
 use super::{Messenger, Move, Moving, Posted};
 use crate::connection::{Connection, ConnectionId, Control, Progress, State};
 use crate::event::{Cause, DropReason, Event, RequestError, Violation};
-use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, Sort};
+use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SinkOnWire, Sort};
 use crate::hello::feature;
 use crate::step::Step;
 use crate::way::{Chosen, Way};
@@ -174,7 +174,10 @@ impl<C: RdmaOps> Messenger<C> {
             return true;
         }
         // What is sent again may be there already, and its sink with whoever asked: it may not be written any more.
-        let sink = outgoing.sink.map(|sink| sink.len).filter(|_| fresh && features & feature::SINK != 0);
+        // On an endpoint that came after a break, the peer has not given the key again: it was checked with the request.
+        let in_sight = |sink: &SinkOnWire| connection.remote(sink.place, sink.len).is_some();
+        let sink = outgoing.sink.filter(in_sight).map(|sink| sink.len);
+        let sink = sink.filter(|_| fresh && features & feature::SINK != 0);
         let in_reach = outgoing.place.is_some() && features & feature::READ != 0;
         let Some(mut question) = self.question(key, len, front_len, in_reach, sink) else { return true };
         question.asked = outgoing.asked;

@@ -58,7 +58,7 @@ fn every_step_may_be_interrupted_by_everything_on_either_side() {
     }
     println!("{} cells, {} wrong", all.len(), wrong.len());
     for wrong in wrong.iter().take(400) {
-        println!("{}", wrong.chars().take(300).collect::<String>());
+        println!("{}", wrong.chars().take(400).collect::<String>());
     }
     assert!(wrong.is_empty());
 }
