@@ -305,6 +305,9 @@ pub enum Violation {
     /// A frame it had no credit for.
     #[error("a frame came without a credit for it")]
     NoCredit,
+    /// A frame longer than the receives it was told of.
+    #[error("a frame came that is longer than the {0} bytes of a receive")]
+    Overlong(u32),
     /// Credits that cannot be.
     #[error("it grants {granted} receives in all, more than its window of {window} allows")]
     Credits {

@@ -76,6 +76,8 @@ pub(crate) struct Net {
     /// Lines whose bytes are kept back, by the node that says them: for interleavings.
     pub(crate) kept_back: Vec<bool>,
     kept: Vec<VecDeque<(End, Said)>>,
+    /// What was said on lines that somebody else than a messenger is at the other end of; `None` closes one.
+    pub(crate) stray: Vec<(LineId, Option<Vec<u8>>)>,
     /// When a breakpoint was passed, by node.
     pub(crate) stopped: Rc<Cell<Option<usize>>>,
 }
@@ -142,6 +144,7 @@ impl Net {
             ready: Vec::new(),
             kept_back: vec![false; count],
             kept: (0..count).map(|_| VecDeque::new()).collect(),
+            stray: Vec::new(),
             stopped: Rc::default(),
         }
     }
@@ -272,12 +275,16 @@ impl Net {
                 LineAsk::Send { line, bytes } => {
                     if let Some(other) = self.other(End { node, life, line }) {
                         self.say(node, other, Said::Bytes(bytes));
+                    } else {
+                        self.stray.push((line, Some(bytes)));
                     }
                 }
                 LineAsk::Close { line } => {
                     let end = End { node, life, line };
                     if let Some(other) = self.other(end) {
                         self.say(node, other, Said::Down);
+                    } else {
+                        self.stray.push((line, None));
                     }
                     self.said.retain(|(_, to, _)| *to != end);
                     self.lines.retain(|(a, b)| *a != end && *b != end);
@@ -343,7 +350,9 @@ impl Net {
             self.deliver();
             self.fabric.take_ready(&mut self.ready);
             for node in self.ready.drain(..) {
-                self.hosts[usize::from(node)].wake = Instant::ZERO;
+                if let Some(host) = self.hosts.get_mut(usize::from(node)) {
+                    host.wake = Instant::ZERO;
+                }
             }
             let mut any = false;
             for node in 0..self.hosts.len() {
