@@ -193,7 +193,7 @@ impl<C: RdmaOps> Messenger<C> {
             return Err(BadHello::Policy { ours: policy, theirs: hello.policy }.into());
         }
         if hello.name == self.config.name && policy == Policy::LosslessPeer {
-            return Err(Cause::Raced);
+            return Err(Cause::SameName(hello.name));
         }
         let mut known = match policy {
             Policy::LosslessPeer => self.lossless_peer(hello.name),

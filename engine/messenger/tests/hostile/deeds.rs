@@ -260,6 +260,11 @@ fn the_key_of_a_session_that_is_over_opens_nothing() {
     first.frame(&mut scene.net, &header, b"");
     first.run(&mut scene.net, 100_000);
     let key = first.frames.iter().find(|(header, _)| header.kind == FrameKind::Extent).map(|(_, front)| front.clone());
+    // While its session lasts, it opens what it is for.
+    let region = first.import(key.as_ref().expect("a key"));
+    first.write(&mut scene.net, &region, 0, 100, None);
+    first.run(&mut scene.net, 100_000);
+    assert_eq!(first.ended, [Status::Success; 2]);
     let now = scene.net.now();
     scene.net.hosts[0].messenger.close(now, connection, "enough");
     scene.net.touch(0);
@@ -268,7 +273,11 @@ fn the_key_of_a_session_that_is_over_opens_nothing() {
     let region = second.import(&key.expect("a key"));
     second.write(&mut scene.net, &region, 0, 100, None);
     second.run(&mut scene.net, MS);
-    assert_eq!(second.ended.last(), Some(&Status::RemAccessErr));
+    // The victim's endpoint does not answer any more, and its connection is gone.
+    let event = scene.net.hosts[0].events.pop_front();
+    assert!(matches!(event, Some(Event::Reset { .. })), "{event:?}");
+    second.run(&mut scene.net, 800 * MS);
+    assert_eq!(second.ended, [Status::RetryExcErr]);
     scene.net.hosts[0].events.clear();
     second.run(&mut scene.net, 60 * MS);
     scene.is_unharmed();
