@@ -105,13 +105,9 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if connection.credits.left() != left {
-            // Whether they are enough is seen when something is to be sent.
-            (connection.starving, connection.cried) = (false, false);
-            if left == 0 {
-                // A sign of life may be due that could not be given.
-                self.set_timer(key, now);
-            }
+        if left == 0 && connection.credits.left() > 0 {
+            // A sign of life may be due that could not be given.
+            self.set_timer(key, now);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         connection.window.wanted |=

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 use wavetank_messenger::Policy;
 use wavetank_messenger::frame::{
-    BadFrame, Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SINK_BYTES, SinkOnWire, Sort,
+    BadFrame, Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SINK_BYTES,
+    SinkOnWire, Sort,
 };
 use wavetank_messenger::hello::{BadHello, Fate, HELLO_BYTES, Hello};
 
@@ -36,9 +37,10 @@ fn len_of(header: &Header) -> u64 {
 
 #[test]
 fn every_kind_sort_and_carriage_has_the_bytes_it_always_had() {
-    let numbers = "0201 0403 08070605 0c0b0a09 14131211100f0e0d 1c1b1a1918171615 24232221201f1e1d 2c2b2a2928272625 \
+    let numbers =
+        "0201 0403 08070605 0c0b0a09 14131211100f0e0d 1c1b1a1918171615 24232221201f1e1d 2c2b2a2928272625 \
                    302f2e2d 34333231 3c3b3a3938373635"
-        .replace(' ', "");
+            .replace(' ', "");
     for (kind, number) in FrameKind::ALL.into_iter().zip(1u8..) {
         let bytes = full(kind).encode();
         assert_eq!(hex(&bytes[..HEADER_BYTES]), format!("a701{number:02x}00{numbers}"), "{kind:?}");
@@ -63,7 +65,11 @@ fn every_kind_sort_and_carriage_has_the_bytes_it_always_had() {
         (Header { starved: true, ..message(Sort::OneWay, Carriage::Inside) }, 0x40),
     ];
     for (header, flags) in sorts {
-        assert_eq!(hex(&header.encode()[..HEADER_BYTES]), format!("a70101{flags:02x}{numbers}"), "{header:?}");
+        assert_eq!(
+            hex(&header.encode()[..HEADER_BYTES]),
+            format!("a70101{flags:02x}{numbers}"),
+            "{header:?}"
+        );
     }
     let place = PlaceOnWire { extent: 0x4142_4344, offset: 0x494a_4b4c_4d4e_4f50 };
     let sink = Some(SinkOnWire { place, len: 0x5152_5354_5556_5758 });
@@ -97,7 +103,8 @@ fn a_hello_has_the_bytes_it_always_had() {
 
 #[test]
 fn what_contradicts_itself_is_no_frame() {
-    let message = |sort, carriage| Header { sort, carriage, front_len: 0, data_len: 0, ..full(FrameKind::Message) };
+    let message =
+        |sort, carriage| Header { sort, carriage, front_len: 0, data_len: 0, ..full(FrameKind::Message) };
     let decoded = |header: &Header| Header::decode(&header.encode(), len_of(header));
     assert!(decoded(&message(Sort::Reply, Carriage::InSink)).is_ok());
     for header in [
@@ -125,28 +132,49 @@ fn what_contradicts_itself_is_no_frame() {
 
 fn header() -> impl Strategy<Value = Header> {
     let place = || (any::<u32>(), any::<u64>()).prop_map(|(extent, offset)| PlaceOnWire { extent, offset });
-    let sink = proptest::option::of((place(), any::<u64>()).prop_map(|(place, len)| SinkOnWire { place, len }));
+    let sink =
+        proptest::option::of((place(), any::<u64>()).prop_map(|(place, len)| SinkOnWire { place, len }));
     let shape = (0usize..7, 0usize..5, 0usize..4, any::<bool>(), any::<bool>(), sink, place());
     let numbers = (any::<u16>(), 0..=FRONT_BYTES_MAX as u16, any::<[u32; 3]>(), any::<[u64; 4]>());
-    (shape, numbers).prop_map(|((kind, sort, carriage, failed, starved, sink, place), (r#type, front_len, small, large))| {
-        let kind = FrameKind::ALL[kind];
-        let is_message = kind == FrameKind::Message;
-        let sort = [Sort::OneWay, Sort::Request, Sort::Reply, Sort::Held, Sort::Release][if is_message { sort } else { 0 }];
-        let all = [Carriage::Inside, Carriage::Offered, Carriage::Asked, Carriage::InSink];
-        let carriage = match (sort, all[carriage]) {
-            (Sort::Release, _) => Carriage::Inside,
-            (sort, Carriage::InSink) if sort != Sort::Reply => Carriage::Inside,
-            (_, carriage) if is_message => carriage,
-            _ => Carriage::Inside,
-        };
-        let failed = failed && sort == Sort::Reply && carriage == Carriage::Inside;
-        let sink = sink.filter(|_| sort == Sort::Request);
-        let [granted, acked, life] = small;
-        let [sequence, id, budget_ns, data_len] = large;
-        // What is inside has to be there.
-        let data_len = if is_message && carriage == Carriage::Inside { data_len >> 1 } else { data_len };
-        Header { kind, sort, carriage, failed, starved, r#type, front_len, granted, acked, sequence, id, budget_ns, data_len, place, life, sink }
-    })
+    (shape, numbers).prop_map(
+        |((kind, sort, carriage, failed, starved, sink, place), (r#type, front_len, small, large))| {
+            let kind = FrameKind::ALL[kind];
+            let is_message = kind == FrameKind::Message;
+            let sort = [Sort::OneWay, Sort::Request, Sort::Reply, Sort::Held, Sort::Release]
+                [if is_message { sort } else { 0 }];
+            let all = [Carriage::Inside, Carriage::Offered, Carriage::Asked, Carriage::InSink];
+            let carriage = match (sort, all[carriage]) {
+                (Sort::Release, _) => Carriage::Inside,
+                (sort, Carriage::InSink) if sort != Sort::Reply => Carriage::Inside,
+                (_, carriage) if is_message => carriage,
+                _ => Carriage::Inside,
+            };
+            let failed = failed && sort == Sort::Reply && carriage == Carriage::Inside;
+            let sink = sink.filter(|_| sort == Sort::Request);
+            let [granted, acked, life] = small;
+            let [sequence, id, budget_ns, data_len] = large;
+            // What is inside has to be there.
+            let data_len = if is_message && carriage == Carriage::Inside { data_len >> 1 } else { data_len };
+            Header {
+                kind,
+                sort,
+                carriage,
+                failed,
+                starved,
+                r#type,
+                front_len,
+                granted,
+                acked,
+                sequence,
+                id,
+                budget_ns,
+                data_len,
+                place,
+                life,
+                sink,
+            }
+        },
+    )
 }
 
 proptest! {

@@ -166,7 +166,11 @@ const DEEDS: &[Deed] = &[
         let header = Header { data_len: 100, ..message(v, Sort::OneWay, Carriage::Asked) };
         v.frame(net, &header, b"");
         v.run(net, 100_000);
-        let key = v.frames.iter().find(|(header, _)| header.kind == FrameKind::Extent).map(|(_, front)| front.clone());
+        let key = v
+            .frames
+            .iter()
+            .find(|(header, _)| header.kind == FrameKind::Extent)
+            .map(|(_, front)| front.clone());
         let region = v.import(&key.expect("a key"));
         v.write(net, &region, 0, 100, Some(7));
     }),
@@ -181,7 +185,9 @@ fn each_breach_of_the_protocol_ends_its_connection_with_a_reason_and_harms_nobod
         villain.run(&mut scene.net, MS);
         let told: Vec<Event> = scene.net.hosts[0].events.drain(..).collect();
         let reset = told.iter().find_map(|event| match event {
-            Event::Reset { connection: gone, cause: Cause::Violation(why) } if *gone == connection => Some(why.to_string()),
+            Event::Reset { connection: gone, cause: Cause::Violation(why) } if *gone == connection => {
+                Some(why.to_string())
+            }
             _ => None,
         });
         let Some(why) = reset else { panic!("{name}: {told:?}") };
@@ -259,7 +265,11 @@ fn the_key_of_a_session_that_is_over_opens_nothing() {
     let header = Header { data_len: 100, ..message(&first, Sort::OneWay, Carriage::Asked) };
     first.frame(&mut scene.net, &header, b"");
     first.run(&mut scene.net, 100_000);
-    let key = first.frames.iter().find(|(header, _)| header.kind == FrameKind::Extent).map(|(_, front)| front.clone());
+    let key = first
+        .frames
+        .iter()
+        .find(|(header, _)| header.kind == FrameKind::Extent)
+        .map(|(_, front)| front.clone());
     // While its session lasts, it opens what it is for.
     let region = first.import(key.as_ref().expect("a key"));
     first.write(&mut scene.net, &region, 0, 100, None);

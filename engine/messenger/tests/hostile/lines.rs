@@ -30,7 +30,10 @@ fn a_hello_that_does_not_do_is_refused_with_the_reason_on_both_sides() {
     };
     let cases = [
         (newer, "versions 1 to 1 and the peer 7 to 9"),
-        (Hello { policy: Policy::LosslessPeer, ..hello() }.encode(), "a stateless-server and the peer a lossless-peer"),
+        (
+            Hello { policy: Policy::LosslessPeer, ..hello() }.encode(),
+            "a stateless-server and the peer a lossless-peer",
+        ),
         (Hello { credits: 65, ..hello() }.encode(), "more than its window"),
         (Hello { credits: 3, ..hello() }.encode(), "too few"),
         (Hello { frame_bytes: 100, ..hello() }.encode(), "too short for any frame"),

@@ -1,9 +1,14 @@
 //! A peer that speaks the handshake as it should, and then says whatever a test wants.
 
-use wavetank_contract::{Access, EndpointSpec, EpId, Instant, Lease, MrId, Op, PdId, RegionSpec, RemoteKey, RemoteRegion, Sge, Status};
+use wavetank_contract::{
+    Access, EndpointSpec, EpId, Instant, Lease, MrId, Op, PdId, RegionSpec, RemoteKey, RemoteRegion, Sge,
+    Status,
+};
 use wavetank_engine::bootstrap::{Handshake, InstanceId, Introduction, Offer, Role};
 use wavetank_engine::memory::Arena;
-use wavetank_engine::{BackendKind, Driver, DriverConfig, Order, Outcome, Port, PortConfig, RdmaContext, RdmaOps};
+use wavetank_engine::{
+    BackendKind, Driver, DriverConfig, Order, Outcome, Port, PortConfig, RdmaContext, RdmaOps,
+};
 use wavetank_messenger::frame::{FrameKind, Header};
 use wavetank_messenger::hello::{Fate, Hello, VERSIONS, feature};
 use wavetank_messenger::{ConnectionId, Event, LineId, Message, Policy};
@@ -133,7 +138,8 @@ impl Villain {
         self.life = life;
         self.say(net);
         let cq = self.driver.context().open_cq(256).unwrap();
-        let spec = EndpointSpec { send_depth: 64, recv_depth: 64, access: Access::ALL, ..EndpointSpec::new(cq) };
+        let spec =
+            EndpointSpec { send_depth: 64, recv_depth: 64, access: Access::ALL, ..EndpointSpec::new(cq) };
         let ep = self.driver.context().open(&spec).unwrap();
         self.ep = Some(ep);
         let address = self.driver.context().address(ep).unwrap();
@@ -197,7 +203,14 @@ impl Villain {
     }
 
     /// WRITEs somewhere.
-    pub(crate) fn write(&mut self, net: &mut Net, region: &RemoteRegion, offset: u64, len: u32, imm: Option<u32>) {
+    pub(crate) fn write(
+        &mut self,
+        net: &mut Net,
+        region: &RemoteRegion,
+        offset: u64,
+        len: u32,
+        imm: Option<u32>,
+    ) {
         let ep = self.ep.unwrap();
         let lease = self.arena.acquire(u64::from(len)).unwrap();
         lease.write(0, &vec![0x66; len as usize]);
@@ -254,14 +267,20 @@ impl Scene {
         let host = &mut self.net.hosts[0];
         host.events.clear();
         let left = host.messenger.outstanding();
-        assert_eq!((left.connections, left.lines, left.moves, left.requests, left.frames), (1, 1, 0, 0, 0), "{left:?}");
+        assert_eq!(
+            (left.connections, left.lines, left.moves, left.requests, left.frames),
+            (1, 1, 0, 0, 0),
+            "{left:?}"
+        );
         assert_eq!((left.receives, left.pool_leases), (left.receive_leases, 0), "{left:?}");
         assert!(host.messenger.is_established(self.accepted));
         let good = &mut self.net.hosts[1].messenger;
         good.request(now, self.good, Message::new(1, b"still there?", now + 50 * MS), None).unwrap();
         self.net.touch(1);
         self.net.run_until(now + MS);
-        let Some(Event::Delivered(mut incoming)) = self.net.hosts[0].events.pop_front() else { panic!("not heard") };
+        let Some(Event::Delivered(mut incoming)) = self.net.hosts[0].events.pop_front() else {
+            panic!("not heard")
+        };
         let to = incoming.take_reply_to().unwrap();
         self.net.hosts[0].messenger.reply(now + MS, to, Message::new(1, b"", Instant::FAR)).unwrap();
         drop(incoming);

@@ -30,7 +30,8 @@ impl Pair {
         let (other, life) = (1 - node, self.net.hosts[node].life);
         let name = self.net.hosts[other].config.name;
         let messenger = &mut self.net.hosts[node].messenger;
-        let connection = messenger.connect(now, &other.to_string(), Some(name), Policy::LosslessPeer).unwrap();
+        let connection =
+            messenger.connect(now, &other.to_string(), Some(name), Policy::LosslessPeer).unwrap();
         for count in 0..LINED_UP {
             let tag = life * 100 + count;
             messenger.send(now, connection, Message::new(1, &tag.to_le_bytes(), Instant::FAR)).unwrap();
@@ -68,9 +69,9 @@ impl Pair {
             at(self, digit);
             let lane = order >> (2 * digit) & 3;
             // Who has nothing to say lets others go first.
-            let _ = (0..4).map(|more| (lane + more) % 4).find(|lane| {
-                self.net.let_go((lane & 1) as usize, lane & 2 != 0)
-            });
+            let _ = (0..4)
+                .map(|more| (lane + more) % 4)
+                .find(|lane| self.net.let_go((lane & 1) as usize, lane & 2 != 0));
             self.run(100_000);
         }
         self.net.keeps_back = false;

@@ -76,7 +76,12 @@ fn flood(window: u32, keeps: usize) -> Result<(u64, u64), String> {
                     let sent = match at % 3 {
                         0 => host.messenger.send_held(now, connection, message).map_err(drop),
                         _ => {
-                            let sink = host.messenger.expose(connection, 9_000).ok().flatten().filter(|_| at % 3 == 1);
+                            let sink = host
+                                .messenger
+                                .expose(connection, 9_000)
+                                .ok()
+                                .flatten()
+                                .filter(|_| at % 3 == 1);
                             host.messenger.request(now, connection, message, sink).map(drop).map_err(drop)
                         }
                     };
@@ -94,7 +99,8 @@ fn flood(window: u32, keeps: usize) -> Result<(u64, u64), String> {
     net.touch(1);
     let quiet = net.now() + 5 * MS;
     net.run_until(quiet);
-    let frames = |net: &Net| net.hosts[0].messenger.stats().frames_out + net.hosts[1].messenger.stats().frames_out;
+    let frames =
+        |net: &Net| net.hosts[0].messenger.stats().frames_out + net.hosts[1].messenger.stats().frames_out;
     let before = frames(&net);
     net.run_until(quiet + 100 * MS);
     // Signs of life every 10 ms from either side, and what they cost in credits.
@@ -110,7 +116,9 @@ fn floods_from_both_sides_end_whatever_the_window_and_whatever_is_kept() {
     for window in [4, 5, 8, 16] {
         for keeps in [0, 1, 3, 4, 20] {
             match flood(window, keeps) {
-                Ok((ms, idle)) => println!("window {window}, {keeps} kept: {ms} ms, {idle} frames in 100 quiet ms"),
+                Ok((ms, idle)) => {
+                    println!("window {window}, {keeps} kept: {ms} ms, {idle} frames in 100 quiet ms")
+                }
                 Err(why) => panic!("window {window}, {keeps} kept: {why}"),
             }
         }
@@ -134,7 +142,8 @@ fn two_sides_that_keep_everything_are_quiet_and_alive() {
         net.touch(node);
     }
     net.run_until(Instant(10 * MS));
-    let frames = |net: &Net| net.hosts[0].messenger.stats().frames_out + net.hosts[1].messenger.stats().frames_out;
+    let frames =
+        |net: &Net| net.hosts[0].messenger.stats().frames_out + net.hosts[1].messenger.stats().frames_out;
     let before = frames(&net);
     net.run_until(Instant(210 * MS));
     let more = frames(&net) - before;
@@ -155,7 +164,8 @@ fn two_sides_that_keep_everything_are_quiet_and_alive() {
         let until = net.now() + MS / 2;
         net.run_until(until);
         for (node, came) in came.iter_mut().enumerate() {
-            *came += net.hosts[node].events.drain(..).filter(|event| matches!(event, Event::Delivered(_))).count();
+            *came +=
+                net.hosts[node].events.drain(..).filter(|event| matches!(event, Event::Delivered(_))).count();
             net.touch(node);
         }
     }
