@@ -8,7 +8,9 @@ use super::Messenger;
 use super::pumping::RECEIVE;
 use crate::connection::{Arrival, Landing, Progress, State};
 use crate::event::{Cause, Event, Violation};
-use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, Sort};
+use crate::frame::{
+    Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, SinkOnWire, Sort,
+};
 use crate::hello::feature;
 use crate::message::Landed;
 use crate::step::Step;
@@ -51,7 +53,14 @@ impl<C: RdmaOps> Messenger<C> {
         }
         if outcome.status != Status::Success {
             // A receive that is too short for what came is the peer's doing, all else is the connection's end.
-            return self.fault(key, Cause::Work { status: outcome.status }, now);
+            let cause = match outcome.status {
+                Status::LocLenErr => {
+                    self.stats.violations += 1;
+                    Violation::Overlong(self.config.frame_bytes).into()
+                }
+                status => Cause::Work { status },
+            };
+            return self.fault(key, cause, now);
         }
         self.stats.frames_in += 1;
         if matches!(connection.state, State::Answering { .. }) {
@@ -96,13 +105,9 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if connection.credits.left() != left {
-            // Whether they are enough is seen when something is to be sent.
-            (connection.starving, connection.cried) = (false, false);
-            if left == 0 {
-                // A sign of life may be due that could not be given.
-                self.set_timer(key, now);
-            }
+        if left == 0 && connection.credits.left() > 0 {
+            // A sign of life may be due that could not be given.
+            self.set_timer(key, now);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         connection.window.wanted |=
@@ -233,6 +238,11 @@ impl<C: RdmaOps> Messenger<C> {
         {
             let (extent, offset) = (header.place.extent, header.place.offset);
             return Err(Violation::Place { extent, offset, len: header.data_len });
+        }
+        if let Some(SinkOnWire { place, len }) = header.sink
+            && connection.remote(place, len).is_none()
+        {
+            return Err(Violation::Place { extent: place.extent, offset: place.offset, len });
         }
         if matches!(header.carriage, Carriage::Offered | Carriage::Asked) && header.data_len == 0 {
             return Err(Violation::TooLong { len: 0, max });
