@@ -47,4 +47,4 @@ pub use step::{Go, Step};
 #[cfg(feature = "tokio")]
 pub use tcp::{TcpCarrier, TcpConfig};
 pub use way::{Chosen, Way, Why};
-pub use within::Within;
+pub use within::{Reach, Within};

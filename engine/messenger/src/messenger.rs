@@ -351,7 +351,7 @@ impl<C: RdmaOps> Messenger<C> {
             return Wake::Idle;
         }
         let driver = self.driver.turn(now);
-        if self.has_work() {
+        if !self.dirty.is_empty() || !self.returns.is_empty() {
             return Wake::Now;
         }
         self.until(driver)
@@ -398,9 +398,9 @@ impl<C: RdmaOps> Messenger<C> {
         any
     }
 
-    /// Whether something is to be done that the device does not know of.
+    /// Whether something is to be done that the device does not know of: a turn, or a line asked for.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.returns.is_empty()
+        !self.dirty.is_empty() || !self.returns.is_empty() || !self.asks.is_empty()
     }
 
     /// When to be turned, given when the driver wants to be.
