@@ -155,6 +155,12 @@ impl<C: RdmaOps> Driver<C> {
     #[inline]
     pub fn turn(&mut self, now: Instant) -> Wake {
         self.spin(now);
+        self.rest()
+    }
+
+    /// When to be turned again after a [`spin`](Self::spin), for whoever has done something in between.
+    #[inline]
+    pub fn rest(&self) -> Wake {
         let wake = self.wake();
         if self.put_off { Wake::Now } else { wake }
     }

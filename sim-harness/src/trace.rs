@@ -34,6 +34,10 @@ pub enum EventKind {
     ReceiverWaited,
     /// The last pieces of a message were placed, which had been kept back.
     Placed,
+    /// Something came on a line. The status is 0 for a call, 1 for its answer, 2 for bytes, 3 for the end.
+    LineSaid,
+    /// A messenger told its user something. The status says what.
+    Told,
 }
 
 impl EventKind {
@@ -44,6 +48,8 @@ impl EventKind {
             EventKind::TimedOut => 3,
             EventKind::ReceiverWaited => 4,
             EventKind::Placed => 5,
+            EventKind::LineSaid => 6,
+            EventKind::Told => 7,
             EventKind::Delivered(opcode) => 0x100 | opcode as u16,
             EventKind::Unclaimed(opcode) => 0x200 | opcode as u16,
             EventKind::Lost(opcode) => 0x300 | opcode as u16,

@@ -44,6 +44,10 @@ pub enum Site {
     WorkloadArrival,
     /// What a generated run consists of.
     Swarm,
+    /// How much longer something takes on a line, in ns.
+    LineDelay,
+    /// In how many more pieces the bytes of a line arrive.
+    LinePieces,
 }
 
 /// Places in the engine that may do something legal but rare, so that whoever builds on it meets it before hardware does
@@ -120,11 +124,13 @@ impl Site {
             Site::WorkloadArrival,
             Site::Swarm,
         ];
-        plain.into_iter().chain(Buggify::ALL.into_iter().map(Site::Buggify))
+        // What came later stands behind, so that the streams of the others stay theirs.
+        let later = [Site::LineDelay, Site::LinePieces];
+        plain.into_iter().chain(Buggify::ALL.into_iter().map(Site::Buggify)).chain(later)
     }
 
     /// How many there are.
-    pub const COUNT: usize = 18 + Buggify::ALL.len();
+    pub const COUNT: usize = 20 + Buggify::ALL.len();
 
     /// Its place in [`all`](Site::all), for tables with an entry per site.
     pub const fn index(self) -> usize {
@@ -148,6 +154,8 @@ impl Site {
             Site::WorkloadArrival => 16,
             Site::Swarm => 17,
             Site::Buggify(buggify) => 18 + buggify as usize,
+            Site::LineDelay => 18 + Buggify::ALL.len(),
+            Site::LinePieces => 19 + Buggify::ALL.len(),
         }
     }
 
@@ -186,6 +194,8 @@ impl Site {
             Site::WorkloadPlace => "workload-place",
             Site::WorkloadArrival => "workload-arrival",
             Site::Swarm => "swarm",
+            Site::LineDelay => "line-delay",
+            Site::LinePieces => "line-pieces",
         }
     }
 

@@ -109,6 +109,40 @@ impl Window {
     }
 }
 
+/// Both sides of the flow control of one connection, as one of them sees it: see
+/// [`Messenger::flow`](crate::Messenger::flow).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Frames that the peer has granted, since the connection was made.
+    pub granted: u32,
+    /// Frames sent.
+    pub sent: u32,
+    /// Frames that the peer was told it may send.
+    pub told: u32,
+    /// Frames that came.
+    pub came: u32,
+    /// Receives that are posted.
+    pub posted: u32,
+    /// Receives that are to be posted, as soon as there is memory for them.
+    pub missing: u32,
+    /// Messages that the user has not let go of.
+    pub held: u32,
+}
+
+impl Flow {
+    pub(crate) fn new(credits: &Credits, window: &Window) -> Flow {
+        Flow {
+            granted: credits.granted,
+            sent: credits.sent,
+            told: window.told,
+            came: window.came,
+            posted: window.posted(),
+            missing: window.missing(),
+            held: window.held,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

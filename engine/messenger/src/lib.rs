@@ -34,7 +34,7 @@ pub mod within;
 
 pub use config::{BadConfig, MessengerConfig, Thresholds};
 pub use connection::{ConnectionId, ConnectionStats};
-pub use credit::CREDITS_MIN;
+pub use credit::{CREDITS_MIN, Flow};
 pub use dispatcher::{Deaf, Dispatcher};
 pub use error::{BindError, ConnectRefused, SendError, SendReason};
 pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Violation};

@@ -15,12 +15,13 @@ use std::collections::{BTreeMap, VecDeque};
 use wavetank_contract::{Access, CqId, EpId, Instant, Lease, PdId, RegionSpec, Wake};
 use wavetank_engine::bootstrap::{InstanceId, Introduction};
 use wavetank_engine::deadline::Deadlines;
-use wavetank_engine::memory::{Arena, ExtentPool, ExtentPoolConfig, MemoryError};
+use wavetank_engine::memory::{Arena, ExtentPool, ExtentPoolConfig, ExtentStats, MemoryError};
 use wavetank_engine::slab::{Key, Slab};
 use wavetank_engine::{BackendKind, Driver, Finished, Outcome, RdmaContext, RdmaOps};
 
 use crate::config::MessengerConfig;
 use crate::connection::{Connection, ConnectionId, ConnectionStats, Outgoing, Request, State};
+use crate::credit::Flow;
 use crate::error::{BindError, ConnectRefused};
 use crate::event::Event;
 use crate::line::{Line, LineAsk};
@@ -149,7 +150,11 @@ impl<C: RdmaOps> Messenger<C> {
         let frames = arena(&mut driver, frames_bytes, 128)?;
         let receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
         let pool = arena(&mut driver, config.pool_bytes, 4096)?;
-        let extents = ExtentPoolConfig { bytes_max: config.exposed_bytes_max, ..ExtentPoolConfig::default() };
+        let extents = ExtentPoolConfig::default();
+        // Where little may be exposed, one extent is not all of it.
+        let extent_bytes = extents.extent_bytes.min(config.exposed_bytes_max / 8).max(1 << 12);
+        let extent_bytes = 1 << extent_bytes.ilog2();
+        let extents = ExtentPoolConfig { bytes_max: config.exposed_bytes_max, extent_bytes, ..extents };
         let device = driver.context().caps().name.clone();
         let us = Introduction {
             features: crate::hello::feature::ALL,
@@ -329,6 +334,18 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
+    /// Memory that peers may reach, and what of it waits for works or leases of connections that are gone.
+    pub fn extents(&self) -> ExtentStats {
+        self.extents.stats()
+    }
+
+    /// What this side of a connection knows of the frames that both may send. When nothing is on its way, what one side may
+    /// send is what the other has granted.
+    pub fn flow(&self, connection: ConnectionId) -> Option<Flow> {
+        let connection = self.connections.get(connection.0)?;
+        Some(Flow::new(&connection.credits, &connection.window))
+    }
+
     /// Bytes of receive buffers that connections have.
     pub fn receive_bytes_leased(&mut self) -> u64 {
         self.receives.stats().leased_bytes
@@ -350,11 +367,11 @@ impl<C: RdmaOps> Messenger<C> {
         if self.halted {
             return Wake::Idle;
         }
-        let driver = self.driver.turn(now);
         if !self.dirty.is_empty() || !self.returns.is_empty() {
             return Wake::Now;
         }
-        self.until(driver)
+        // Not another turn of the driver: what that would take from the device, nobody would look at before the next one of ours.
+        self.until(self.driver.rest())
     }
 
     /// A turn for whoever comes back at once: the device is not armed. Answers whether anything ended or came.
