@@ -53,7 +53,8 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn close_endpoint(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (ep, cq) = (connection.ep.take(), connection.cq.take());
-        connection.in_flight = 0;
+        // Transfers of this endpoint end with it, and are none of the next one's.
+        (connection.in_flight, connection.moving) = (0, 0);
         if let Some((_, used)) = cq.and_then(|place| self.cqs.get_mut(place)) {
             *used -= 1;
         }
