@@ -252,8 +252,8 @@ impl<C: RdmaOps> Messenger<C> {
                 }
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.filling.retain(|filling| *filling != out);
-                    connection.queue.push_front(out);
                 }
+                self.put_back(key, out);
                 self.pass(Step::SinkFilled, key, now);
             }
             Moving::Fetch { .. } => {}
