@@ -24,6 +24,9 @@ const PATIENCE_NS: u64 = 3_000_000_000_000;
 
 pub(crate) const MS: u64 = 1_000_000;
 
+/// More turns than anything needs at one time.
+const TURNS_MAX: u32 = 100_000;
+
 /// The server of every net, and its client.
 pub(crate) const SERVER: usize = 0;
 pub(crate) const CLIENT: usize = 1;
@@ -246,8 +249,11 @@ impl Net {
         let mut until = pin!(until);
         let mut context = Context::from_waker(Waker::noop());
         let limit = self.fabric.now() + PATIENCE_NS;
+        let mut turns_at = (Instant::ZERO, 0);
         loop {
             let now = self.fabric.now();
+            turns_at = if turns_at.0 == now { (now, turns_at.1 + 1) } else { (now, 0) };
+            assert!(turns_at.1 < TURNS_MAX, "it turns on the spot: {:?}", self.nodes);
             assert!(now < limit, "it hangs");
             while self.faults.front().is_some_and(|(at, _)| *at <= now) {
                 let Some((_, fault)) = self.faults.pop_front() else { break };
