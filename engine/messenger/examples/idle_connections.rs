@@ -63,7 +63,9 @@ async fn all(args: &Args, messenger: &LocalMessenger) -> Outcome<[[u64; 2]; 2]> 
 fn main() -> Outcome<()> {
     let args = Args::parse();
     if args.station.is_simulated() {
-        return Err("a simulated NIC's memory is this process's: see the test of a thousand connections".into());
+        return Err(
+            "a simulated NIC's memory is this process's: see the test of a thousand connections".into()
+        );
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let config = MessengerConfig::new(args.name, args.station.backend);

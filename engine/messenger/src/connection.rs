@@ -119,6 +119,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Instant,
     pub(crate) sink: Option<Lease>,
     pub(crate) sink_len: u64,
+    /// The sink is where the reply lands, just now.
+    pub(crate) sink_lent: bool,
     /// It was told as failed; its place is kept until the peer has answered or the connection is gone, because the peer may
     /// still write the sink.
     pub(crate) over: bool,
@@ -168,11 +170,19 @@ impl Control {
     }
 }
 
+/// What waits for credits: less of them are needed for what the peer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Starving {
+    No,
+    Work,
+    Answers,
+}
+
 /// What the peer waits for, and could not be said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsaid {
     Failed { id: u64, why: Failure },
-    Release { sequence: u64 },
+    Release { sequence: u64, failed: Option<crate::frame::Failure> },
 }
 
 /// Counts of one connection.
@@ -241,10 +251,10 @@ pub(crate) struct Connection {
     pub(crate) announced: Vec<u32>,
     pub(crate) exposed: Exposed,
     pub(crate) requests: u32,
-    /// Something waits for credits.
-    pub(crate) starving: bool,
-    /// The peer knows.
-    pub(crate) cried: bool,
+    /// What waits for credits.
+    pub(crate) starving: Starving,
+    /// What the peer was told of that since the last message.
+    pub(crate) cried: Starving,
     /// Memory was short when it was last looked at: it is tried again before long.
     pub(crate) short: bool,
     /// Frames posted and not ended.
@@ -309,8 +319,8 @@ impl Connection {
             announced: Vec::new(),
             exposed: Exposed::new(),
             requests: 0,
-            starving: false,
-            cried: false,
+            starving: Starving::No,
+            cried: Starving::No,
             short: false,
             in_flight: 0,
             close_posted: false,

@@ -102,7 +102,7 @@ pub enum Carriage {
     InSink = 3,
 }
 
-/// Flag: a reply that says why there is none; its type is a [`Failure`].
+/// Flag: a reply that says why there is none, or a release of what was never delivered; its type is a [`Failure`].
 const FAILED: u8 = 1 << 4;
 /// Flag: a sink follows the header.
 const HAS_SINK: u8 = 1 << 5;
@@ -214,6 +214,9 @@ pub enum BadFrame {
     /// Flags nobody knows, or that contradict each other.
     #[error("a frame has flags {0:#04x}, which make no sense together")]
     Flags(u8),
+    /// Bytes that mean nothing yet.
+    #[error("a frame has {0:#x} in reserved bytes, which are 0 in this version")]
+    Reserved(u32),
     /// Too much inline.
     #[error("a front of {0} bytes; the longest is {FRONT_BYTES_MAX}")]
     Front(u16),
@@ -316,8 +319,8 @@ impl Header {
         let (failed, has_sink) = (flags & FAILED != 0, flags & HAS_SINK != 0);
         let is_message = kind == FrameKind::Message;
         let sensible = (is_message || flags & !STARVED == 0)
-            && (sort != Sort::Release || flags & !(RELEASE | STARVED) == 0)
-            && (!failed || sort == Sort::Reply && carriage == Carriage::Inside)
+            && (sort != Sort::Release || flags & !(RELEASE | STARVED | FAILED) == 0)
+            && (!failed || matches!(sort, Sort::Reply | Sort::Release) && carriage == Carriage::Inside)
             && (!has_sink || sort == Sort::Request)
             && (carriage != Carriage::InSink || sort == Sort::Reply);
         if !sensible {
@@ -329,6 +332,9 @@ impl Header {
             let number = |at: usize, count: usize| {
                 block[at..at + count].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
             };
+            if number(4, 4) != 0 {
+                return Err(BadFrame::Reserved(number(4, 4) as u32));
+            }
             let place = PlaceOnWire { extent: number(0, 4) as u32, offset: number(8, 8) };
             Some(SinkOnWire { place, len: number(16, 8) })
         } else {

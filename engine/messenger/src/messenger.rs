@@ -48,8 +48,10 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
     frames: Arena,
     /// Receive buffers.
     receives: Arena,
-    /// Data of users, and data that comes in.
+    /// Data of users.
     pool: Arena,
+    /// Data that is fetched.
+    landing: Arena,
     extents: ExtentPool,
     connections: Slab<Connection>,
     lines: Slab<Line>,
@@ -108,8 +110,8 @@ struct Move {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moving {
-    /// The data of an incoming message.
-    Fetch { sequence: u64 },
+    /// The data of an incoming message; of a reply, perhaps into the memory that this request gave.
+    Fetch { sequence: u64, sink_of: Option<Key> },
     /// The data of an outgoing message, to where the peer said.
     Put { outgoing: Key },
     /// The data of a reply, to the sink of its request.
@@ -166,6 +168,7 @@ impl<C: RdmaOps> Messenger<C> {
         let frames = arena(&mut driver, frames_bytes, 128)?;
         let mut receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
         let pool = arena(&mut driver, config.pool_bytes, 4096)?;
+        let landing = arena(&mut driver, config.landing_pool_bytes.next_power_of_two(), 4096)?;
         let extents = ExtentPoolConfig::default();
         // Where little may be exposed, one extent is not all of it.
         let extent_bytes = extents.extent_bytes.min(config.exposed_bytes_max / 8).max(1 << 12);
@@ -186,6 +189,7 @@ impl<C: RdmaOps> Messenger<C> {
             frames,
             receives,
             pool,
+            landing,
             extents: ExtentPool::new(extents),
             connections: Slab::new(),
             lines: Slab::new(),
@@ -334,7 +338,28 @@ impl<C: RdmaOps> Messenger<C> {
     /// # Errors
     /// No memory, or none that can be registered.
     pub fn expose(&mut self, connection: ConnectionId, len_bytes: u64) -> Result<Option<Lease>, MemoryError> {
-        let Some(connection) = self.connections.get_mut(connection.0) else { return Ok(None) };
+        let lease = self.make_room(connection.0, len_bytes)?;
+        // A quarter is left to what comes in: two sides that expose all they have for each other would have no room for it.
+        let stats = self.extents.stats();
+        let used_bytes = stats.in_use_bytes + stats.retiring_bytes;
+        if used_bytes > stats.limit_bytes / 4 * 3
+            && let Some(connection) = self.connections.get_mut(connection.0)
+        {
+            drop(lease);
+            connection.exposed.trim(&mut self.extents, self.driver.context());
+            return Err(MemoryError::PoolFull {
+                asked_bytes: len_bytes,
+                limit_bytes: stats.limit_bytes,
+                in_use_bytes: stats.in_use_bytes,
+                retiring_bytes: stats.retiring_bytes,
+            });
+        }
+        Ok(lease)
+    }
+
+    /// Exposed memory, without a word about how much of it is left to others.
+    fn make_room(&mut self, connection: Key, len_bytes: u64) -> Result<Option<Lease>, MemoryError> {
+        let Some(connection) = self.connections.get_mut(connection) else { return Ok(None) };
         connection.exposed.lease(&mut self.extents, self.driver.context(), len_bytes).map(Some)
     }
 
@@ -350,7 +375,7 @@ impl<C: RdmaOps> Messenger<C> {
             moves: self.moves.len(),
             frames: self.frames.stats().leases,
             receive_leases: self.receives.stats().leases,
-            pool_leases: self.pool.stats().leases,
+            pool_leases: self.pool.stats().leases + self.landing.stats().leases,
         }
     }
 

@@ -84,7 +84,7 @@ impl<C: RdmaOps> Messenger<C> {
             connection.window.held += 1;
         }
         match header.sort {
-            Sort::Release => return self.released(key, header.id, now),
+            Sort::Release => return self.released(key, header.id, !header.failed, now),
             Sort::Reply => return self.replied(key, header.id, header.failed, header.carriage, incoming),
             Sort::OneWay => {}
             Sort::Held => incoming.kind = Kind::Held,
@@ -101,6 +101,10 @@ impl<C: RdmaOps> Messenger<C> {
             if let Some(mut reply_to) = incoming.take_reply_to() {
                 reply_to.returns = None;
                 self.reply_failed(key, reply_to.id, Failure::Expired, now);
+            } else if matches!(incoming.kind, Kind::Held) {
+                // Nobody here has had it.
+                incoming.kind = Kind::OneWay;
+                self.release(key, sequence, Some(Failure::Expired), now);
             }
             return Ok(());
         }
@@ -202,7 +206,7 @@ impl<C: RdmaOps> Messenger<C> {
                 connection.window.wanted = true;
                 connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
                 if held && current {
-                    self.release(key, sequence, now);
+                    self.release(key, sequence, None, now);
                 }
             }
             Returned::Unanswered { id } if current => self.reply_failed(key, id, Failure::Unanswered, now),

@@ -72,7 +72,8 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn close_endpoint(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (ep, cq) = (connection.ep.take(), connection.cq.take());
-        connection.in_flight = 0;
+        // Transfers end with it, and are no sign that anything is stuck on the next one.
+        (connection.in_flight, connection.moving) = (0, 0);
         let shared = connection.shared.take();
         if let Some(queue) = shared.and_then(|place| self.shared.get_mut(place)) {
             // What it was promised and has not used is free again at once.

@@ -7,7 +7,7 @@ use wavetank_engine::memory::Exposed;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, State};
+use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, Starving, State};
 use crate::event::{Cause, Event, NoReply, RequestError, Violation};
 use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, Sort};
 use crate::step::Step;
@@ -27,7 +27,7 @@ impl<C: RdmaOps> Messenger<C> {
         match there.state {
             State::Closing { .. } => {}
             State::Open { line } => {
-                self.discard_all(key, &RequestError::Closed);
+                self.discard(key, &RequestError::Closed, true);
                 self.say_goodbye(key, line, text, now);
             }
             _ => {
@@ -70,7 +70,7 @@ impl<C: RdmaOps> Messenger<C> {
             return self.fault(key, violation.into(), now);
         };
         let text = violation.to_string();
-        self.discard_all(key, &RequestError::Reset(text.clone()));
+        self.discard(key, &RequestError::Reset(text.clone()), true);
         let connection = ConnectionId(key);
         self.events.push_back(Event::Reset { connection, cause: violation.into() });
         self.say_goodbye(key, line, &text, now);
@@ -236,13 +236,18 @@ impl<C: RdmaOps> Messenger<C> {
         };
         let bytes = connection.arriving.iter().map(on_its_way).sum();
         connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
-        connection.arriving.clear();
+        let arriving = std::mem::take(&mut connection.arriving);
         connection.moving = 0;
         connection.wants_memory = false;
         connection.controls.clear();
         connection.ack_at = None;
-        (connection.starving, connection.cried) = (false, false);
+        (connection.starving, connection.cried) = (Starving::No, Starving::No);
         self.close_endpoint(key);
+        for arrival in arriving {
+            if let (Landing::Granted(lease), Sort::Reply) = (arrival.landing, arrival.header.sort) {
+                self.give_sink_back(key, Key::from_u64(arrival.header.id), lease);
+            }
+        }
         if let Some(line) = line {
             self.drop_line(line);
         }
@@ -271,8 +276,14 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// Lets go of everything that was to be sent or waits for a reply, and says so. The peer has lost its way to our memory, or
-    /// loses it with the connection.
+    /// loses it before anybody hears of this.
     fn discard_all(&mut self, key: Key, why: &RequestError) {
+        self.discard(key, why, false);
+    }
+
+    /// The same. `reached`: the endpoint stays for a while, and memory for replies is not given back to who could use it for
+    /// something else while the peer still writes it.
+    fn discard(&mut self, key: Key, why: &RequestError, reached: bool) {
         let id = ConnectionId(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let exposed = std::mem::replace(&mut connection.exposed, Exposed::new());
@@ -303,7 +314,8 @@ impl<C: RdmaOps> Messenger<C> {
             self.deadlines.remove(request.index);
             let Some(ended) = self.requests.remove(request) else { continue };
             if !ended.over {
-                let reply = Err(Box::new(NoReply { why: why.clone(), sink: ended.sink }));
+                let sink = ended.sink.filter(|_| !reached);
+                let reply = Err(Box::new(NoReply { why: why.clone(), sink }));
                 let request = crate::event::RequestId(request);
                 self.events.push_back(Event::Replied { connection: id, request, tag: ended.tag, reply });
             }

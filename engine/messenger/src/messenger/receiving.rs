@@ -8,7 +8,9 @@ use super::pumping::RECEIVE;
 use super::{Messenger, Whose};
 use crate::connection::{Arrival, Landing, Progress, State};
 use crate::event::{Cause, Event, Violation};
-use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, Sort};
+use crate::frame::{
+    Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, SinkOnWire, Sort,
+};
 use crate::hello::feature;
 use crate::message::Landed;
 use crate::step::Step;
@@ -53,8 +55,7 @@ impl<C: RdmaOps> Messenger<C> {
             return;
         }
         if outcome.status != Status::Success {
-            // A receive that is too short for what came is the peer's doing, all else is the connection's end.
-            return self.fault(key, Cause::Work { status: outcome.status }, now);
+            return self.receive_failed(key, outcome.status, now);
         }
         self.stats.frames_in += 1;
         if matches!(connection.state, State::Answering { .. }) {
@@ -70,6 +71,18 @@ impl<C: RdmaOps> Messenger<C> {
             self.violated(key, violation, now);
         }
         self.mark(key);
+    }
+
+    /// A receive that is too short for what came is the peer's doing, all else is the connection's end.
+    pub(super) fn receive_failed(&mut self, key: Key, status: Status, now: Instant) {
+        let cause = match status {
+            Status::LocLenErr => {
+                self.stats.violations += 1;
+                Violation::Overlong(self.config.frame_bytes).into()
+            }
+            status => Cause::Work { status },
+        };
+        self.fault(key, cause, now);
     }
 
     /// A frame came that the peer had a credit for.
@@ -103,13 +116,9 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if connection.credits.left() != left {
-            // Whether they are enough is seen when something is to be sent.
-            (connection.starving, connection.cried) = (false, false);
-            if left == 0 {
-                // A sign of life may be due that could not be given.
-                self.set_timer(key, now);
-            }
+        if left == 0 && connection.credits.left() > 0 {
+            // A sign of life may be due that could not be given.
+            self.set_timer(key, now);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         connection.window.wanted |=
@@ -242,6 +251,11 @@ impl<C: RdmaOps> Messenger<C> {
             let (extent, offset) = (header.place.extent, header.place.offset);
             return Err(Violation::Place { extent, offset, len: header.data_len });
         }
+        if let Some(SinkOnWire { place, len }) = header.sink
+            && connection.remote(place, len).is_none()
+        {
+            return Err(Violation::Place { extent: place.extent, offset: place.offset, len });
+        }
         if matches!(header.carriage, Carriage::Offered | Carriage::Asked) && header.data_len == 0 {
             return Err(Violation::TooLong { len: 0, max });
         }
@@ -282,7 +296,13 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// The receiver has let go of a held message.
-    pub(super) fn released(&mut self, key: Key, sequence: u64, now: Instant) -> Result<(), Violation> {
+    pub(super) fn released(
+        &mut self,
+        key: Key,
+        sequence: u64,
+        delivered: bool,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Some(at) = connection.held.iter().position(|(held, _)| *held == sequence) else {
             return Err(Violation::Control { what: "a release", sequence });
@@ -290,7 +310,7 @@ impl<C: RdmaOps> Messenger<C> {
         let (_, out) = connection.held.swap_remove(at);
         if let Some(outgoing) = self.outgoing.remove(out) {
             let (connection, tag, data) = (crate::ConnectionId(key), outgoing.tag, outgoing.data);
-            self.events.push_back(Event::Released { connection, tag, data, delivered: true });
+            self.events.push_back(Event::Released { connection, tag, data, delivered });
         }
         self.pass(Step::Released, key, now);
         Ok(())

@@ -233,13 +233,12 @@ impl<C: RdmaOps> Messenger<C> {
         };
         if outcome.status != Status::Success {
             self.give_back(place, lease);
-            return self.fault(key, Cause::Work { status: outcome.status }, now);
+            return self.receive_failed(key, outcome.status, now);
         }
         if !connection.window.take() {
-            // It was somebody else's. The peer is not told first: until it listened it could go on.
+            // It was somebody else's. The peer is told, unless it goes on: then its endpoint ends at once.
             self.give_back(place, lease);
-            self.stats.violations += 1;
-            return self.fault(key, Violation::NoCredit.into(), now);
+            return self.violated(key, Violation::NoCredit, now);
         }
         self.shared[place].promised -= 1;
         self.stats.frames_in += 1;

@@ -247,7 +247,9 @@ fn whoever_cannot_be_promised_its_receives_is_refused_as_busy_until_somebody_lea
         let last = net.events[1].pop_back();
         match at {
             12 => {
-                let Some(Event::Reset { cause: Cause::Bootstrap(why), .. }) = last else { panic!("{last:?}") };
+                let Some(Event::Reset { cause: Cause::Bootstrap(why), .. }) = last else {
+                    panic!("{last:?}")
+                };
                 assert!(why.to_string().contains("no memory for receives"), "{why}");
             }
             _ => assert!(matches!(last, Some(Event::Established { .. })), "{at}: {last:?}"),
