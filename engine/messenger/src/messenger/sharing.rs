@@ -93,6 +93,7 @@ impl<C: RdmaOps> Messenger<C> {
         let connections = self.connections.bytes_in_use()
             + self.connections.iter().map(allocated).sum::<usize>()
             + self.lines.bytes_in_use()
+            + self.lines.iter().map(|(_, line)| line.handshake.bytes_allocated()).sum::<usize>()
             + self.posted.bytes_in_use()
             // A tree's nodes are at least half full.
             + 2 * self.by_ep.len() * size_of::<(wavetank_contract::EpId, Key)>()

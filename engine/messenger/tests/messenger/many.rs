@@ -271,3 +271,45 @@ fn whoever_cannot_be_promised_its_receives_is_refused_as_busy_until_somebody_lea
     assert!(matches!(net.events[1].pop_back(), Some(Event::Established { .. })));
     assert_eq!(net.nodes[0].shared_receives(), full);
 }
+
+#[test]
+fn where_a_queue_of_the_device_is_shallower_than_there_are_buffers_connections_share_several() {
+    // 65,536 buffers, and queues of 32,767.
+    let server = MessengerConfig {
+        frame_bytes: 1112,
+        credits: 4096,
+        window: 4096,
+        receive_bytes: 128 << 20,
+        ..config(1)
+    };
+    let mut net = net(server, 1);
+    let mut ours = Vec::new();
+    for at in 1..=15 {
+        ours.push(net.connect(1, 0, Policy::LossyClient));
+        net.run_ms(1);
+        let shared = net.nodes[0].shared_receives();
+        let queues = if at <= 7 {
+            1
+        } else if at <= 14 {
+            2
+        } else {
+            3
+        };
+        assert_eq!((shared.queues, shared.promised), (queues, at * 4096), "{at} connections");
+    }
+    let theirs = accepted(&mut net);
+    assert_eq!(granted(&net, &theirs), 15 * 4096);
+    for (tag, connection) in ours.iter().enumerate() {
+        request(&mut net, 1, *connection, tag as u64);
+    }
+    net.run_ms(1);
+    assert_eq!(answer(&mut net), 15);
+    // A queue ends with its last connection.
+    for connection in &ours[..7] {
+        let now = net.now();
+        net.nodes[1].close(now, *connection, "bye");
+    }
+    net.run_ms(5);
+    let shared = net.nodes[0].shared_receives();
+    assert_eq!((shared.queues, shared.promised), (2, 8 * 4096));
+}
