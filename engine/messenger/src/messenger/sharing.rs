@@ -196,14 +196,8 @@ impl<C: RdmaOps> Messenger<C> {
 
     fn post_shared(&mut self, place: usize, lease: Lease) {
         let (mr, len) = (self.receives.mr(), self.config.frame_bytes);
-        let Some((queue, srq)) = self
-            .shared
-            .get_mut(place)
-            .and_then(|queue| Some((queue.srq, queue)))
-            .and_then(|(srq, queue)| Some((queue, srq?)))
-        else {
-            return;
-        };
+        let Some(queue) = self.shared.get_mut(place) else { return };
+        let Some(srq) = queue.srq else { return };
         let piece = Sge { mr, len, offset: lease.offset() };
         let hold = Some(lease.hold());
         let Some(posted) = self.posted.insert(Posted { whose: Whose::Shared(srq), lease }) else { return };
