@@ -141,31 +141,15 @@ async fn simulated() -> Outcome<String> {
     Ok(format!("{} (simulated)\n{}", read?, served?))
 }
 
-/// Opens a device of this machine.
-fn open(backend: BackendKind, name: &str) -> Outcome<RdmaContext> {
-    match backend {
-        #[cfg(feature = "verbs")]
-        BackendKind::Verbs => {
-            let config = wavetank_verbs::VerbsConfig::new(name);
-            Ok(Port::new(wavetank_verbs::VerbsDevice::open(&config)?, PortConfig::default()).into())
-        }
-        #[cfg(feature = "ucx")]
-        BackendKind::Ucx => {
-            let config = name.parse()?;
-            Ok(Port::new(wavetank_ucx::UcxDevice::open(&config)?, PortConfig::default()).into())
-        }
-        other => {
-            other.require_built()?;
-            Err(format!("the {other} backend opens no device {name:?}").into())
-        }
-    }
-}
-
 /// One role, over a device of this machine.
 async fn real(role: &str, address: &str, backend: BackendKind, device: &str) -> Outcome<String> {
     let started = tokio::time::Instant::now();
     let now = move || Instant(started.elapsed().as_nanos() as u64);
-    let mut node = Node::new(open(backend, device)?, backend, role == "--serve")?;
+    let mut node = Node::new(
+        RdmaContext::open_device(backend, device, PortConfig::default())?,
+        backend,
+        role == "--serve",
+    )?;
     if role == "--serve" {
         let listener = Listener::bind(address.parse()?, node.us.clone(), ListenerConfig::default())?;
         return node.serve(listener, &now).await;

@@ -17,6 +17,7 @@ pub mod driver;
 mod ledger;
 pub mod local;
 pub mod memory;
+mod opening;
 pub mod port;
 pub mod session;
 pub mod slab;
@@ -26,5 +27,6 @@ pub use context::{BackendKind, BackendNotBuilt, RdmaContext, RdmaOps, UnknownBac
 pub use driver::{Driver, DriverConfig, Leaks};
 pub use ledger::Anomaly;
 pub use local::{LocalEngine, Transferring};
+pub use opening::OpenDeviceError;
 pub use port::{Batch, Order, Outcome, Port, PortConfig, Refused};
 pub use transfer::{Finished, SubmitError, SubmitReason, TransferError, TransferId, TransferSpec};

@@ -13,8 +13,10 @@
 //! * `arena`: bytes, leases, statistics.
 //! * `pool`: granules in, granules out; returned slots are kept at hand before they are merged.
 //! * `buddy`, `bits`: which granules are free.
-//! * `extent`: memory that one peer may reach.
+//! * `extent`: memory for what peers may reach, and where it is while no session has it.
+//! * `exposed`: what one session exposes of it.
 //! * `cache`: registrations of users' own buffers, kept for the next time.
+//! * `stats`: what an operator wants to know, and what the log says of pages.
 //! * `error`: why there is no memory.
 
 mod arena;
@@ -22,10 +24,14 @@ mod bits;
 mod buddy;
 mod cache;
 mod error;
+mod exposed;
 mod extent;
 mod pool;
+mod stats;
 
 pub use arena::{Arena, ArenaStats, ClassStats};
 pub use cache::{CacheConfig, CacheError, CacheStats, Cached, RegistrationCache};
 pub use error::MemoryError;
-pub use extent::{Exposed, ExtentId, ExtentPool, ExtentPoolConfig, ExtentStats, Place};
+pub use exposed::{Exposed, ExtentId, Place};
+pub use extent::{ExtentPool, ExtentPoolConfig, ExtentStats};
+pub use stats::MemoryStats;

@@ -6,6 +6,8 @@
 pub mod across;
 mod device;
 mod dispatch;
+mod memory;
+mod messenger;
 mod pair;
 mod post_poll;
 mod sessions;
@@ -14,6 +16,8 @@ mod swarm;
 
 pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
+pub use memory::{MemoryFigures, memory};
+pub use messenger::{SimMessages, sim_messages, sim_requests};
 pub use pair::PairError;
 pub use post_poll::{PostPoll, post_poll, reads};
 pub use sessions::{SessionFigures, sessions};

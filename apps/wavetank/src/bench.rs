@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use wavetank_engine::BackendKind;
-use wavetank_harness::bench;
 use wavetank_harness::bench::across::Measure;
+use wavetank_harness::bench::{self, MemoryFigures, SessionFigures};
 use wavetank_harness::workload::units::{Bytes, Nanos};
 use wavetank_harness::world::Waiting;
 
@@ -26,6 +26,7 @@ use crate::{print, table};
   wavetank bench sim
   wavetank bench post-poll
   wavetank bench swarm
+  wavetank bench memory
   wavetank bench sim --json | jq .ops_per_core_s
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
   wavetank bench device --backend ucx --device tcp/lo
@@ -125,6 +126,8 @@ enum What {
     PostPoll,
     /// Create + look up + close of sessions per second, and bytes each with a million open.
     Sessions,
+    /// The cache of registrations beside raw registration, leases and sessions, over the simulated NIC.
+    Memory,
     /// What the enum RdmaContext adds to the port it holds.
     Dispatch,
     /// One of {engine, backend} doing simulated READs and nothing else, for a profiler to count instructions.
@@ -230,17 +233,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Engine | What::Device | What::Ucx => unreachable!("they were told apart above"),
         What::Sessions => {
             let figures = bench::sessions(&now)?;
-            let rows = [
-                ("create + look up + close", format!("{:.1} M/s", figures.cycles_per_s as f64 / 1e6)),
-                (
-                    "the same among a million",
-                    format!("{:.1} M/s", figures.cycles_per_s_among_a_million as f64 / 1e6),
-                ),
-                ("each of a million open", format!("{:.1} B", figures.bytes_per_session)),
-            ];
-            let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
-            (serde_json::to_value(&figures)?, table::table(&["sessions", "figure"], rows), true)
+            let text = table::table(&["sessions", "figure"], session_rows(&figures));
+            (serde_json::to_value(&figures)?, text, true)
         }
+        What::Memory => memory(&bench::memory(&now)?)?,
         What::Dispatch => {
             let figures = bench::dispatch(&now)?;
             let row = vec![
@@ -255,6 +251,37 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn session_rows(figures: &SessionFigures) -> [Vec<String>; 3] {
+    let rows = [
+        ("create + look up + close", format!("{:.1} M/s", figures.cycles_per_s as f64 / 1e6)),
+        ("the same among a million", format!("{:.1} M/s", figures.cycles_per_s_among_a_million as f64 / 1e6)),
+        ("each of a million open", format!("{:.1} B", figures.bytes_per_session)),
+    ];
+    rows.map(|(what, figure)| vec![what.to_owned(), figure])
+}
+
+/// Figures of memory, those of sessions below, and what an operator would see.
+fn memory(figures: &MemoryFigures) -> Result<(Value, String, bool), serde_json::Error> {
+    let ns = |ns: f64| format!("{ns:.1} ns");
+    let rows = [
+        ("buffer registered already, the last one", ns(figures.hit_ns)),
+        ("the same, any of a thousand", ns(figures.hit_among_ns)),
+        ("buffer not registered: evict + register", ns(figures.miss_ns)),
+        ("raw deregister + register", ns(figures.raw_ns)),
+        ("ratio of the two", format!("{:.3}", figures.miss_ratio)),
+        ("4 KiB lease + drop", ns(figures.lease_ns)),
+        ("the same of what a peer may reach", ns(figures.exposed_lease_ns)),
+    ];
+    let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
+    let text = format!(
+        "{}\n\n{}\n\n{}",
+        table::table(&["memory", "figure"], rows),
+        table::table(&["sessions", "figure"], session_rows(&figures.sessions)),
+        figures.stats
+    );
+    Ok((serde_json::to_value(figures)?, text, true))
 }
 
 /// Nothing but READs, and no clock: valgrind has trouble with the kernel's.

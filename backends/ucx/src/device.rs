@@ -9,6 +9,7 @@ use wavetank_contract::error::{
     AllocError, ConnectError, DeregisterError, KeyError, ModifyError, OpenError, PostError, RegisterError,
     RingError, SystemError,
 };
+use wavetank_contract::memlock::{self, Memlock};
 use wavetank_contract::region::REGION_BYTES_MAX;
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completions, CqId, Data, EndpointAddress, EndpointSpec, EpId, Instant,
@@ -48,6 +49,8 @@ struct Registered {
     region: Region,
     /// UCX's handle, where peers reach it by UCX.
     mem: Option<Arc<Mem>>,
+    /// Ending it was tried before, and waited for.
+    waited: bool,
 }
 
 /// Regions of a device. Its handles have them in common.
@@ -215,15 +218,21 @@ impl Backend for UcxDevice {
         let own = regions.allocated.iter().find(|(weak, _)| weak.names(region));
         let mem = match (own, self.config.transport) {
             (Some((_, mem)), _) => mem.upgrade(),
-            (None, Transport::Rc) => Some(self.common.context.register(region).map_err(|why| {
-                let errno = if why == crate::sys::UcsStatus::NO_MEMORY { libc::ENOMEM } else { libc::EIO };
-                let advice = "`ulimit -l` shows how much memory may be locked, in KiB";
-                RegisterError::System(SystemError { call: "ucp_mem_map", errno, advice })
-            })?),
+            (None, Transport::Rc) => {
+                // Only RDMA devices pin, and the kernel would only say ENOMEM.
+                let (limit_bytes, pinned_bytes) = (memlock::limit_bytes(), memlock::pinned_bytes());
+                Memlock { limit_bytes, pinned_bytes }.check(region.len())?;
+                Some(self.common.context.register(region).map_err(|why| {
+                    let errno =
+                        if why == crate::sys::UcsStatus::NO_MEMORY { libc::ENOMEM } else { libc::EIO };
+                    let advice = "`ulimit -l` shows how much memory may be locked, in KiB";
+                    RegisterError::System(SystemError { call: "ucp_mem_map", errno, advice })
+                })?)
+            }
             (None, _) => None,
         };
         let mr = self.common.shared.lock().state.mrs.add(Memory::of(region), pd, access)?;
-        regions.registered.push(Registered { mr, region: region.clone(), mem });
+        regions.registered.push(Registered { mr, region: region.clone(), mem, waited: false });
         Ok(mr)
     }
 
@@ -238,11 +247,14 @@ impl Backend for UcxDevice {
         let mut core = self.common.shared.attend();
         let (state, worker) = core.halves();
         state.mrs.revoke(mr);
-        let until = crate::watch::now_ns().saturating_add(USES_NS_MAX);
+        // Whoever tries again has waited once: it is asked again from a loop that others wait for.
+        let wait_ns = if regions.registered[at].waited { 0 } else { USES_NS_MAX };
+        let until = crate::watch::now_ns().saturating_add(wait_ns);
         let written = state.mrs.get(mr.0).is_some_and(|mr| mr.access.remote_write || mr.access.remote_atomic);
         while state.mrs.get(mr.0).is_some_and(|mr| mr.uses > 0) || written && state.is_written_by_peers() {
             state.turn(worker);
             if crate::watch::now_ns() >= until {
+                regions.registered[at].waited = true;
                 let advice = "a work, or a peer that is stopped in the middle of one, still uses it; end the endpoint first";
                 return Err(SystemError { call: "ucp_mem_unmap", errno: libc::EBUSY, advice }.into());
             }

@@ -4,9 +4,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, getrlimit};
-use rustix::thread::{CapabilitySet, capabilities};
-
 /// Where to look; tests look elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
@@ -112,14 +109,6 @@ impl Kernel {
         names.dedup();
         names
     }
-}
-
-/// How many bytes this process may lock. `None`: as many as it likes.
-pub(crate) fn memlock_limit() -> Option<u64> {
-    let limit = getrlimit(Resource::Memlock).current?;
-    // The kernel does not count what whoever has this capability locks (mm/mlock.c, can_do_mlock).
-    let exempt = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
-    (!exempt).then_some(limit)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use wavetank_contract::error::{DeregisterError, KeyError, RegisterError};
+use wavetank_contract::memlock::{self, Memlock};
 use wavetank_contract::{Access, MrId, Region, RemoteKey, RemoteRegion, RkeyId, Sge};
 
 use crate::error::system;
@@ -91,12 +92,14 @@ impl MrTable {
         if self.live >= self.live_max || self.free.is_empty() && self.slots.len() >= SLOTS_MAX as usize {
             return Err(RegisterError::TooMany(self.live_max));
         }
-        let need = len_bytes.next_multiple_of(PAGE_BYTES);
         match self.memlock_bytes {
-            Some(limit_bytes) if self.pinned_bytes + need > limit_bytes => {
-                Err(RegisterError::Memlock { need_bytes: self.pinned_bytes + need, limit_bytes })
+            // What other devices and libraries of this process pinned counts too; what the kernel counts is not there to be read
+            // everywhere.
+            Some(_) => {
+                let pinned_bytes = self.pinned_bytes.max(memlock::pinned_bytes());
+                Memlock { limit_bytes: self.memlock_bytes, pinned_bytes }.check(len_bytes)
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -108,18 +111,14 @@ impl MrTable {
     ) -> Result<MrId, RegisterError> {
         self.check(region, access)?;
         let mr = Mr::new(pd, region, access_flags(access, self.atomics)).map_err(|errno| {
-            match (errno, self.memlock_bytes) {
-                // Other devices of this process count too, which we do not see.
-                (libc::ENOMEM, Some(limit_bytes)) => {
-                    RegisterError::Memlock { need_bytes: self.pinned_bytes + region.len(), limit_bytes }
+            let advice = match errno {
+                libc::ENOMEM => {
+                    "the system cannot pin so much memory, in a user namespace `ulimit -l` limits it whatever this process may, or \
+                     the device has no registration left"
                 }
-                (libc::ENOMEM, None) => {
-                    let advice =
-                        "the system cannot pin so much memory, or the device has no registration left";
-                    RegisterError::System(system("ibv_reg_mr(3)", errno, advice))
-                }
-                _ => RegisterError::System(system("ibv_reg_mr(3)", errno, "")),
-            }
+                _ => "",
+            };
+            RegisterError::System(system("ibv_reg_mr(3)", errno, advice))
         })?;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -264,7 +263,8 @@ mod tests {
         let len_bytes = 1 << 20;
         assert_eq!(check(1, limit_bytes, None), Err(RegisterError::TooLong { len_bytes, limit_bytes }));
         assert_eq!(check(0, 1 << 20, None), Err(RegisterError::TooMany(0)));
-        let memlock = RegisterError::Memlock { need_bytes: len_bytes, limit_bytes };
+        let (pinned_bytes, need_bytes) = (0, len_bytes);
+        let memlock = RegisterError::Memlock { len_bytes, pinned_bytes, need_bytes, limit_bytes };
         assert!(memlock.to_string().contains("ulimit -l"));
         assert_eq!(check(1, 1 << 20, Some(limit_bytes)), Err(memlock));
         let table = MrTable::new(1, 1 << 20, None, true);

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use wavetank_contract::memlock;
+
 use crate::caps;
 use crate::cm::Cm;
 use crate::error::{DeviceError, system};
 use crate::gid::{Gid, GidChoice, GidEntry, GidKind, GidVerdict, judge};
-use crate::kernel::{Kernel, Node, memlock_limit};
+use crate::kernel::{Kernel, Node};
 use crate::status;
 use crate::sys::{self, Context, DeviceInfo, LoadError, PortInfo, RawGid, Rdmacm, Verbs};
 
@@ -102,7 +104,7 @@ pub(crate) fn open(config: &VerbsConfig) -> Result<Opened, DeviceError> {
     let verbs = Verbs::get()?;
     let kernel = Kernel::here();
     check_kernel(&kernel, &config.device)?;
-    let memlock_bytes = memlock_limit();
+    let memlock_bytes = memlock::limit_bytes();
     if let Some(limit_bytes) = memlock_bytes
         && limit_bytes < MEMLOCK_MIN_BYTES
     {

@@ -62,11 +62,17 @@ pub enum RegisterError {
     RemoteWriteNeedsLocalWrite,
     /// More memory would be locked than this process may lock.
     #[error(
-        "registering {need_bytes} bytes locks more memory than this process may ({limit_bytes} bytes, `ulimit -l` shows it \
-         in KiB); raise it with `ulimit -l unlimited`, LimitMEMLOCK=infinity of a systemd unit, or limits.conf(5)"
+        "registering {len_bytes} bytes on top of {pinned_bytes} that are registered already locks {need_bytes}, and this process \
+         may lock {limit_bytes}; raise that with `ulimit -l {}` or `ulimit -l unlimited` before it starts, \
+         LimitMEMLOCK=infinity of a systemd unit, or limits.conf(5)",
+        .need_bytes.div_ceil(1024)
     )]
     Memlock {
         /// The region.
+        len_bytes: u64,
+        /// What this process has pinned for devices already.
+        pinned_bytes: u64,
+        /// Both, in whole pages.
         need_bytes: u64,
         /// `RLIMIT_MEMLOCK` (`getrlimit(2)`).
         limit_bytes: u64,

@@ -4,6 +4,7 @@
 //! simulated NIC, verbs and UCX each keep. It knows no clock, no entropy, no thread, no runtime and no device.
 //!
 //! * [`time`], [`chance`]: time and chance are arguments.
+//! * [`memlock`]: what this process may pin for devices, and what it has pinned.
 //! * [`pages`]: which pages memory has, and why not better ones.
 //! * [`region`]: pinned memory, and the leases that keep it in place while a device may touch it.
 //! * [`endpoint`], [`key`], [`work`], [`completion`], [`event`]: what goes into a device and what comes out.
@@ -20,6 +21,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod key;
+pub mod memlock;
 pub mod pages;
 pub mod planted;
 pub mod region;

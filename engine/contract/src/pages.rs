@@ -75,7 +75,8 @@ pub enum NoPages {
         /// What madvise(2) answered.
         errno: i32,
     },
-    /// The backend's library allocates by itself.
+    /// The backend's library allocates by itself, and does not say what it got: UCX's shared memory tries huge pages unless
+    /// UCX_POSIX_HUGETLB_MODE and UCX_SYSV_HUGETLB_MODE are `n`.
     Library,
 }
 
@@ -131,7 +132,9 @@ impl fmt::Display for NoPages {
             NoPages::Pool { errno } => write!(f, "the pool of huge pages gave none: {}", told(errno)),
             NoPages::TransparentOff => write!(f, "{TRANSPARENT} does not allow them"),
             NoPages::Advice { errno } => write!(f, "madvise(2) answered: {}", told(errno)),
-            NoPages::Library => f.write_str("the backend's library allocates as it sees fit"),
+            NoPages::Library => f.write_str(
+                "the backend's library allocates it, with huge pages if it sees fit, and does not say",
+            ),
         }
     }
 }

@@ -13,6 +13,8 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::{Rc, Weak};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -568,6 +570,73 @@ impl Lease {
         self.region().write(self.offset() + offset, from);
     }
 
+    /// Reads bytes of a file straight into the lease, without a copy: `len` bytes at `file_offset`, to `offset` of the lease.
+    /// After an error part of them may be there. Panics when the range is not inside, as slices do.
+    ///
+    /// # Errors
+    /// The system's (`pread(2)`), and `UnexpectedEof` where the file ends before.
+    pub fn read_from(
+        &self,
+        file: BorrowedFd<'_>,
+        file_offset: u64,
+        offset: u64,
+        len: usize,
+    ) -> io::Result<()> {
+        self.transfer(file_offset, offset, len, io::ErrorKind::UnexpectedEof, |to, len, at| {
+            // SAFETY: `transfer` gives `len` bytes inside the lease, which is borrowed during the call. The kernel writes
+            // them as a device would: by address, while no reference to them exists but cells of this very thread.
+            unsafe { libc::pread(file.as_raw_fd(), to.cast(), len, at) }
+        })
+    }
+
+    /// Writes bytes of the lease straight to a file, without a copy: `len` bytes at `offset` of the lease, to `file_offset`.
+    /// After an error part of them may be there. Bytes that a device changes meanwhile are written as of before or after.
+    /// Panics when the range is not inside, as slices do.
+    ///
+    /// # Errors
+    /// The system's (`pwrite(2)`), and `WriteZero` where nothing more is taken.
+    pub fn write_to(
+        &self,
+        file: BorrowedFd<'_>,
+        file_offset: u64,
+        offset: u64,
+        len: usize,
+    ) -> io::Result<()> {
+        self.transfer(file_offset, offset, len, io::ErrorKind::WriteZero, |from, len, at| {
+            // SAFETY: `transfer` gives `len` initialised bytes inside the lease, which is borrowed during the call. The
+            // kernel only reads them, by address; that a device may write them meanwhile makes no reference untrue.
+            unsafe { libc::pwrite(file.as_raw_fd(), from.cast_const().cast(), len, at) }
+        })
+    }
+
+    /// Repeats a call that may do less than it is asked, or be interrupted, until all is done.
+    fn transfer(
+        &self,
+        file_offset: u64,
+        offset: u64,
+        len: usize,
+        nothing: io::ErrorKind,
+        mut call: impl FnMut(*mut u8, usize, libc::off_t) -> isize,
+    ) -> io::Result<()> {
+        self.check(offset, len);
+        let mut done = 0;
+        while done < len {
+            let rest = len - done;
+            let at = file_offset.checked_add(done as u64).and_then(|at| libc::off_t::try_from(at).ok());
+            let at = at.ok_or(io::ErrorKind::InvalidInput)?;
+            let memory = self.region().at(self.offset() + offset + done as u64, rest);
+            match call(memory, rest, at) {
+                0 => return Err(nothing.into()),
+                taken if taken > 0 => done += (taken as usize).min(rest),
+                _ => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error => return Err(error),
+                },
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
     fn check(&self, offset: u64, len: usize) {
         let inside = offset.checked_add(len as u64).is_some_and(|end| end <= self.len);
@@ -696,6 +765,37 @@ mod tests {
         r.collect_returned(|offset| back.push(offset));
         assert_eq!(back, [4096]);
         assert_eq!(r.lease(4096, 1).expect("free again").generation(), generation + 1);
+    }
+
+    #[test]
+    fn a_file_is_read_and_written_at_its_place_and_no_byte_beside_it() {
+        use std::os::fd::AsFd;
+        let file = tempfile::tempfile().expect("a file");
+        let r = region(16384);
+        let lease = r.lease(4096, 8192).expect("free");
+        lease.write(100, b"straight from the lease");
+        lease.write_to(file.as_fd(), 7, 100, 23).expect("written");
+        assert_eq!(file.metadata().expect("a file").len(), 30);
+        lease.write(4000, &[0xee; 32]);
+        lease.read_from(file.as_fd(), 7, 4004, 23).expect("read");
+        let mut back = [0; 32];
+        lease.read(4000, &mut back);
+        assert_eq!(&back, b"\xee\xee\xee\xeestraight from the lease\xee\xee\xee\xee\xee");
+        let short = lease.read_from(file.as_fd(), 20, 0, 23).expect_err("the file ends");
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+        let far = lease.write_to(file.as_fd(), u64::MAX, 0, 23).expect_err("no such offset");
+        assert_eq!(far.kind(), io::ErrorKind::InvalidInput);
+        let (reader, _writer) = io::pipe().expect("a pipe");
+        assert!(lease.read_from(reader.as_fd(), 0, 0, 23).is_err(), "a pipe has no offsets");
+    }
+
+    #[test]
+    #[should_panic(expected = "of a lease of 100 bytes")]
+    fn a_file_is_not_read_past_a_lease() {
+        use std::os::fd::AsFd;
+        let file = tempfile::tempfile().expect("a file");
+        let lease = region(4096).lease(0, 100).expect("free");
+        let _ = lease.read_from(file.as_fd(), 0, 99, 2);
     }
 
     #[test]

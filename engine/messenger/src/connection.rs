@@ -9,7 +9,7 @@ use wavetank_engine::slab::Key;
 
 use crate::credit::{Credits, Window};
 use crate::event::Cause;
-use crate::frame::{FrameKind, Header, PlaceOnWire};
+use crate::frame::{Failure, FrameKind, Header, PlaceOnWire, Sort};
 use crate::hello::Hello;
 use crate::message::Data;
 use crate::policy::Policy;
@@ -170,6 +170,13 @@ impl Control {
     }
 }
 
+/// What the peer waits for, and could not be said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unsaid {
+    Failed { id: u64, why: Failure },
+    Release { sequence: u64, failed: Option<Failure> },
+}
+
 /// Counts of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionStats {
@@ -213,7 +220,12 @@ pub(crate) struct Connection {
     pub(crate) broke_at: Option<Instant>,
     pub(crate) attempts: u32,
 
+    /// Messages that begin something, and all that is sent again.
     pub(crate) queue: VecDeque<Key>,
+    /// Replies and releases that have no sequence yet: the peer waits for them, so they do not wait for anything else.
+    pub(crate) answers: VecDeque<Key>,
+    /// Replies without data, and releases, that found no memory for their frames.
+    pub(crate) unsaid: VecDeque<Unsaid>,
     /// With a sequence, in its order, until the peer has them.
     pub(crate) sent: VecDeque<Key>,
     /// Replies whose sinks are being written; they get their sequence afterwards.
@@ -229,7 +241,12 @@ pub(crate) struct Connection {
     pub(crate) announced: Vec<u32>,
     pub(crate) exposed: Exposed,
     pub(crate) requests: u32,
+    /// Something waits for credits.
     pub(crate) starving: bool,
+    /// The peer knows.
+    pub(crate) cried: bool,
+    /// Memory was short when it was last looked at: it is tried again before long.
+    pub(crate) short: bool,
     /// Frames posted and not ended.
     pub(crate) in_flight: u32,
     pub(crate) close_posted: bool,
@@ -280,6 +297,8 @@ impl Connection {
             broke_at: None,
             attempts: 0,
             queue: VecDeque::new(),
+            answers: VecDeque::new(),
+            unsaid: VecDeque::new(),
             sent: VecDeque::new(),
             filling: Vec::new(),
             held: Vec::new(),
@@ -290,6 +309,8 @@ impl Connection {
             exposed: Exposed::new(),
             requests: 0,
             starving: false,
+            cried: false,
+            short: false,
             in_flight: 0,
             close_posted: false,
             newest: 0,
@@ -328,6 +349,19 @@ impl Connection {
     pub(crate) fn remote(&self, place: PlaceOnWire, len: u64) -> Option<wavetank_contract::RemoteAddr> {
         let (_, region) = self.extents.iter().find(|(extent, _)| *extent == place.extent)?;
         region.at(place.offset, len)
+    }
+
+    /// Counts what the application has of the peer, and what the peer has not taken.
+    pub(crate) fn weigh(&mut self, answers_max: u32) {
+        let begins = |arrival: &&Arrival| !matches!(arrival.header.sort, Sort::Reply | Sort::Release);
+        self.window.arriving = self.arriving.iter().filter(begins).count() as u32;
+        // What is posted is in `sent` until it is acknowledged, and that a peer may put off.
+        self.window.stopped = self.waiting_answers() >= answers_max as usize;
+    }
+
+    /// Messages for a peer that may take them or not: those of this side's own have a limit of their own.
+    pub(crate) fn waiting_answers(&self) -> usize {
+        (self.answers.len() + self.unsaid.len() + self.filling.len() + self.sent.len()) / 2
     }
 
     /// Messages waiting to be sent or acknowledged.

@@ -1,8 +1,9 @@
 //! Credits: how many frames may be sent to a peer, and how many it may send to us.
 //!
 //! Both sides count from the beginning of the connection, so that no count can be lost: what is granted travels as a total.
-//! The last credit is for frames that give credits back; without it, two sides that have used all of theirs would wait for
-//! each other for ever.
+//! The last credit is for frames that give credits back, and the one before it for what the peer waits for: replies, releases,
+//! grants. Without the first, two sides that have used all of theirs would wait for each other for ever; without the second, two
+//! sides that hold each other's requests would. So whoever is full stops new work alone, by leaving the peer two.
 
 /// Fewest credits a connection works with.
 pub const CREDITS_MIN: u32 = 4;
@@ -21,8 +22,13 @@ impl Credits {
         Credits { granted, sent: 0, window }
     }
 
-    /// Frames that may be sent now, but for the last.
-    pub(crate) fn free(&self) -> u32 {
+    /// Frames that may be sent now, if they begin something.
+    pub(crate) fn for_work(&self) -> u32 {
+        self.left().saturating_sub(2)
+    }
+
+    /// Frames that may be sent now, if the peer waits for them.
+    pub(crate) fn for_answers(&self) -> u32 {
         self.left().saturating_sub(1)
     }
 
@@ -57,8 +63,14 @@ pub(crate) struct Window {
     told: u32,
     /// Frames that came.
     came: u32,
-    /// Messages the application has not let go of.
+    /// Messages the application has not let go of; replies are none, it asked for those.
     pub(crate) held: u32,
+    /// Messages on their way to it.
+    pub(crate) arriving: u32,
+    /// So much waits to be sent to the peer that it is not to ask for more.
+    pub(crate) stopped: bool,
+    /// The peer may need credits: it has used some for more than a word about credits, or says so.
+    pub(crate) wanted: bool,
     /// Receives to keep posted, less what is held.
     pub(crate) size: u32,
 }
@@ -76,7 +88,13 @@ impl Window {
     /// Receives to post now.
     pub(crate) fn missing(&self) -> u32 {
         // Two stay whatever is held: without them nothing could tell us that the peer lives, or give us credits.
-        self.size.saturating_sub(self.held).max(2).saturating_sub(self.posted())
+        let load = if self.stopped { self.size } else { self.load() };
+        self.size.saturating_sub(load).max(2).saturating_sub(self.posted())
+    }
+
+    /// Messages the application has, or will have.
+    pub(crate) fn load(&self) -> u32 {
+        self.held + self.arriving
     }
 
     pub(crate) fn post(&mut self, count: u32) {
@@ -95,17 +113,17 @@ impl Window {
     /// The total to tell the peer; it is told now.
     pub(crate) fn tell(&mut self) -> u32 {
         self.told = self.granted;
+        self.wanted = false;
         self.granted
     }
 
-    /// Credits that the peer does not know of.
-    pub(crate) fn owed(&self) -> u32 {
-        self.granted.wrapping_sub(self.told)
-    }
-
-    /// Credits that the peer has, as far as it was told.
-    pub(crate) fn peer_has(&self) -> u32 {
-        self.told.wrapping_sub(self.came)
+    /// Whether the peer is to be told of its credits by a frame of their own. Half of what it can have is told in time, and not for
+    /// every frame. A peer that can begin nothing is told at once if it may want to; otherwise once it can say nothing: two
+    /// sides that told each other of every credit would never stop.
+    pub(crate) fn is_due(&self) -> bool {
+        let owed = self.granted.wrapping_sub(self.told);
+        let peer_has = self.told.wrapping_sub(self.came);
+        owed > 0 && (owed >= (self.size / 2).max(2) || peer_has == 0 || self.wanted && peer_has <= 2)
     }
 }
 
@@ -150,11 +168,11 @@ mod tests {
     #[test]
     fn the_last_credit_is_for_giving_credits_back() {
         let mut credits = Credits::new(4, 16);
-        for left in (0..3).rev() {
+        for left in (1..4).rev() {
             credits.spend();
-            assert_eq!(credits.free(), left);
+            assert_eq!((credits.left(), credits.for_answers()), (left, left - 1));
+            assert_eq!(credits.for_work(), left.saturating_sub(2));
         }
-        assert_eq!(credits.left(), 1);
     }
 
     #[test]
@@ -178,6 +196,11 @@ mod tests {
         window.held = 7;
         assert_eq!(window.missing(), 2);
         window.post(2);
-        assert_eq!((window.owed(), window.peer_has()), (2, 0));
+        assert!(window.is_due(), "it can say nothing any more");
+        assert_eq!(window.tell(), 10);
+        (window.take(), window.post(1));
+        assert!(!window.is_due(), "it has one for us, and may not want more");
+        window.wanted = true;
+        assert!(window.is_due());
     }
 }

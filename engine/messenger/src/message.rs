@@ -151,6 +151,8 @@ pub struct Incoming {
     pub(crate) sequence: u64,
     pub(crate) r#type: u16,
     pub(crate) kind: Kind,
+    /// We wait for it: it counts for nothing.
+    pub(crate) asked: bool,
     pub(crate) frame: Option<Lease>,
     pub(crate) front_at: u64,
     pub(crate) front_len: usize,
@@ -273,7 +275,8 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let held = matches!(self.kind, Kind::Held);
         let (connection, epoch) = (self.connection, self.epoch);
-        let what = Returned::Message { sequence: self.sequence, bytes: self.landing_bytes, held };
+        let (sequence, bytes, asked) = (self.sequence, self.landing_bytes, self.asked);
+        let what = Returned::Message { sequence, bytes, held, asked };
         self.returns.put(Return { connection, epoch, what });
     }
 }
@@ -291,7 +294,7 @@ pub(crate) struct Return {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Returned {
-    Message { sequence: u64, bytes: u64, held: bool },
+    Message { sequence: u64, bytes: u64, held: bool, asked: bool },
     Unanswered { id: u64 },
 }
 

@@ -392,21 +392,22 @@ impl<C: RdmaOps> Messenger<C> {
         if self.halted {
             return Wake::Idle;
         }
-        if self.has_work() {
+        if !self.dirty.is_empty() || !self.returns.is_empty() {
             return Wake::Now;
         }
         // Not another turn of the driver: what that would take from the device, nobody would look at before the next one of ours.
         self.until(self.driver.rest())
     }
 
-    /// A turn for whoever comes back at once: the device is not armed.
-    pub fn spin(&mut self, now: Instant) {
+    /// A turn for whoever comes back at once: the device is not armed. Answers whether anything ended or came.
+    pub fn spin(&mut self, now: Instant) -> bool {
         if self.halted {
-            return;
+            return false;
         }
         self.driver.spin(now);
-        self.settle(now);
+        let any = self.settle(now);
         self.flush(now);
+        any
     }
 
     /// Posts what was lined up since, without looking for what came.
@@ -418,15 +419,17 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
-    /// Takes what the device has said.
-    fn settle(&mut self, now: Instant) {
+    /// Takes what the device has said. Answers whether that was anything.
+    fn settle(&mut self, now: Instant) -> bool {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.driver.take_outcomes(&mut outcomes);
+        let mut any = !outcomes.is_empty();
         for outcome in &outcomes {
             self.ended(outcome, now);
         }
         self.outcomes = outcomes;
         while let Some(finished) = self.driver.take_finished() {
+            any = true;
             self.moved(finished, now);
         }
         while let Some(event) = self.driver.take_event() {
@@ -434,11 +437,12 @@ impl<C: RdmaOps> Messenger<C> {
         }
         self.expire(now);
         self.extents.sweep(self.driver.context());
+        any
     }
 
-    /// Whether something is to be done that the device does not know of.
-    fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.returns.is_empty()
+    /// Whether something is to be done that the device does not know of: a turn, or a line asked for.
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.returns.is_empty() || !self.asks.is_empty()
     }
 
     /// When to be turned, given when the driver wants to be.

@@ -1,9 +1,10 @@
 //! An arena: one registered region, handed out in leases.
 
-use wavetank_contract::{Lease, MrId, Region};
+use wavetank_contract::{Lease, MrId, PageKind, Region};
 
 use super::error::MemoryError;
 use super::pool::Pool;
+use super::stats::log_pages;
 
 /// How full an arena is. Bytes are those of slots, not of the leases in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct ArenaStats {
     pub leased_bytes_max: u64,
     /// Leases that are not back yet.
     pub leases: u32,
+    /// Which pages its region has.
+    pub pages: PageKind,
 }
 
 /// How one size class is used.
@@ -49,6 +52,13 @@ impl Arena {
     /// # Errors
     /// [`MemoryError::RegionInUse`] when parts of it are leased already.
     pub fn new(region: Region, mr: MrId) -> Result<Arena, MemoryError> {
+        let arena = Arena::of(region, mr)?;
+        log_pages("arena", arena.region.pages(), false);
+        Ok(arena)
+    }
+
+    /// The same, where the log has heard of the region.
+    pub(super) fn of(region: Region, mr: MrId) -> Result<Arena, MemoryError> {
         let leases = region.live_leases();
         if leases != 0 {
             return Err(MemoryError::RegionInUse { leases });
@@ -124,6 +134,7 @@ impl Arena {
             free_bytes: self.bytes(self.pool.granules() - live_granules),
             leased_bytes_max: self.bytes(self.pool.live_granules_max()),
             leases: self.region.live_leases(),
+            pages: self.region.pages().kind,
         }
     }
 

@@ -10,12 +10,17 @@
 //!
 //! Addresses are compared and never sorted by: what is evicted depends on the order of use alone.
 
+mod error;
+mod stats;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use thiserror::Error;
 use wavetank_contract::error::{DeregisterError, RegisterError, SystemError};
 use wavetank_contract::{Access, MrId, PdId, Region, Sge, WeakRegion};
+
+pub use error::CacheError;
+pub use stats::CacheStats;
 
 use crate::context::RdmaOps;
 use crate::slab::{Key, NOWHERE, Slab};
@@ -43,68 +48,6 @@ impl Default for CacheConfig {
     fn default() -> CacheConfig {
         CacheConfig { bytes_max: 1 << 30, count_max: 1024, pd: PdId::default(), access: Access::LOCAL }
     }
-}
-
-/// Why a buffer is not registered. Nothing has changed but that unused registrations may have been given up.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CacheError {
-    /// Longer than all that may be kept: this will never succeed.
-    #[error(
-        "a buffer of {len_bytes} bytes is longer than all that this cache may keep ({limit_bytes}); register it by itself, \
-         or raise bytes_max"
-    )]
-    TooLong {
-        /// The buffer.
-        len_bytes: u64,
-        /// All that may be kept.
-        limit_bytes: u64,
-    },
-    /// Everything that is kept is used.
-    #[error(
-        "no room for a buffer of {len_bytes} bytes: {count} of {count_max} registrations with {bytes} of {bytes_max} bytes \
-         are kept, and not enough of them are unused; drop guards, wait for works to complete, or raise the limits"
-    )]
-    Full {
-        /// The buffer.
-        len_bytes: u64,
-        /// Registrations kept.
-        count: u32,
-        /// The limit.
-        count_max: u32,
-        /// Bytes kept.
-        bytes: u64,
-        /// The limit.
-        bytes_max: u64,
-    },
-    /// The device refused, and again after everything unused was given up, if that was any.
-    #[error("a buffer could not be registered: {0}")]
-    Register(#[from] RegisterError),
-}
-
-/// How a cache is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats {
-    /// Buffers that were registered already.
-    pub hits: u64,
-    /// Buffers that had to be registered.
-    pub misses: u64,
-    /// Registrations given up for room.
-    pub evictions: u64,
-    /// Registrations tried once more after the device had no room.
-    pub retries: u64,
-    /// Registrations given up because their regions were gone or replaced, or the epoch was over.
-    pub invalidations: u64,
-    /// Buffers that could not be registered.
-    pub refusals: u64,
-    /// Bytes registered now.
-    pub bytes: u64,
-    /// The most they ever were.
-    pub bytes_max_seen: u64,
-    /// Registrations now.
-    pub count: u32,
-    /// Of those, the ones that are never handed out again and wait for guards, leases or the device.
-    pub retiring: u32,
 }
 
 /// What guards of one registration share.

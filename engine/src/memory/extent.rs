@@ -1,4 +1,4 @@
-//! Extents: memory that one peer may reach, under keys that die with its session.
+//! Extents: memory for what peers may reach, and where it is while no session has it.
 //!
 //! An *extent* is a region that is registered for one session alone, with remote read and write. When the session closes, its
 //! endpoint first, the registration ends, so that the key is dead; only after that the region may serve another session, and
@@ -10,10 +10,11 @@ use std::rc::Rc;
 
 use wavetank_contract::error::DeregisterError;
 use wavetank_contract::region::{PAGE_BYTES, REGION_BYTES_MAX};
-use wavetank_contract::{Access, Lease, MrId, PageKind, Pages, PdId, Region, RegionSpec, RemoteKey};
+use wavetank_contract::{Access, MrId, PageKind, Pages, PdId, Region, RegionSpec, RemoteKey};
 
 use super::arena::Arena;
 use super::error::MemoryError;
+use super::stats::log_pages;
 use crate::context::RdmaOps;
 
 /// What peers may do with an extent: READ and WRITE, no atomics.
@@ -85,14 +86,14 @@ impl ExtentStats {
 
 /// A region of a closed session that is still registered.
 #[derive(Debug)]
-struct Retiring {
-    region: Region,
-    mr: MrId,
-    class: u32,
+pub(super) struct Retiring {
+    pub(super) region: Region,
+    pub(super) mr: MrId,
+    pub(super) class: u32,
 }
 
 /// What sessions left behind that were dropped rather than closed.
-type Abandoned = Rc<RefCell<Vec<Retiring>>>;
+pub(super) type Abandoned = Rc<RefCell<Vec<Retiring>>>;
 
 /// Memory for what sessions expose: extents come from here and return here.
 #[derive(Debug)]
@@ -101,13 +102,15 @@ pub struct ExtentPool {
     /// Registered for nobody, by class: `extent_bytes` times 2 to the power of the index.
     free: Vec<Vec<Region>>,
     retiring: Vec<Retiring>,
-    abandoned: Abandoned,
+    pub(super) abandoned: Abandoned,
     total_bytes: u64,
     total_bytes_max: u64,
-    extents: u32,
+    pub(super) extents: u32,
     /// By [`PageKind::ALL`].
     kind_bytes: [u64; 3],
-    refusals: u64,
+    pub(super) refusals: u64,
+    /// The log has heard that pages are worse than asked for.
+    told: bool,
 }
 
 impl ExtentPool {
@@ -127,6 +130,7 @@ impl ExtentPool {
             extents: 0,
             kind_bytes: [0; 3],
             refusals: 0,
+            told: false,
         }
     }
 
@@ -175,7 +179,7 @@ impl ExtentPool {
     }
 
     /// Ends a registration, now or later. The region is free only when its key is dead.
-    fn end<C: RdmaOps>(&mut self, context: &mut C, retiring: Retiring) {
+    pub(super) fn end<C: RdmaOps>(&mut self, context: &mut C, retiring: Retiring) {
         let ended = retiring.region.live_leases() == 0
             && matches!(context.deregister(retiring.mr), Ok(()) | Err(DeregisterError::Unknown(_)));
         if ended {
@@ -186,7 +190,7 @@ impl ExtentPool {
     }
 
     /// The class of an extent for a lease of that many bytes.
-    fn class(&self, len_bytes: u64) -> Result<u32, MemoryError> {
+    pub(super) fn class(&self, len_bytes: u64) -> Result<u32, MemoryError> {
         let ExtentPoolConfig { extent_bytes, bytes_max, .. } = self.config;
         // The longest extent there can be: a power of two.
         let longest = 1 << (bytes_max.clamp(1, REGION_BYTES_MAX)).ilog2();
@@ -227,6 +231,8 @@ impl ExtentPool {
         self.total_bytes += region.len();
         self.total_bytes_max = self.total_bytes_max.max(self.total_bytes);
         self.kind_bytes[region.pages().kind as usize] += region.len();
+        log_pages("extent", region.pages(), self.told);
+        self.told |= region.pages().is_short();
         Ok(region)
     }
 
@@ -244,7 +250,11 @@ impl ExtentPool {
     }
 
     /// A region registered for one session, and the key to it.
-    fn open<C: RdmaOps>(&mut self, context: &mut C, class: u32) -> Result<(Arena, RemoteKey), MemoryError> {
+    pub(super) fn open<C: RdmaOps>(
+        &mut self,
+        context: &mut C,
+        class: u32,
+    ) -> Result<(Arena, RemoteKey), MemoryError> {
         let region = self.take(context, class)?;
         let mr = match context.register(&region, self.config.pd, ACCESS) {
             Ok(mr) => mr,
@@ -254,7 +264,7 @@ impl ExtentPool {
             }
         };
         let opened = match context.export(mr) {
-            Ok(key) => Arena::new(region.clone(), mr).map(|arena| (arena, key)),
+            Ok(key) => Arena::of(region.clone(), mr).map(|arena| (arena, key)),
             Err(error) => Err(error.into()),
         };
         match opened {
@@ -270,189 +280,6 @@ impl ExtentPool {
             self.free.resize_with(class + 1, Vec::new);
         }
         self.free[class].push(region);
-    }
-}
-
-/// The name of an extent among those of its session: never used again there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExtentId(pub u32);
-
-/// Where a lease is, for a work of ours and for the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The extent, whose key reaches it.
-    pub extent: ExtentId,
-    /// Bytes from the start of the extent's region.
-    pub offset: u64,
-    /// The registration, for works of this side.
-    pub mr: MrId,
-}
-
-/// A region while it is registered for a session.
-#[derive(Debug)]
-struct Extent {
-    id: ExtentId,
-    class: u32,
-    arena: Arena,
-    key: RemoteKey,
-}
-
-impl Extent {
-    fn retiring(self) -> Retiring {
-        Retiring { region: self.arena.region().clone(), mr: self.arena.mr(), class: self.class }
-    }
-}
-
-/// What one session exposes to its peer. Empty it allocates nothing.
-///
-/// Close it after the session's endpoint. If it is dropped instead, its extents wait as those of a closed one for the pool's
-/// next [`sweep`](ExtentPool::sweep).
-#[derive(Debug, Default)]
-pub struct Exposed {
-    /// By their ids.
-    extents: Vec<Extent>,
-    /// The one that gave the last lease: likely to give the next.
-    recent: usize,
-    next_id: u32,
-    /// The pool they are of.
-    home: Option<Abandoned>,
-}
-
-impl Exposed {
-    /// Nothing yet.
-    pub const fn new() -> Exposed {
-        Exposed { extents: Vec::new(), recent: 0, next_id: 0, home: None }
-    }
-
-    /// A lease of exactly `len_bytes` in memory that the session's peer may reach. The context is the same in every call for
-    /// one pool. Dropping it and every hold on it gives it
-    /// back to the session, whose next lease may find its bytes there; nobody else does.
-    ///
-    /// # Errors
-    /// [`MemoryError::Empty`] and [`MemoryError::TooLong`] for what is never possible; [`MemoryError::PoolFull`] and whatever
-    /// the device refuses for what is not possible now.
-    pub fn lease<C: RdmaOps>(
-        &mut self,
-        pool: &mut ExtentPool,
-        context: &mut C,
-        len_bytes: u64,
-    ) -> Result<Lease, MemoryError> {
-        if len_bytes == 0 {
-            return Err(MemoryError::Empty);
-        }
-        if self.home.as_ref().is_some_and(|home| !Rc::ptr_eq(home, &pool.abandoned)) {
-            return Err(MemoryError::OtherPool);
-        }
-        let class = pool.class(len_bytes).inspect_err(|_| pool.refusals += 1)?;
-        if let Some(lease) = self.lease_here(class, len_bytes) {
-            return Ok(lease);
-        }
-        self.grow(pool, context, class).inspect_err(|_| pool.refusals += 1)?;
-        // It is whole and long enough.
-        let fresh = self.extents.len() - 1;
-        self.recent = fresh;
-        self.extents[fresh].arena.acquire(len_bytes)
-    }
-
-    /// A lease of an extent that is there.
-    fn lease_here(&mut self, class: u32, len_bytes: u64) -> Option<Lease> {
-        let count = self.extents.len();
-        for step in 0..count {
-            let at = (self.recent + step) % count;
-            let extent = &mut self.extents[at];
-            // Short leases in a long extent would keep it from the long one that it is for.
-            if extent.class == class
-                && let Ok(lease) = extent.arena.acquire(len_bytes)
-            {
-                self.recent = at;
-                return Some(lease);
-            }
-        }
-        None
-    }
-
-    fn grow<C: RdmaOps>(
-        &mut self,
-        pool: &mut ExtentPool,
-        context: &mut C,
-        class: u32,
-    ) -> Result<(), MemoryError> {
-        let next_id = self.next_id.checked_add(1).ok_or(MemoryError::ExtentsUsedUp(self.next_id))?;
-        let (arena, key) = pool.open(context, class)?;
-        self.home.get_or_insert_with(|| pool.abandoned.clone());
-        self.extents.push(Extent { id: ExtentId(self.next_id), class, arena, key });
-        self.next_id = next_id;
-        Ok(())
-    }
-
-    /// Where a lease is, if it is of this memory.
-    pub fn place(&self, lease: &Lease) -> Option<Place> {
-        let of = |extent: &&Extent| extent.arena.region().same_as(lease.region());
-        let recent = self.extents.get(self.recent).filter(of);
-        let extent = recent.or_else(|| self.extents.iter().find(of))?;
-        Some(Place { extent: extent.id, offset: lease.offset(), mr: extent.arena.mr() })
-    }
-
-    /// The key that reaches an extent, to be handed to the session's peer and nobody else.
-    pub fn key(&self, extent: ExtentId) -> Option<&RemoteKey> {
-        let at = self.extents.binary_search_by_key(&extent, |extent| extent.id).ok()?;
-        Some(&self.extents[at].key)
-    }
-
-    /// Gives back the extents of which nothing is leased: their keys die.
-    pub fn trim<C: RdmaOps>(&mut self, pool: &mut ExtentPool, context: &mut C) {
-        self.give_back(pool, context, Arena::is_whole);
-    }
-
-    /// Gives everything back: the keys die, at once or, where leases or works are still out, as soon as they are back. The
-    /// session's endpoint is to be closed before.
-    pub fn close<C: RdmaOps>(mut self, pool: &mut ExtentPool, context: &mut C) {
-        self.give_back(pool, context, |_| true);
-    }
-
-    fn give_back<C: RdmaOps>(
-        &mut self,
-        pool: &mut ExtentPool,
-        context: &mut C,
-        mut which: impl FnMut(&mut Arena) -> bool,
-    ) {
-        // Another pool's extents wait for it where it will find them.
-        if self.home.as_ref().is_none_or(|home| !Rc::ptr_eq(home, &pool.abandoned)) {
-            return;
-        }
-        for extent in self.extents.extract_if(.., |extent| which(&mut extent.arena)) {
-            pool.extents -= 1;
-            pool.end(context, extent.retiring());
-        }
-        self.recent = 0;
-    }
-
-    /// Bytes of its extents, leased or not.
-    pub fn bytes(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.arena.region().len()).sum()
-    }
-
-    /// Leases that are not back yet.
-    pub fn leases(&self) -> u32 {
-        self.extents.iter().map(|extent| extent.arena.region().live_leases()).sum()
-    }
-
-    /// The registrations of its extents.
-    pub fn registrations(&self) -> impl Iterator<Item = MrId> {
-        self.extents.iter().map(|extent| extent.arena.mr())
-    }
-
-    /// Its extents and the keys that reach them, in the order in which they came.
-    pub fn extents(&self) -> impl Iterator<Item = (ExtentId, &RemoteKey)> {
-        self.extents.iter().map(|extent| (extent.id, &extent.key))
-    }
-}
-
-impl Drop for Exposed {
-    fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            home.borrow_mut().extend(self.extents.drain(..).map(Extent::retiring));
-        }
     }
 }
 

@@ -693,6 +693,7 @@ mod tests {
             Holding::Lease(lease) => lease.offset() / 8,
             Holding::Registration(mr) => u64::from(mr.0),
             Holding::Transfer(id) => *id,
+            Holding::Exposed(_) => unreachable!("none is held here"),
         }
     }
 

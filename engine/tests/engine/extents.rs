@@ -263,6 +263,32 @@ fn odd_sizes_are_made_powers_of_two() {
     assert!(matches!(refused, MemoryError::TooLong { limit_bytes: 0x100_0000_0000, .. }), "{refused}");
 }
 
+#[test]
+fn pages_are_as_asked_for_and_decide_nothing_that_a_peer_or_a_trace_sees() {
+    let run = |pages| {
+        let mut port = Port::new(Fabric::new(Profile::CX6).add_node(), PortConfig::default());
+        let mut pool = ExtentPool::new(ExtentPoolConfig { pages, ..ExtentPoolConfig::default() });
+        let mut exposed = Exposed::new();
+        let lens = [10, 5 << 20, 2 << 20, 4096];
+        let leases = lens.map(|len| exposed.lease(&mut pool, &mut port, len).unwrap());
+        let places = leases.each_ref().map(|lease| exposed.place(lease));
+        let keys: Vec<RemoteKey> = exposed.extents().map(|(_, key)| key.clone()).collect();
+        let stats = pool.stats();
+        let got = *leases[0].region().pages();
+        drop(leases);
+        exposed.close(&mut pool, &mut port);
+        (places, keys, stats, got)
+    };
+    let (plain, huge) = (run(Pages::Plain), run(Pages::Huge));
+    assert_eq!((&plain.0, &plain.1), (&huge.0, &huge.1), "the same places under the same keys");
+    assert_eq!((plain.2.plain_bytes, plain.2.total_bytes()), (12 << 20, 12 << 20));
+    assert_eq!((plain.3.asked, huge.3.asked), (Pages::Plain, Pages::Huge));
+    // What there is differs from machine to machine; that it adds up does not.
+    let stats = huge.2;
+    assert_eq!(stats.huge_bytes + stats.transparent_bytes + stats.plain_bytes, 12 << 20);
+    assert_eq!(huge.3.is_short(), huge.3.no_huge.is_some());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Lease { session: usize, len: u64 },

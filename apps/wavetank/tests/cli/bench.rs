@@ -7,8 +7,21 @@ use crate::program::{Ended, command};
 #[test]
 fn every_benchmark_has_its_figures_as_json() {
     // One after the other: in parallel they would only disturb each other.
-    let figures: [(&str, &[&str]); 4] = [
+    let figures: [(&str, &[&str]); 5] = [
         ("sessions", &["/cycles_per_s", "/cycles_per_s_among_a_million", "/bytes_per_session"]),
+        (
+            "memory",
+            &[
+                "/hit_ns",
+                "/hit_among_ns",
+                "/miss_ns",
+                "/raw_ns",
+                "/miss_ratio",
+                "/lease_ns",
+                "/exposed_lease_ns",
+                "/sessions/cycles_per_s",
+            ],
+        ),
         ("dispatch", &["/enum_ns", "/bare_ns", "/ratio"]),
         ("post-poll", &["/runs/0/context_ns", "/runs/0/backend_ns", "/runs/1/context_ns"]),
         ("sim", &["/ops_per_core_s", "/runs/0/ops_per_core_s", "/runs/1/ops_per_core_s"]),
@@ -22,6 +35,20 @@ fn every_benchmark_has_its_figures_as_json() {
         if what == "sim" {
             assert_eq!(json["ok"], true, "{json}");
         }
+    }
+}
+
+#[test]
+fn memory_is_told_with_its_yardstick_and_as_an_operator_sees_it() {
+    let told = wavetank(["bench", "memory"]).good();
+    for part in [
+        "raw deregister + register",
+        "ratio of the two",
+        "create + look up + close",
+        "extents  ",
+        " misses, 0 evicted",
+    ] {
+        assert!(told.contains(part), "{part:?} is missing:\n{told}");
     }
 }
 

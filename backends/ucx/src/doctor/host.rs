@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Resource, getrlimit};
+use wavetank_contract::memlock;
 
 use super::Finding;
 use crate::config::{Transport, UcxConfig};
@@ -29,7 +29,7 @@ pub(super) fn examine(wanted: &[UcxConfig]) -> Vec<Finding> {
         shared_memory(shared_memory_free(), uses(Transport::Shm) && only),
         pid_namespace(namespace),
         network(&nets, wanted.iter().find(|config| config.transport == Transport::Tcp)),
-        memlock(getrlimit(Resource::Memlock).current, &devices),
+        memlock(memlock::limit_bytes(), &devices),
     ]
 }
 

@@ -3,7 +3,8 @@
 use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, install};
-use crate::kernel::memlock_limit;
+use wavetank_contract::memlock;
+
 use crate::opening::MEMLOCK_MIN_BYTES;
 use crate::sys::{ForkSafety, LoadError, Rdmacm, Verbs, fork_safety};
 
@@ -20,7 +21,7 @@ pub(super) fn examine() -> Vec<Finding> {
         library("libibverbs", Verbs::get().map(drop)),
         connection_library(),
         fork(),
-        memlock(memlock_limit()),
+        memlock(memlock::limit_bytes()),
         files(getrlimit(Resource::Nofile).current),
     ]
 }

@@ -70,6 +70,7 @@ impl<C: RdmaOps> Messenger<C> {
             sequence,
             r#type: header.r#type,
             kind: Kind::OneWay,
+            asked: matches!(header.sort, Sort::Reply | Sort::Release),
             frame: frame.take(),
             front_at: header.front_at() as u64,
             front_len: usize::from(header.front_len),
@@ -79,7 +80,9 @@ impl<C: RdmaOps> Messenger<C> {
             landing_bytes,
             returns: self.returns.clone(),
         };
-        connection.window.held += 1;
+        if !matches!(header.sort, Sort::Reply | Sort::Release) {
+            connection.window.held += 1;
+        }
         match header.sort {
             Sort::Release => return self.released(key, header.id, !header.failed, now),
             Sort::Reply => return self.replied(key, header.id, header.failed, header.carriage, incoming),
@@ -198,8 +201,9 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let current = connection.epoch == one.epoch;
         match one.what {
-            Returned::Message { sequence, bytes, held } => {
-                connection.window.held = connection.window.held.saturating_sub(1);
+            Returned::Message { sequence, bytes, held, asked } => {
+                connection.window.held = connection.window.held.saturating_sub(u32::from(!asked));
+                connection.window.wanted = true;
                 connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
                 if held && current {
                     self.release(key, sequence, None, now);

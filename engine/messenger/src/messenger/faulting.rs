@@ -109,9 +109,9 @@ impl<C: RdmaOps> Messenger<C> {
         connection.tolerated = connection.newest;
         let filling = std::mem::take(&mut connection.filling);
         for out in filling.into_iter().rev() {
-            connection.queue.push_front(out);
+            connection.answers.push_front(out);
         }
-        for out in connection.queue.iter().chain(&connection.sent) {
+        for out in connection.queue.iter().chain(&connection.sent).chain(&connection.answers) {
             if let Some(outgoing) = self.outgoing.get_mut(*out) {
                 outgoing.progress = Progress::Queued;
             }
@@ -208,7 +208,7 @@ impl<C: RdmaOps> Messenger<C> {
         connection.wants_memory = false;
         connection.controls.clear();
         connection.ack_at = None;
-        connection.starving = false;
+        (connection.starving, connection.cried) = (false, false);
         self.close_endpoint(key);
         for arrival in arriving {
             if let (Landing::Granted(lease), Sort::Reply) = (arrival.landing, arrival.header.sort) {
@@ -255,7 +255,8 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let exposed = std::mem::replace(&mut connection.exposed, Exposed::new());
         let mut all: Vec<Key> = connection.held.drain(..).map(|(_, out)| out).collect();
-        let queues = [&mut connection.sent, &mut connection.queue];
+        connection.unsaid.clear();
+        let queues = [&mut connection.sent, &mut connection.queue, &mut connection.answers];
         all.extend(queues.into_iter().flat_map(|queue| queue.drain(..)));
         all.append(&mut connection.filling);
         connection.requests = 0;

@@ -286,15 +286,18 @@ impl<C: RdmaOps> Messenger<C> {
         known.connected = true;
         self.driver.context().connect(ep, address)?;
         let window = self.config.window.min(self.driver.context().caps().queue_depth_max);
+        let held = self.connections.get(key).map_or(0, |connection| connection.window.held);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.window = Window::new(self.config.credits.min(window));
             connection.credits = Credits::new(hello.credits, hello.window);
             connection.features = hello.features & self.us.features;
             connection.hello = Some(hello);
         }
-        self.post_receives(key)?;
+        // The peer was told of so many, whatever is held.
+        self.post_missing(key)?;
         if let Some(connection) = self.connections.get_mut(key) {
             connection.window.tell();
+            connection.window.held = held;
         }
         self.driver.push(now);
         Ok(())

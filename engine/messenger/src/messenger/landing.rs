@@ -277,7 +277,7 @@ impl<C: RdmaOps> Messenger<C> {
                     && let Some(at) = connection.filling.iter().position(|filling| *filling == out)
                 {
                     connection.filling.remove(at);
-                    connection.queue.push_front(out);
+                    self.put_back(key, out);
                 }
                 self.pass(Step::SinkFilled, key, now);
             }

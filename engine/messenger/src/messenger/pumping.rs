@@ -13,6 +13,9 @@ use crate::hello::feature;
 use crate::step::Step;
 use crate::way::{Chosen, Way};
 
+/// How soon memory that was short is looked for again.
+pub(super) const TRY_AGAIN_NS: u64 = 1_000_000;
+
 /// Tags of receives have this bit; those of sends name their connection's place.
 pub(super) const RECEIVE: u64 = 1 << 31;
 
@@ -38,17 +41,22 @@ impl<C: RdmaOps> Messenger<C> {
         match self.connections.get(key).map(|connection| connection.state) {
             Some(State::Open { .. }) => {
                 // Without memory the peer has fewer credits for a while, and what it has said is heard all the same.
-                let _ = self.post_receives(key);
+                let posted = self.post_receives(key).is_ok();
                 self.land(key, now);
+                let said = self.say_unsaid(key, now);
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.short = !posted || !said || connection.wants_memory;
+                }
                 while self.post_next(key, now) {}
                 self.post_alone(key, now);
+                self.try_again(key, now);
             }
             Some(State::Closing { .. }) => {
                 let posted = self.connections.get(key).is_some_and(|connection| connection.close_posted);
                 if !posted && let Some(control) = self.next_control(key) {
-                    self.post_control(key, control, now);
+                    let posted = self.post_control(key, control, now);
                     if let Some(connection) = self.connections.get_mut(key) {
-                        connection.close_posted = true;
+                        connection.close_posted = posted;
                     }
                 }
             }
@@ -56,8 +64,25 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
-    /// Posts receives up to the window.
+    /// Memory was short: whoever lets go of some tells nobody, so it is tried again.
+    fn try_again(&mut self, key: Key, now: Instant) {
+        let short =
+            self.connections.get(key).is_some_and(|connection| connection.short && connection.is_open());
+        let at = now + TRY_AGAIN_NS;
+        if short && self.timers.get(key.index).is_none_or(|set| at < set) {
+            self.timers.set(key.index, at);
+        }
+    }
+
+    /// Posts receives up to the window, less what is held.
     pub(super) fn post_receives(&mut self, key: Key) -> Result<(), MemoryError> {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.weigh(self.config.queue_messages_max);
+        }
+        self.post_missing(key)
+    }
+
+    pub(super) fn post_missing(&mut self, key: Key) -> Result<(), MemoryError> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Some(ep) = connection.ep else { return Ok(()) };
         let mr = self.receives.mr();
@@ -77,7 +102,7 @@ impl<C: RdmaOps> Messenger<C> {
         let credit = match connection.state {
             // The last frame may take the last credit.
             State::Closing { .. } => connection.credits.left(),
-            _ => connection.credits.free(),
+            _ => connection.credits.for_answers(),
         };
         if credit == 0 { None } else { connection.controls.pop_front() }
     }
@@ -88,24 +113,42 @@ impl<C: RdmaOps> Messenger<C> {
             return false;
         }
         if let Some(control) = self.next_control(key) {
-            self.post_control(key, control, now);
-            return true;
+            return self.post_control(key, control, now);
         }
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return false;
         };
-        let Some(out) = connection.queue.front().copied() else {
-            connection.starving = false;
-            return false;
+        // What is sent again has its sequence already: nothing may come before it.
+        let again = connection
+            .queue
+            .front()
+            .is_some_and(|out| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence != 0));
+        let (from, credits) = if again {
+            (&mut connection.queue, connection.credits.for_answers())
+        } else if !connection.answers.is_empty() {
+            (&mut connection.answers, connection.credits.for_answers())
+        } else {
+            (&mut connection.queue, connection.credits.for_work())
         };
-        if connection.credits.free() == 0 {
-            if !connection.starving {
-                connection.starving = true;
-            }
+        if credits == 0 {
+            connection.starving = !(from.is_empty() && connection.controls.is_empty());
             return false;
         }
-        connection.queue.pop_front();
-        self.post_message(key, out, now)
+        match from.pop_front() {
+            Some(out) => self.post_message(key, out, now),
+            None => false,
+        }
+    }
+
+    /// A message stands first again.
+    pub(super) fn put_back(&mut self, key: Key, out: Key) {
+        let header = self.outgoing.get(out).map(|outgoing| outgoing.header);
+        if let (Some(connection), Some(header)) = (self.connections.get_mut(key), header) {
+            match header.sort {
+                Sort::Reply | Sort::Release if header.sequence == 0 => connection.answers.push_front(out),
+                _ => connection.queue.push_front(out),
+            }
+        }
     }
 
     /// Sends a queued message on its way. False: it has to wait, and stands first in the queue again.
@@ -120,9 +163,7 @@ impl<C: RdmaOps> Messenger<C> {
         }
         if outgoing.lent.is_some() {
             // A transfer of the endpoint before this one has its memory until the next poll.
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.queue.push_front(out);
-            }
+            self.put_back(key, out);
             return false;
         }
         let Some(connection) = self.connections.get(key) else { return true };
@@ -149,9 +190,7 @@ impl<C: RdmaOps> Messenger<C> {
         for extent in announce.into_iter().flatten() {
             if self.announce(key, extent) {
                 // The key goes first, with a credit of its own.
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.queue.push_front(out);
-                }
+                self.put_back(key, out);
                 return true;
             }
         }
@@ -318,7 +357,7 @@ impl<C: RdmaOps> Messenger<C> {
         if let Some(place) = outgoing.place.as_ref().filter(|_| carriage == Carriage::Offered) {
             outgoing.header.place = PlaceOnWire { extent: place.extent.0, offset: place.offset };
         }
-        outgoing.header.starved = !connection.queue.is_empty() && connection.credits.free() <= 1;
+        connection.starving = !connection.queue.is_empty() && connection.credits.for_work() <= 1;
         stamp(&mut outgoing.header, connection);
         let bytes = outgoing.header.encode();
         let front_at = outgoing.header.front_at();
@@ -354,16 +393,17 @@ impl<C: RdmaOps> Messenger<C> {
         self.pass(step, key, now);
     }
 
-    fn post_control(&mut self, key: Key, control: Control, now: Instant) {
+    /// False: there is no memory for its frame.
+    fn post_control(&mut self, key: Key, control: Control, now: Instant) -> bool {
         let Control { kind, id, place, len, r#type, front } = control;
         let header =
             Header { r#type, front_len: front.len() as u16, id, data_len: len, place, ..Header::new(kind) };
-        if !self.post_bare(key, header, &front, now) {
-            // No memory for a frame now: it is tried again when something comes back.
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.controls.push_front(Control { kind, id, place, len, r#type, front });
-            }
+        let posted = self.post_bare(key, header, &front, now);
+        if !posted && let Some(connection) = self.connections.get_mut(key) {
+            connection.controls.push_front(Control { kind, id, place, len, r#type, front });
+            connection.short = true;
         }
+        posted
     }
 
     /// Posts a frame that is no message. False: there is no memory for it.
@@ -402,8 +442,7 @@ impl<C: RdmaOps> Messenger<C> {
             return;
         }
         let window = &connection.window;
-        // Half of what the peer can have: it is told in time, and not for every frame.
-        let credits = window.owed() > 0 && (window.owed() >= window.size / 2 || window.peer_has() <= 1);
+        let credits = window.is_due() || connection.starving && !connection.cried;
         let ack = connection.ack_at.is_some_and(|at| at <= now)
             || connection.received - connection.told >= u64::from(window.size / 2).max(1) * 2;
         let ping = connection.said_at + keepalive_ns <= now;
@@ -443,6 +482,8 @@ fn stamp(header: &mut Header, connection: &mut Connection) {
     header.granted = connection.window.tell();
     header.acked = connection.received as u32;
     header.life = connection.life as u32;
+    header.starved = connection.starving;
+    connection.cried |= connection.starving;
     connection.told = connection.received;
     connection.ack_at = None;
 }

@@ -88,6 +88,7 @@ impl<C: RdmaOps> Messenger<C> {
         let header = Header::decode(head, len)?;
         connection.heard_at = now;
         let window = connection.hello.map_or(0, |hello| hello.window);
+        let left = connection.credits.left();
         if !connection.credits.hear(header.granted) {
             return Err(Violation::Credits { granted: header.granted, window });
         }
@@ -95,6 +96,17 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
+        if connection.credits.left() != left {
+            // Whether they are enough is seen when something is to be sent.
+            (connection.starving, connection.cried) = (false, false);
+            if left == 0 {
+                // A sign of life may be due that could not be given.
+                self.set_timer(key, now);
+            }
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        connection.window.wanted |=
+            header.starved || !matches!(header.kind, FrameKind::Credit | FrameKind::Ping);
         if header.starved {
             self.widen(key);
         }
@@ -198,6 +210,15 @@ impl<C: RdmaOps> Messenger<C> {
         }
         if header.data_len > max {
             return Err(Violation::TooLong { len: header.data_len, max });
+        }
+        // Who keeps to its credits never has so much here: what is held when it is stopped, what it was granted before, and that
+        // once more after a break.
+        connection.weigh(self.config.queue_messages_max);
+        let begins = !matches!(header.sort, Sort::Reply | Sort::Release);
+        let (load, answers) = (connection.window.load(), connection.waiting_answers());
+        let most = self.config.queue_messages_max as usize + 4 * self.config.window as usize;
+        if begins && (load > 4 * self.config.window || answers > most) {
+            return Err(Violation::NoCredit);
         }
         let needs = match header.carriage {
             Carriage::Inside => (0, ""),

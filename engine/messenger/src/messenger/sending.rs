@@ -6,7 +6,7 @@ use wavetank_engine::memory::Place;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::{ConnectionId, Outgoing, Progress, Request, State};
+use crate::connection::{ConnectionId, Outgoing, Progress, Request, State, Unsaid};
 use crate::error::{SendError, SendReason};
 use crate::event::{Event, NoReply, RequestError, RequestId};
 use crate::frame::{
@@ -137,15 +137,43 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn reply_failed(&mut self, key: Key, id: u64, why: Failure, now: Instant) {
         let message = Message::new(why as u16, &[], Instant::FAR);
         let parcel = Parcel { id, failed: Some(why), ..Parcel::new(key, Sort::Reply, message) };
-        // Without memory for so short a frame nothing can be said; the requester has a deadline.
-        let _ = self.enqueue(now, parcel);
+        if let Err(error) = self.enqueue(now, parcel) {
+            self.put_off(key, &error.reason, Unsaid::Failed { id, why });
+        }
     }
 
     /// Tells the sender of a held message that it was let go of, or why nobody has had it.
     pub(super) fn release(&mut self, key: Key, sequence: u64, failed: Option<Failure>, now: Instant) {
         let message = Message::new(failed.map_or(0, |why| why as u16), &[], Instant::FAR);
         let parcel = Parcel { id: sequence, failed, ..Parcel::new(key, Sort::Release, message) };
-        let _ = self.enqueue(now, parcel);
+        if let Err(error) = self.enqueue(now, parcel) {
+            self.put_off(key, &error.reason, Unsaid::Release { sequence, failed });
+        }
+    }
+
+    /// The peer waits for it, perhaps for ever: it is said once there is memory for its frame.
+    fn put_off(&mut self, key: Key, reason: &SendReason, unsaid: Unsaid) {
+        if let (SendReason::Memory(_), Some(connection)) = (reason, self.connections.get_mut(key)) {
+            connection.unsaid.push_back(unsaid);
+            self.mark(key);
+        }
+    }
+
+    /// Says what could not be said before. False: there is still no memory.
+    pub(super) fn say_unsaid(&mut self, key: Key, now: Instant) -> bool {
+        let count = self.connections.get(key).map_or(0, |connection| connection.unsaid.len());
+        for left in (0..count).rev() {
+            let Some(connection) = self.connections.get_mut(key) else { return true };
+            match connection.unsaid.pop_front() {
+                Some(Unsaid::Failed { id, why }) => self.reply_failed(key, id, why, now),
+                Some(Unsaid::Release { sequence, failed }) => self.release(key, sequence, failed, now),
+                None => return true,
+            }
+            if self.connections.get(key).is_some_and(|connection| connection.unsaid.len() > left) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Gives a request up: it fails as cancelled. False when it has ended already.
@@ -217,7 +245,10 @@ impl<C: RdmaOps> Messenger<C> {
                 };
                 let Some(out) = self.outgoing.insert(outgoing) else { unreachable!("queues have limits") };
                 if let Some(connection) = self.connections.get_mut(key) {
-                    connection.queue.push_back(out);
+                    match sort {
+                        Sort::Reply | Sort::Release => connection.answers.push_back(out),
+                        _ => connection.queue.push_back(out),
+                    }
                 }
                 self.mark(key);
                 Ok(out)

@@ -56,13 +56,22 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get(key).filter(|connection| connection.is_open()) else {
             return;
         };
-        let keepalive = (connection.said_at + self.config.keepalive_ns).max(now + 1);
+        // What is due and could not be said waits for credits, which come with a frame, or for memory.
+        let can_say = connection.credits.left() > 0;
+        let said = |at: Instant| match (can_say, at > now) {
+            (false, _) => Instant::FAR,
+            (true, true) => at,
+            (true, false) => now + super::pumping::TRY_AGAIN_NS,
+        };
+        let keepalive = said(connection.said_at + self.config.keepalive_ns);
         let silence = connection.heard_at + self.config.silence_ns;
-        let ack = connection.ack_at.map_or(Instant::FAR, |at| at.max(now + 1));
+        let ack = said(connection.ack_at.unwrap_or(Instant::FAR));
         let stuck = match connection.moving {
             0 => Instant::FAR,
             _ => connection.moved_at + self.config.transfer_ns,
         };
+        let again = if connection.short { now + super::pumping::TRY_AGAIN_NS } else { Instant::FAR };
+        let stuck = stuck.min(again);
         self.timers.set(key.index, keepalive.min(silence).min(ack).min(stuck));
     }
 
