@@ -4,11 +4,11 @@ use thiserror::Error;
 use wavetank_contract::error::{ConnectError, KeyError, OpenError};
 use wavetank_contract::{Class, Instant, Status};
 use wavetank_engine::TransferError;
-use wavetank_engine::bootstrap::BootstrapError;
+use wavetank_engine::bootstrap::{BootstrapError, RefusalCode};
 
 use crate::connection::ConnectionId;
 use crate::frame::{BadFrame, Failure};
-use crate::hello::BadHello;
+use crate::hello::{BUSY, BadHello};
 use crate::message::{Data, Incoming};
 
 /// Something happened.
@@ -274,7 +274,14 @@ impl Cause {
             | Cause::Raced
             | Cause::Replaced => Class::PeerGone,
             Cause::Bootstrap(error) => match error {
-                BootstrapError::Closed { .. }
+                // It has no room for us now.
+                BootstrapError::Refused { code: BUSY, .. } => Class::Retry,
+                // It waited for us, or its endpoint did not come up: nothing was said against us.
+                BootstrapError::Refused {
+                    code: RefusalCode::Timeout | RefusalCode::NotConnected, ..
+                }
+                | BootstrapError::Closed { .. }
+                | BootstrapError::NotReached(_)
                 | BootstrapError::Timeout { .. }
                 | BootstrapError::Io { .. } => Class::PeerGone,
                 _ => Class::PeerRefused,

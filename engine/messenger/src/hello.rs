@@ -4,6 +4,7 @@
 //! frame_bytes(4) message_bytes_max(8)`, little-endian. The first 8 bytes are the same in every version.
 
 use thiserror::Error;
+use wavetank_engine::bootstrap::RefusalCode;
 
 use crate::policy::Policy;
 
@@ -14,6 +15,11 @@ pub const HELLO_BYTES: usize = 72;
 
 /// The versions of the messenger's protocol that this build speaks, both ends included.
 pub const VERSIONS: (u16, u16) = (1, 1);
+
+/// "Both of us dialled, and my call stands."
+pub(crate) const RACED: RefusalCode = RefusalCode::Other(0x5741);
+/// "There is no room for you now."
+pub(crate) const BUSY: RefusalCode = RefusalCode::Other(0x5742);
 
 /// Features a messenger may have, one bit each; a connection uses those that both have.
 pub mod feature {

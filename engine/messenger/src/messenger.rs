@@ -484,7 +484,7 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     fn new_connection(&mut self, policy: Policy, state: State, now: Instant) -> Option<Key> {
-        if self.connections.len() >= self.config.connections_max {
+        if self.connections.len() >= self.config.connections_max && !self.evict() {
             return None;
         }
         self.lives += 1;

@@ -7,9 +7,9 @@ use wavetank_engine::memory::Exposed;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::{ConnectionId, Control, Landing, Progress, State};
+use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, State};
 use crate::event::{Cause, Event, NoReply, RequestError, Violation};
-use crate::frame::{FRONT_BYTES_MAX, FrameKind, Sort};
+use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, Sort};
 use crate::step::Step;
 
 /// How long a peer is given to take the news that a connection is closed.
@@ -106,7 +106,8 @@ impl<C: RdmaOps> Messenger<C> {
         self.take_apart(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.broke_at.get_or_insert(now);
-        connection.tolerated = connection.newest;
+        // A break before they came again does not make them new.
+        connection.tolerated = connection.tolerated.max(connection.newest);
         let filling = std::mem::take(&mut connection.filling);
         for out in filling.into_iter().rev() {
             connection.answers.push_front(out);
@@ -159,7 +160,9 @@ impl<C: RdmaOps> Messenger<C> {
         let refused = matches!(cause.class(), Class::PeerRefused | Class::LocalBug);
         let new = connection.stats.lives == 0;
         let ours = connection.address.is_some();
-        if new && !ours {
+        // A peer that was told that we are ready may come and go on with what we did not hear of.
+        let told = connection.peer_life != 0 && connection.policy.is_lossless();
+        if new && !ours && !told {
             // A peer that was not known before, and is not now.
             self.discard_all(key, &RequestError::Closed);
             self.take_apart(key);
@@ -192,10 +195,30 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// A connection is over, and whoever uses it is told.
     fn reset(&mut self, key: Key, cause: Cause) {
+        // Of a peer that only all but came, nobody was told.
+        let known = self.connections.get(key).is_some_and(|c| c.stats.lives > 0 || c.address.is_some());
         self.discard_all(key, &RequestError::Reset(cause.to_string()));
         self.take_apart(key);
         self.remove(key);
-        self.events.push_back(Event::Reset { connection: ConnectionId(key), cause });
+        self.events.push_back(match known {
+            true => Event::Reset { connection: ConnectionId(key), cause },
+            false => Event::Rejected { cause },
+        });
+    }
+
+    /// Makes room for a connection: forgets the peer that only all but came, and has not been heard of for longest.
+    pub(super) fn evict(&mut self) -> bool {
+        let waits = |c: &Connection| match c.state {
+            State::Standby { until } if c.stats.lives == 0 && c.address.is_none() => Some(until),
+            _ => None,
+        };
+        let waiting =
+            self.connections.iter().filter_map(|(key, c)| waits(c).map(|until| (until, key.index, key)));
+        let Some((_, _, key)) = waiting.min_by_key(|(until, index, _)| (*until, *index)) else {
+            return false;
+        };
+        self.reset(key, Cause::TooMany(self.config.connections_max));
+        true
     }
 
     /// Ends endpoint, line, transfers and arrivals of a connection.
@@ -203,8 +226,18 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let line = connection.line();
         // Transfers end with their endpoint, and their memory comes back with the next poll.
+        // What was handed over counts until the user lets go of it.
+        let on_its_way = |arrival: &Arrival| match (arrival.header.carriage, &arrival.landing) {
+            (
+                Carriage::Offered | Carriage::Asked,
+                Landing::Fetching | Landing::Granted(_) | Landing::Complete(_),
+            ) => arrival.header.data_len,
+            _ => 0,
+        };
+        let bytes = connection.arriving.iter().map(on_its_way).sum();
+        connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
         let arriving = std::mem::take(&mut connection.arriving);
-        connection.landing_bytes = 0;
+        connection.moving = 0;
         connection.wants_memory = false;
         connection.controls.clear();
         connection.ack_at = None;

@@ -9,15 +9,10 @@ use super::Messenger;
 use crate::connection::{Connection, State};
 use crate::credit::{Credits, Window};
 use crate::event::{Cause, Event};
-use crate::hello::{BadHello, Fate, Hello, VERSIONS};
+use crate::hello::{BUSY, BadHello, Fate, Hello, RACED, VERSIONS};
 use crate::line::{Line, LineAsk, LineId};
 use crate::policy::Policy;
 use crate::step::Step;
-
-/// "Both of us dialled, and my call stands."
-const RACED: RefusalCode = RefusalCode::Other(0x5741);
-/// "There is no room for you now."
-const BUSY: RefusalCode = RefusalCode::Other(0x5742);
 
 /// How often an endpoint that shakes hands is looked at.
 const LOOK_NS: u64 = 1_000_000;
@@ -195,7 +190,7 @@ impl<C: RdmaOps> Messenger<C> {
         if hello.name == self.config.name && policy == Policy::LosslessPeer {
             return Err(Cause::Raced);
         }
-        let known = match policy {
+        let mut known = match policy {
             Policy::LosslessPeer => self.lossless_peer(hello.name),
             Policy::StatefulServer => {
                 let same = |c: &Connection| c.peer == Some(hello.name) && c.peer_life == hello.life;
@@ -203,6 +198,11 @@ impl<C: RdmaOps> Messenger<C> {
             }
             _ => None,
         };
+        if let Some(key) = known.filter(|key| self.is_closing(*key)) {
+            // Whoever calls again has heard it, or need not hear it any more.
+            self.closed(key);
+            known = None;
+        }
         let forgotten = if hello.peer_life == 0 { Fate::Open } else { Fate::Forgotten };
         let (key, fate) = match known {
             Some(key) => (key, self.meet_again(key, hello, now)?.unwrap_or(forgotten)),
@@ -225,6 +225,10 @@ impl<C: RdmaOps> Messenger<C> {
         Ok((key, fate))
     }
 
+    fn is_closing(&self, key: Key) -> bool {
+        self.connections.get(key).is_some_and(|connection| matches!(connection.state, State::Closing { .. }))
+    }
+
     /// A peer comes that we know. `None`: it does not go on where we were.
     fn meet_again(&mut self, key: Key, hello: &Hello, now: Instant) -> Result<Option<Fate>, Cause> {
         let Some(connection) = self.connections.get(key) else { return Ok(None) };
@@ -242,7 +246,7 @@ impl<C: RdmaOps> Messenger<C> {
             }
             // It called before it heard that its other call, or ours, was answered.
             State::Open { .. } if unheard => return Err(Cause::Raced),
-            State::Closing { .. } => return Err(Cause::NotBound),
+            State::Closing { .. } => return Ok(None),
             // It noticed first that the connection is broken.
             State::Open { .. } | State::Answering { .. } => self.break_off(key, now),
             State::Waiting { .. } | State::Standby { .. } => {}
@@ -314,6 +318,12 @@ impl<C: RdmaOps> Messenger<C> {
             Some(QpState::Rts) => {
                 known.ready = true;
                 known.handshake.ready()?;
+                // From here on the peer may believe that it is connected, and that we know it.
+                if let (Some(connection), Some(hello)) = (self.connections.get_mut(key), known.hello)
+                    && connection.stats.lives == 0
+                {
+                    connection.peer_life = hello.life;
+                }
                 self.pass(Step::Ready, key, now);
                 self.say(line);
                 Ok(())
@@ -400,6 +410,7 @@ impl<C: RdmaOps> Messenger<C> {
             let (code, text) = match &cause {
                 Cause::Raced => (RACED, cause.to_string()),
                 Cause::TooMany(_) | Cause::Memory(_) => (BUSY, cause.to_string()),
+                Cause::ConnectTimeout(_) => (RefusalCode::Timeout, cause.to_string()),
                 // A handshake that failed by itself has told the peer why already, if there is a point in it.
                 _ => (RefusalCode::Application, cause.to_string()),
             };

@@ -8,7 +8,7 @@ use wavetank_engine::{Order, RdmaOps, TransferSpec};
 use super::{Messenger, Move, Moving, Posted};
 use crate::connection::{Connection, ConnectionId, Control, Progress, State};
 use crate::event::{Cause, DropReason, Event, RequestError, Violation};
-use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, Sort};
+use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SinkOnWire, Sort};
 use crate::hello::feature;
 use crate::step::Step;
 use crate::way::{Chosen, Way};
@@ -173,7 +173,11 @@ impl<C: RdmaOps> Messenger<C> {
             self.drop_unsent(key, out, Some((len, max)));
             return true;
         }
-        let sink = outgoing.sink.map(|sink| sink.len).filter(|_| features & feature::SINK != 0);
+        // What is sent again may be there already, and its sink with whoever asked: it may not be written any more.
+        // On an endpoint that came after a break, the peer has not given the key again: it was checked with the request.
+        let in_sight = |sink: &SinkOnWire| connection.remote(sink.place, sink.len).is_some();
+        let sink = outgoing.sink.filter(in_sight).map(|sink| sink.len);
+        let sink = sink.filter(|_| fresh && features & feature::SINK != 0);
         let in_reach = outgoing.place.is_some() && features & feature::READ != 0;
         let Some(mut question) = self.question(key, len, front_len, in_reach, sink) else { return true };
         question.asked = outgoing.asked;
@@ -460,19 +464,14 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn replay(&mut self, key: Key, received: u64, now: Instant) {
         self.acknowledged(key, received, now);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        // Of those that were being sent again when it broke once more, some are in the queue still.
-        let fresh = |out: &Key| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence == 0);
-        connection.queue.retain(fresh);
-        for out in std::mem::take(&mut connection.sent).into_iter().rev() {
-            connection.queue.push_front(out);
-        }
+        // Those that were to be sent again when it broke once more are in the queue already.
+        let is_new =
+            |out: &Key| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence == 0);
+        connection.queue.retain(is_new);
         // They keep their sequences and stand in their order before everything that has none.
-        connection.sent = connection
-            .queue
-            .iter()
-            .copied()
-            .filter(|out| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence != 0))
-            .collect();
+        for out in connection.sent.iter().rev() {
+            connection.queue.push_front(*out);
+        }
         self.pass(Step::Replay, key, now);
     }
 }

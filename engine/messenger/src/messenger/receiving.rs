@@ -8,7 +8,9 @@ use super::Messenger;
 use super::pumping::RECEIVE;
 use crate::connection::{Arrival, Landing, Progress, State};
 use crate::event::{Cause, Event, Violation};
-use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, Sort};
+use crate::frame::{
+    Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, SinkOnWire, Sort,
+};
 use crate::hello::feature;
 use crate::message::Landed;
 use crate::step::Step;
@@ -233,6 +235,11 @@ impl<C: RdmaOps> Messenger<C> {
         {
             let (extent, offset) = (header.place.extent, header.place.offset);
             return Err(Violation::Place { extent, offset, len: header.data_len });
+        }
+        if let Some(SinkOnWire { place, len }) = header.sink
+            && connection.remote(place, len).is_none()
+        {
+            return Err(Violation::Place { extent: place.extent, offset: place.offset, len });
         }
         if matches!(header.carriage, Carriage::Offered | Carriage::Asked) && header.data_len == 0 {
             return Err(Violation::TooLong { len: 0, max });

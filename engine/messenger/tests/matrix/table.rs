@@ -48,6 +48,9 @@ fn every_step_may_be_interrupted_by_everything_on_either_side() {
         if only.as_ref().is_some_and(|only| !cell.to_string().contains(&**only)) {
             continue;
         }
+        if std::env::var_os("SAY").is_some() {
+            println!("{cell}");
+        }
         match Scenario::new(cell.pairing, Some(cell), Planted::Nothing).run() {
             Ok(report) => reports.push((cell, report)),
             Err(why) => wrong.push(format!("{cell}: {why}")),
@@ -55,7 +58,7 @@ fn every_step_may_be_interrupted_by_everything_on_either_side() {
     }
     println!("{} cells, {} wrong", all.len(), wrong.len());
     for wrong in wrong.iter().take(400) {
-        println!("{}", wrong.chars().take(300).collect::<String>());
+        println!("{}", wrong.chars().take(400).collect::<String>());
     }
     assert!(wrong.is_empty());
 }

@@ -85,7 +85,13 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
         if self.run_until(limit, &mut is_so) || self.guilt.is_some() {
             return;
         }
-        let mut text = format!("all is healed, and {what}");
+        let left = self.describe();
+        self.guilty(Check::Liveness, None, || format!("all is healed, and {what}{left}"));
+    }
+
+    /// What has not ended, and how connections stand.
+    pub(super) fn describe(&mut self) -> String {
+        let mut text = String::new();
         for op in 0..self.ops.len() {
             match &self.states[op] {
                 State::Waiting => text += &format!("\n  operation {op} waits to be sent"),
@@ -104,7 +110,7 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
                 text += &format!("\n    {id} of {known:?}: open: {open}, {flow:?}");
             }
         }
-        self.guilty(Check::Liveness, None, || text);
+        text
     }
 
     /// Whether nothing more is to be expected of an operation: one-way messages end with their delivery, or with their life.
