@@ -481,7 +481,8 @@ fn stamp(header: &mut Header, connection: &mut Connection) {
     header.granted = connection.window.tell();
     header.acked = connection.received as u32;
     header.life = connection.life as u32;
-    header.starved = connection.starving;
+    // Said once: two starving sides that answered each other's cries would never stop.
+    header.starved = connection.starving && !(connection.cried && header.kind == FrameKind::Credit);
     connection.cried |= connection.starving;
     connection.told = connection.received;
     connection.ack_at = None;

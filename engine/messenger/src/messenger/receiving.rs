@@ -99,8 +99,9 @@ impl<C: RdmaOps> Messenger<C> {
             return Ok(());
         }
         if connection.credits.left() != left {
-            // Whether they are enough is seen when something is to be sent.
-            (connection.starving, connection.cried) = (false, false);
+            if connection.credits.for_work() > 0 {
+                (connection.starving, connection.cried) = (false, false);
+            }
             if left == 0 {
                 // A sign of life may be due that could not be given.
                 self.set_timer(key, now);
