@@ -340,6 +340,11 @@ impl<C: RdmaOps> Messenger<C> {
             AsyncEvent::DeviceFatal => {
                 let all: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
                 for key in all {
+                    if self.connections.get(key).is_some_and(|c| matches!(c.state, State::Closing { .. })) {
+                        // Its user has closed it, or was told that it is over.
+                        self.closed(key);
+                        continue;
+                    }
                     self.discard_all(key, &RequestError::Reset(Cause::Device.to_string()));
                     self.take_apart(key);
                     self.remove(key);

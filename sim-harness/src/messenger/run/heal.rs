@@ -74,7 +74,7 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
         let slowest = self.plan.nodes.iter().map(|node| of(&node.config)).max().unwrap_or(0);
         let lines = 20 * (self.plan.line_ns + self.plan.line_jitter_ns);
         // Retries of the device, and operations that wait for their turn.
-        2 * slowest + lines + 200 * MS + SPARE_NS
+        2 * slowest + lines + 1_200 * MS + SPARE_NS
     }
 
     fn expect(&mut self, what: &str, ns: u64, mut is_so: impl FnMut(&mut Self) -> bool) {
@@ -104,7 +104,8 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
         for node in 0..self.plan.nodes.len() {
             let known = self.hosts[node].known.clone();
             let Some(messenger) = self.net.nodes[node].as_deref_mut() else { continue };
-            text += &format!("\n  node {node}: {:?}", messenger.outstanding());
+            let extents = messenger.extents();
+            text += &format!("\n  node {node}: {:?}, {extents:?}", messenger.outstanding());
             for (id, known) in known {
                 let (open, flow) = (messenger.is_established(id), messenger.flow(id));
                 text += &format!("\n    {id} of {known:?}: open: {open}, {flow:?}");
