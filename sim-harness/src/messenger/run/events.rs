@@ -30,6 +30,10 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
         while self.guilt.is_none()
             && let Some(event) = self.messenger(node).and_then(wavetank_messenger::Messenger::take_event)
         {
+            // Memory may come back with it, which is noticed with the next turn.
+            if matches!(event, Event::Released { .. } | Event::Replied { .. }) {
+                self.net.touch(node);
+            }
             self.told(node, event);
         }
         self.net.carry(node, now);
