@@ -170,6 +170,14 @@ impl Control {
     }
 }
 
+/// What waits for credits: less of them are needed for what the peer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Starving {
+    No,
+    Work,
+    Answers,
+}
+
 /// What the peer waits for, and could not be said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsaid {
@@ -241,10 +249,10 @@ pub(crate) struct Connection {
     pub(crate) announced: Vec<u32>,
     pub(crate) exposed: Exposed,
     pub(crate) requests: u32,
-    /// Something waits for credits.
-    pub(crate) starving: bool,
-    /// The peer knows.
-    pub(crate) cried: bool,
+    /// What waits for credits.
+    pub(crate) starving: Starving,
+    /// What the peer was told of that since the last message.
+    pub(crate) cried: Starving,
     /// Memory was short when it was last looked at: it is tried again before long.
     pub(crate) short: bool,
     /// Frames posted and not ended.
@@ -308,8 +316,8 @@ impl Connection {
             announced: Vec::new(),
             exposed: Exposed::new(),
             requests: 0,
-            starving: false,
-            cried: false,
+            starving: Starving::No,
+            cried: Starving::No,
             short: false,
             in_flight: 0,
             close_posted: false,

@@ -213,6 +213,9 @@ pub enum BadFrame {
     /// Flags nobody knows, or that contradict each other.
     #[error("a frame has flags {0:#04x}, which make no sense together")]
     Flags(u8),
+    /// Bytes that mean nothing yet.
+    #[error("a frame has {0:#x} in reserved bytes, which are 0 in this version")]
+    Reserved(u32),
     /// Too much inline.
     #[error("a front of {0} bytes; the longest is {FRONT_BYTES_MAX}")]
     Front(u16),
@@ -328,6 +331,9 @@ impl Header {
             let number = |at: usize, count: usize| {
                 block[at..at + count].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
             };
+            if number(4, 4) != 0 {
+                return Err(BadFrame::Reserved(number(4, 4) as u32));
+            }
             let place = PlaceOnWire { extent: number(0, 4) as u32, offset: number(8, 8) };
             Some(SinkOnWire { place, len: number(16, 8) })
         } else {

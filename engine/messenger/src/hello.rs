@@ -143,6 +143,9 @@ impl Hello {
             return Err(BadHello::Malformed("it has another length"));
         }
         let at = |at, count| number(at, count).unwrap_or(0);
+        if bytes[10..12] != [0, 0] {
+            return Err(BadHello::Malformed("a reserved byte is not 0"));
+        }
         let hello = Hello {
             versions: theirs,
             policy: Policy::from_number(bytes[8]).ok_or(BadHello::Malformed("its policy is unknown"))?,

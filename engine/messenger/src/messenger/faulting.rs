@@ -7,7 +7,7 @@ use wavetank_engine::memory::Exposed;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, State};
+use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, Starving, State};
 use crate::event::{Cause, Event, NoReply, RequestError, Violation};
 use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, Sort};
 use crate::step::Step;
@@ -242,7 +242,7 @@ impl<C: RdmaOps> Messenger<C> {
         connection.wants_memory = false;
         connection.controls.clear();
         connection.ack_at = None;
-        (connection.starving, connection.cried) = (false, false);
+        (connection.starving, connection.cried) = (Starving::No, Starving::No);
         self.close_endpoint(key);
         for arrival in arriving {
             if let (Landing::Granted(lease), Sort::Reply) = (arrival.landing, arrival.header.sort) {

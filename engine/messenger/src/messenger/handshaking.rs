@@ -21,9 +21,14 @@ impl<C: RdmaOps> Messenger<C> {
     /// A peer has come on a line of its own.
     pub fn line_came(&mut self, now: Instant) -> LineId {
         let deadline = now + self.config.connect_ns;
+        let full = self.lines.len() >= self.config.connections_max.saturating_mul(2);
         let line = Line::new(Handshake::new(Role::Listener, self.us.clone()), None, deadline);
         let Some(key) = self.lines.insert(line) else { unreachable!("lines are far fewer than 2^32") };
         self.line_timers.set(key.index, deadline);
+        if full {
+            // As many as there may be connections may be strangers.
+            self.line_failed(key, Cause::TooMany(self.config.connections_max), now);
+        }
         LineId(key)
     }
 
@@ -192,7 +197,7 @@ impl<C: RdmaOps> Messenger<C> {
             return Err(BadHello::Policy { ours: policy, theirs: hello.policy }.into());
         }
         if hello.name == self.config.name && policy == Policy::LosslessPeer {
-            return Err(Cause::Raced);
+            return Err(Cause::SameName(hello.name));
         }
         let mut known = match policy {
             Policy::LosslessPeer => self.lossless_peer(hello.name),

@@ -6,7 +6,7 @@ use wavetank_engine::slab::Key;
 use wavetank_engine::{Order, RdmaOps, TransferSpec};
 
 use super::{Messenger, Move, Moving, Posted};
-use crate::connection::{Connection, ConnectionId, Control, Progress, State};
+use crate::connection::{Connection, ConnectionId, Control, Progress, Starving, State};
 use crate::event::{Cause, DropReason, Event, RequestError, Violation};
 use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SinkOnWire, Sort};
 use crate::hello::feature;
@@ -123,15 +123,23 @@ impl<C: RdmaOps> Messenger<C> {
             .queue
             .front()
             .is_some_and(|out| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence != 0));
-        let (from, credits) = if again {
-            (&mut connection.queue, connection.credits.for_answers())
+        let (from, credits, what) = if again {
+            (&mut connection.queue, connection.credits.for_answers(), Starving::Answers)
         } else if !connection.answers.is_empty() {
-            (&mut connection.answers, connection.credits.for_answers())
+            (&mut connection.answers, connection.credits.for_answers(), Starving::Answers)
         } else {
-            (&mut connection.queue, connection.credits.for_work())
+            (&mut connection.queue, connection.credits.for_work(), Starving::Work)
         };
+        if !connection.controls.is_empty() {
+            connection.starving = Starving::Answers;
+            return false;
+        }
+        if from.is_empty() {
+            (connection.starving, connection.cried) = (Starving::No, Starving::No);
+            return false;
+        }
         if credits == 0 {
-            connection.starving = !(from.is_empty() && connection.controls.is_empty());
+            connection.starving = what;
             return false;
         }
         match from.pop_front() {
@@ -361,7 +369,10 @@ impl<C: RdmaOps> Messenger<C> {
         if let Some(place) = outgoing.place.as_ref().filter(|_| carriage == Carriage::Offered) {
             outgoing.header.place = PlaceOnWire { extent: place.extent.0, offset: place.offset };
         }
-        connection.starving = !connection.queue.is_empty() && connection.credits.for_work() <= 1;
+        // Told in time, it need not be told by a frame of its own.
+        let soon = !connection.queue.is_empty() && connection.credits.for_work() <= 1;
+        connection.starving = if soon { Starving::Work } else { Starving::No };
+        connection.cried = Starving::No;
         stamp(&mut outgoing.header, connection);
         let bytes = outgoing.header.encode();
         let front_at = outgoing.header.front_at();
@@ -446,7 +457,7 @@ impl<C: RdmaOps> Messenger<C> {
             return;
         }
         let window = &connection.window;
-        let credits = window.is_due() || connection.starving && !connection.cried;
+        let credits = window.is_due() || connection.starving > connection.cried;
         let ack = connection.ack_at.is_some_and(|at| at <= now)
             || connection.received - connection.told >= u64::from(window.size / 2).max(1) * 2;
         let ping = connection.said_at + keepalive_ns <= now;
@@ -481,9 +492,8 @@ fn stamp(header: &mut Header, connection: &mut Connection) {
     header.granted = connection.window.tell();
     header.acked = connection.received as u32;
     header.life = connection.life as u32;
-    // Said once: two starving sides that answered each other's cries would never stop.
-    header.starved = connection.starving && !(connection.cried && header.kind == FrameKind::Credit);
-    connection.cried |= connection.starving;
+    header.starved = connection.starving > connection.cried;
+    connection.cried = connection.cried.max(connection.starving);
     connection.told = connection.received;
     connection.ack_at = None;
 }

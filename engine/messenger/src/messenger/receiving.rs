@@ -53,7 +53,14 @@ impl<C: RdmaOps> Messenger<C> {
         }
         if outcome.status != Status::Success {
             // A receive that is too short for what came is the peer's doing, all else is the connection's end.
-            return self.fault(key, Cause::Work { status: outcome.status }, now);
+            let cause = match outcome.status {
+                Status::LocLenErr => {
+                    self.stats.violations += 1;
+                    Violation::Overlong(self.config.frame_bytes).into()
+                }
+                status => Cause::Work { status },
+            };
+            return self.fault(key, cause, now);
         }
         self.stats.frames_in += 1;
         if matches!(connection.state, State::Answering { .. }) {
@@ -98,14 +105,9 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if connection.credits.left() != left {
-            if connection.credits.for_work() > 0 {
-                (connection.starving, connection.cried) = (false, false);
-            }
-            if left == 0 {
-                // A sign of life may be due that could not be given.
-                self.set_timer(key, now);
-            }
+        if left == 0 && connection.credits.left() > 0 {
+            // A sign of life may be due that could not be given.
+            self.set_timer(key, now);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         connection.window.wanted |=

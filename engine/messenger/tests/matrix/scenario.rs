@@ -62,8 +62,6 @@ struct Trouble {
     open: [Option<ConnectionId>; 2],
     notice_by: Instant,
     noticed: [bool; 2],
-    /// The stage in which it began.
-    stage: usize,
 }
 
 /// Bugs that the checks have to find.
@@ -79,7 +77,7 @@ pub(crate) enum Planted {
     Twice,
     /// A byte is wrong.
     WrongByte,
-    /// An application keeps a message for ever.
+    /// An application keeps a message although it has closed everything.
     Kept,
 }
 
@@ -100,6 +98,8 @@ pub(crate) struct Report {
 
 pub(crate) struct Scenario {
     cell: Option<Cell>,
+    /// What befalls, as the checks believe.
+    believed: Option<Fault>,
     policies: [Policy; 2],
     planted: Planted,
     net: Net,
@@ -111,6 +111,7 @@ pub(crate) struct Scenario {
     dials: bool,
     orders: u64,
     kept: [Vec<(Instant, Incoming)>; 2],
+    souvenir: Option<Incoming>,
     trouble: Option<Trouble>,
     bury_at: Option<(Instant, usize)>,
     mend_at: Option<Instant>,
@@ -156,6 +157,7 @@ impl Scenario {
         }
         let mut scenario = Scenario {
             cell,
+            believed: cell.map(|cell| cell.fault),
             policies,
             planted,
             net,
@@ -166,6 +168,7 @@ impl Scenario {
             dials: true,
             orders: 0,
             kept: [Vec::new(), Vec::new()],
+            souvenir: None,
             trouble: None,
             bury_at: None,
             mend_at: None,
@@ -180,6 +183,12 @@ impl Scenario {
             scenario.bind(node);
         }
         scenario
+    }
+
+    /// Lets the checks expect what another fault would lead to.
+    pub(crate) fn believing(mut self, fault: Fault) -> Scenario {
+        self.believed = Some(fault);
+        self
     }
 
     fn bind(&mut self, node: usize) {
@@ -283,9 +292,7 @@ impl Scenario {
                 }
             }
             let before = self.kept[node].len();
-            if self.planted != Planted::Kept {
-                self.kept[node].retain(|(at, _)| *at > now);
-            }
+            self.kept[node].retain(|(at, _)| *at > now);
             if self.kept[node].len() != before {
                 self.net.touch(node);
             }
@@ -513,7 +520,7 @@ impl Scenario {
         if op.stage == CLOSING {
             return false;
         }
-        let disturbs = self.cell.map(|cell| cell.fault);
+        let disturbs = self.believed;
         let survives = disturbs.is_none_or(|fault| !fault.ends_a_life());
         let recovered =
             |trouble: &Trouble| op.sent.is_some_and(|(sent, _)| sent > trouble.ends + RECOVERED_MS * MS);
@@ -547,8 +554,7 @@ impl Scenario {
             Some(ms) if self.stage != CLOSING => now + ms * MS,
             _ => Instant::FAR,
         };
-        let stage = self.stage;
-        self.trouble = Some(Trouble { began: now, ends, open, notice_by, noticed: [false; 2], stage });
+        self.trouble = Some(Trouble { began: now, ends, open, notice_by, noticed: [false; 2] });
         match cell.fault {
             Fault::Killed | Fault::Vanished => {
                 let node = cell.victim;
@@ -589,9 +595,6 @@ impl Scenario {
 
     fn hear(&mut self, node: usize, event: Event) -> Result<(), String> {
         let now = self.now();
-        if std::env::var_os("TRACE").is_some() {
-            println!("{now} node {node}: {}", format!("{event:?}").chars().take(260).collect::<String>());
-        }
         match event {
             Event::Accepted { connection, .. } | Event::Established { connection, .. } => {
                 self.connection[node] = Some(connection);
@@ -610,7 +613,7 @@ impl Scenario {
             }
             Event::RemoteReset { connection } => {
                 self.report.forgotten += 1;
-                if self.cell.is_none_or(|cell| !cell.fault.ends_a_life()) && self.stage != CLOSING {
+                if self.believed.is_none_or(|fault| !fault.ends_a_life()) && self.stage != CLOSING {
                     return Err(format!(
                         "node {node} was forgotten on {connection}, and nobody lost anything"
                     ));
@@ -680,8 +683,8 @@ impl Scenario {
         {
             trouble.noticed[node] = true;
         }
-        let quiet = match (&self.trouble, self.cell) {
-            (Some(_), Some(Cell { fault: Fault::Dozed, .. })) | (None, _) | (_, None) => true,
+        let quiet = match (&self.trouble, self.believed) {
+            (Some(_), Some(Fault::Dozed)) | (None, _) | (_, None) => true,
             _ => false,
         };
         if quiet && !planned {
@@ -744,6 +747,9 @@ impl Scenario {
             Sort::OneWay => {
                 if self.ops[at].ended.is_none() {
                     self.ended(at, None, "")?;
+                }
+                if self.planted == Planted::Kept {
+                    self.souvenir.get_or_insert(incoming);
                 }
             }
             Sort::Held { kept_ns } => self.kept[node].push((now + kept_ns, incoming)),
