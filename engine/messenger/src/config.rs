@@ -34,7 +34,8 @@ pub struct MessengerConfig {
     pub name: u64,
     /// Bytes of a receive buffer: what travels eagerly with its header fits in here.
     pub frame_bytes: u32,
-    /// Receives of an idle connection: at least 4. Times `frame_bytes`, this is what it costs.
+    /// Receives of an idle connection: at least 4. Times `frame_bytes`, this is what it costs; who has more gives them back when it
+    /// is idle, where receives are shared, and otherwise as it uses them.
     pub credits: u32,
     /// Receives of a busy connection.
     pub window: u32,
@@ -55,6 +56,8 @@ pub struct MessengerConfig {
     pub landing_pool_bytes: u64,
     /// Bytes for receive buffers of all connections.
     pub receive_bytes: u64,
+    /// Take the receives of all connections from shared queues, where the device has them.
+    pub share_receives: bool,
     /// Bytes that peers may reach, of all connections.
     pub exposed_bytes_max: u64,
     /// How data travels.
@@ -93,6 +96,7 @@ impl MessengerConfig {
             pool_bytes: 128 << 20,
             landing_pool_bytes: 128 << 20,
             receive_bytes: 64 << 20,
+            share_receives: true,
             exposed_bytes_max: 1 << 30,
             thresholds: Thresholds::of(backend),
             connect_ns: 5_000 * MS,

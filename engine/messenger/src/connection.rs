@@ -217,6 +217,8 @@ pub(crate) struct Connection {
     pub(crate) ep: Option<EpId>,
     /// The completion queue it is on.
     pub(crate) cq: Option<usize>,
+    /// The shared queue it takes its receives from.
+    pub(crate) shared: Option<usize>,
     /// The peer's hello of the line that is used.
     pub(crate) hello: Option<Hello>,
     pub(crate) features: u64,
@@ -296,6 +298,7 @@ impl Connection {
             epoch: 1,
             ep: None,
             cq: None,
+            shared: None,
             hello: None,
             features: 0,
             credits: Credits::default(),
@@ -370,6 +373,20 @@ impl Connection {
     /// Messages for a peer that may take them or not: those of this side's own have a limit of their own.
     pub(crate) fn waiting_answers(&self) -> usize {
         (self.answers.len() + self.unsaid.len() + self.filling.len() + self.sent.len()) / 2
+    }
+
+    /// Bytes it has allocated for itself, used or not: not those of its messages.
+    pub(crate) fn bytes_allocated(&self) -> usize {
+        let keys =
+            self.queue.capacity() + self.answers.capacity() + self.sent.capacity() + self.filling.capacity();
+        keys * size_of::<Key>()
+            + self.held.capacity() * size_of::<(u64, Key)>()
+            + self.unsaid.capacity() * size_of::<Unsaid>()
+            + self.controls.capacity() * size_of::<Control>()
+            + self.arriving.capacity() * size_of::<Arrival>()
+            + self.announced.capacity() * size_of::<u32>()
+            + self.extents.capacity() * size_of::<(u32, RemoteRegion)>()
+            + self.address.as_ref().map_or(0, |address| address.len())
     }
 
     /// Messages waiting to be sent or acknowledged.

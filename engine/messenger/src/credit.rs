@@ -43,6 +43,12 @@ impl Credits {
         self.sent = self.sent.wrapping_add(1);
     }
 
+    /// Gives some back that were never used. There have to be as many left.
+    pub(crate) fn give_back(&mut self, count: u32) {
+        debug_assert!(self.left() >= count, "more was given back than there was");
+        self.sent = self.sent.wrapping_add(count);
+    }
+
     /// The peer's total. False: it grants more than it can have posted.
     pub(crate) fn hear(&mut self, granted: u32) -> bool {
         let more = granted.wrapping_sub(self.granted);
@@ -110,6 +116,22 @@ impl Window {
         true
     }
 
+    /// The peer gives credits back. False: it never had so many.
+    pub(crate) fn take_back(&mut self, count: u32) -> bool {
+        if count > self.told.wrapping_sub(self.came) {
+            return false;
+        }
+        self.came = self.came.wrapping_add(count);
+        true
+    }
+
+    /// Nothing more comes of what was granted. Answers how much that was.
+    pub(crate) fn forfeit(&mut self) -> u32 {
+        let left = self.posted();
+        (self.granted, self.told) = (self.came, self.came);
+        left
+    }
+
     /// The total to tell the peer; it is told now.
     pub(crate) fn tell(&mut self) -> u32 {
         self.told = self.granted;
@@ -173,6 +195,21 @@ mod tests {
             assert_eq!((credits.left(), credits.for_answers()), (left, left - 1));
             assert_eq!(credits.for_work(), left.saturating_sub(2));
         }
+    }
+
+    #[test]
+    fn credits_that_are_given_back_count_as_used_on_both_sides() {
+        let (mut credits, mut window) = (Credits::new(16, 64), Window::new(16));
+        window.post(16);
+        window.tell();
+        credits.spend();
+        assert!(window.take());
+        credits.give_back(11);
+        assert!(window.take_back(11));
+        assert_eq!((credits.left(), window.posted(), window.missing()), (4, 4, 12));
+        assert!(!window.take_back(5), "it has four");
+        assert_eq!((window.forfeit(), window.posted()), (4, 0));
+        assert!(!window.take());
     }
 
     #[test]

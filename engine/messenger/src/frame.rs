@@ -6,7 +6,8 @@
 //!  8 granted (u32): receives posted for the peer since the connection was made, wrapping
 //! 12 acked (u32): low half of the newest sequence up to which the sender of this has everything
 //! 16 sequence (u64): of a message; 0 for control frames
-//! 24 id (u64): a request, or the sequence that a control frame is about
+//! 24 id (u64): a request, or the sequence that a control frame is about; of a ping, credits that are given back, which then
+//!    count as frames sent: only with `GIVE_BACK`, otherwise 0
 //! 32 budget (u64): nanoseconds that are left until the deadline; 0 is none
 //! 40 data bytes (u64)
 //! 48 extent (u32) 52 life (u32) 56 offset (u64): a place in memory of this frame's sender, and its life

@@ -29,8 +29,10 @@ pub mod feature {
     pub const WRITE: u64 = 1 << 1;
     /// Replies may be put into memory that their request gave.
     pub const SINK: u64 = 1 << 2;
+    /// Signs of life may give credits back: see [`frame`](crate::frame). For those who share receives.
+    pub const GIVE_BACK: u64 = 1 << 3;
     /// What this build has.
-    pub const ALL: u64 = READ | WRITE | SINK;
+    pub const ALL: u64 = READ | WRITE | SINK | GIVE_BACK;
 }
 
 /// One side's half.

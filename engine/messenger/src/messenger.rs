@@ -8,11 +8,12 @@ mod landing;
 mod pumping;
 mod receiving;
 mod sending;
+mod sharing;
 mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wavetank_contract::{Access, CqId, EpId, Instant, Lease, PdId, RegionSpec, Wake};
+use wavetank_contract::{Access, CqId, EpId, Instant, Lease, PdId, RegionSpec, SrqId, Wake};
 use wavetank_engine::bootstrap::{InstanceId, Introduction};
 use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::{Arena, ExtentPool, ExtentPoolConfig, ExtentStats, MemoryError};
@@ -24,11 +25,14 @@ use crate::connection::{Connection, ConnectionId, ConnectionStats, Outgoing, Req
 use crate::credit::Flow;
 use crate::error::{BindError, ConnectRefused};
 use crate::event::Event;
+use crate::hello::feature;
 use crate::line::{Line, LineAsk};
 use crate::message::{Return, Returns};
 use crate::policy::Policy;
 use crate::step::{Go, Step};
 use crate::way::Chosen;
+use sharing::SharedQueue;
+pub use sharing::{BytesInUse, SharedReceives};
 
 /// Called at each step of the protocol by tests that stop there.
 pub type Interceptor = Box<dyn FnMut(Step, ConnectionId) -> Go>;
@@ -58,6 +62,10 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
     /// Which connection an endpoint is of.
     by_ep: BTreeMap<EpId, Key>,
     cqs: Vec<(CqId, u32)>,
+    /// Queues that connections share, empty where they have their own.
+    shared: Vec<SharedQueue>,
+    /// How deep such a queue is. 0: connections have their own.
+    shared_depth: u32,
     /// When connections have to be looked at, by place.
     timers: Deadlines,
     /// The same for lines.
@@ -81,8 +89,16 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
 /// A receive that is posted.
 #[derive(Debug)]
 struct Posted {
-    connection: Key,
+    whose: Whose,
     lease: Lease,
+}
+
+/// Whose receive it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Connection(Key),
+    /// Of whoever takes it.
+    Shared(SrqId),
 }
 
 /// Data on its way by READ or WRITE.
@@ -150,7 +166,7 @@ impl<C: RdmaOps> Messenger<C> {
         let frame_bytes = u64::from(config.frame_bytes);
         let frames_bytes = (config.pool_bytes / 8).max(frame_bytes * 8);
         let frames = arena(&mut driver, frames_bytes, 128)?;
-        let receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
+        let mut receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
         let pool = arena(&mut driver, config.pool_bytes, 4096)?;
         let landing = arena(&mut driver, config.landing_pool_bytes.next_power_of_two(), 4096)?;
         let extents = ExtentPoolConfig::default();
@@ -158,11 +174,13 @@ impl<C: RdmaOps> Messenger<C> {
         let extent_bytes = extents.extent_bytes.min(config.exposed_bytes_max / 8).max(1 << 12);
         let extent_bytes = 1 << extent_bytes.ilog2();
         let extents = ExtentPoolConfig { bytes_max: config.exposed_bytes_max, extent_bytes, ..extents };
-        let device = driver.context().caps().name.clone();
-        let us = Introduction {
-            features: crate::hello::feature::ALL,
-            ..Introduction::new(instance, backend, &device)
+        let shared_depth = sharing::depth(driver.context().caps(), &config, receives.stats().total_bytes);
+        let features = match shared_depth {
+            0 => feature::ALL & !feature::GIVE_BACK,
+            _ => feature::ALL,
         };
+        let device = driver.context().caps().name.clone();
+        let us = Introduction { features, ..Introduction::new(instance, backend, &device) };
         Ok(Messenger {
             driver,
             config,
@@ -181,6 +199,8 @@ impl<C: RdmaOps> Messenger<C> {
             moves: Slab::new(),
             by_ep: BTreeMap::new(),
             cqs: Vec::new(),
+            shared: Vec::new(),
+            shared_depth,
             timers: Deadlines::new(),
             line_timers: Deadlines::new(),
             deadlines: Deadlines::new(),

@@ -1,6 +1,6 @@
 //! What becomes of a connection that breaks, is closed, or was never made.
 
-use wavetank_contract::{AsyncEvent, Class, Instant};
+use wavetank_contract::{AsyncEvent, Class, EpId, Instant};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::Role;
 use wavetank_engine::memory::Exposed;
@@ -336,6 +336,22 @@ impl<C: RdmaOps> Messenger<C> {
             AsyncEvent::QpFatal(ep) | AsyncEvent::QpReqErr(ep) | AsyncEvent::QpAccessErr(ep) => {
                 if let Some(key) = self.by_ep.get(&ep).copied() {
                     self.fault(key, Cause::Work { status: wavetank_contract::Status::FatalErr }, now);
+                }
+            }
+            // An endpoint that shares has no receives of its own that would be flushed and tell.
+            AsyncEvent::LastWqeReached(ep) => {
+                if let Some(key) = self.by_ep.get(&ep).copied() {
+                    self.fault(key, Cause::Work { status: wavetank_contract::Status::WrFlushErr }, now);
+                }
+            }
+            AsyncEvent::SrqErr(srq) => self.queue_broke(srq, now),
+            AsyncEvent::CqErr(_) => {
+                // The port has closed its endpoints.
+                let all: Vec<(EpId, Key)> = self.by_ep.iter().map(|(ep, key)| (*ep, *key)).collect();
+                for (ep, key) in all {
+                    if !self.driver.context().is_open(ep) {
+                        self.fault(key, Cause::Work { status: wavetank_contract::Status::FatalErr }, now);
+                    }
                 }
             }
             AsyncEvent::DeviceFatal => {

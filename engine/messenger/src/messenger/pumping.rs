@@ -5,7 +5,7 @@ use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
 use wavetank_engine::{Order, RdmaOps, TransferSpec};
 
-use super::{Messenger, Move, Moving, Posted};
+use super::{Messenger, Move, Moving, Posted, Whose};
 use crate::connection::{Connection, ConnectionId, Control, Progress, Starving, State};
 use crate::event::{Cause, DropReason, Event, RequestError, Violation};
 use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SinkOnWire, Sort};
@@ -85,12 +85,17 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn post_missing(&mut self, key: Key) -> Result<(), MemoryError> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Some(ep) = connection.ep else { return Ok(()) };
+        if let Some(place) = connection.shared {
+            return self.promise_missing(key, place);
+        }
         let mr = self.receives.mr();
         for _ in 0..connection.window.missing() {
             let lease = self.receives.acquire(u64::from(self.config.frame_bytes))?;
             let piece = Sge { mr, len: self.config.frame_bytes, offset: lease.offset() };
             let hold = Some(lease.hold());
-            let Some(posted) = self.posted.insert(Posted { connection: key, lease }) else { break };
+            let Some(posted) = self.posted.insert(Posted { whose: Whose::Connection(key), lease }) else {
+                break;
+            };
             self.driver.order(ep, Order::new(RECEIVE | u64::from(posted.index), Op::Recv, piece, hold));
             connection.window.post(1);
         }
@@ -466,7 +471,16 @@ impl<C: RdmaOps> Messenger<C> {
             (false, true) => FrameKind::Ping,
             (false, false) => return,
         };
-        if self.post_bare(key, Header::new(kind), &[], now) {
+        // Who is idle keeps what idle connections have, once the ping itself is paid for.
+        let idle = connection.hello.map_or(u32::MAX, |hello| hello.credits);
+        let back = match kind == FrameKind::Ping && connection.features & feature::GIVE_BACK != 0 {
+            true => (connection.credits.left() - 1).saturating_sub(idle),
+            false => 0,
+        };
+        if self.post_bare(key, Header { id: back.into(), ..Header::new(kind) }, &[], now) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.credits.give_back(back);
+            }
             self.set_timer(key, now);
         }
     }

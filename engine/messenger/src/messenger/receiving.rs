@@ -4,8 +4,8 @@ use wavetank_contract::{Instant, Lease, OpKind, Status};
 use wavetank_engine::slab::Key;
 use wavetank_engine::{Outcome, RdmaOps};
 
-use super::Messenger;
 use super::pumping::RECEIVE;
+use super::{Messenger, Whose};
 use crate::connection::{Arrival, Landing, Progress, State};
 use crate::event::{Cause, Event, Violation};
 use crate::frame::{
@@ -46,33 +46,47 @@ impl<C: RdmaOps> Messenger<C> {
     fn received(&mut self, outcome: &Outcome, now: Instant) {
         let place = (outcome.tag & !RECEIVE) as u32;
         let Some(posted) = self.posted.key_at(place).and_then(|key| self.posted.remove(key)) else { return };
-        let key = posted.connection;
+        let key = match posted.whose {
+            Whose::Connection(key) => key,
+            Whose::Shared(srq) => return self.shared_received(srq, posted.lease, outcome, now),
+        };
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.ep != Some(outcome.ep) {
             return;
         }
         if outcome.status != Status::Success {
-            // A receive that is too short for what came is the peer's doing, all else is the connection's end.
-            let cause = match outcome.status {
-                Status::LocLenErr => {
-                    self.stats.violations += 1;
-                    Violation::Overlong(self.config.frame_bytes).into()
-                }
-                status => Cause::Work { status },
-            };
-            return self.fault(key, cause, now);
+            return self.receive_failed(key, outcome.status, now);
         }
         self.stats.frames_in += 1;
         if matches!(connection.state, State::Answering { .. }) {
             self.establish_early(key, now);
         }
-        if let Err(violation) = self.frame_came(key, posted.lease, outcome, now) {
+        let open = self.connections.get_mut(key).filter(|connection| connection.is_open());
+        let came = match open.map(|connection| connection.window.take()) {
+            None => Ok(()),
+            Some(false) => Err(Violation::NoCredit),
+            Some(true) => self.frame_came(key, posted.lease, outcome, now),
+        };
+        if let Err(violation) = came {
             self.violated(key, violation, now);
         }
         self.mark(key);
     }
 
-    fn frame_came(
+    /// A receive that is too short for what came is the peer's doing, all else is the connection's end.
+    pub(super) fn receive_failed(&mut self, key: Key, status: Status, now: Instant) {
+        let cause = match status {
+            Status::LocLenErr => {
+                self.stats.violations += 1;
+                Violation::Overlong(self.config.frame_bytes).into()
+            }
+            status => Cause::Work { status },
+        };
+        self.fault(key, cause, now);
+    }
+
+    /// A frame came that the peer had a credit for.
+    pub(super) fn frame_came(
         &mut self,
         key: Key,
         frame: Lease,
@@ -82,9 +96,6 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return Ok(());
         };
-        if !connection.window.take() {
-            return Err(Violation::NoCredit);
-        }
         let len = u64::from(outcome.len);
         if outcome.kind != OpKind::Send {
             // A WRITE with immediate spends a receive and brings no frame.
@@ -121,7 +132,8 @@ impl<C: RdmaOps> Messenger<C> {
             FrameKind::Extent => self.extent_came(key, &frame, &header),
             FrameKind::Grant => self.granted(key, &header, now),
             FrameKind::Landed => self.landed(key, header.id, now),
-            FrameKind::Credit | FrameKind::Ping => Ok(()),
+            FrameKind::Credit => Ok(()),
+            FrameKind::Ping => self.idles(key, header.id),
             FrameKind::Close => {
                 let mut text = [0; FRONT_BYTES_MAX];
                 let text = &mut text[..usize::from(header.front_len)];
@@ -136,12 +148,12 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// A peer that has more to send gets more receives, while there is memory.
     fn widen(&mut self, key: Key) {
-        let stats = self.receives.stats();
-        let depth = self.config.window.min(self.driver.context().caps().queue_depth_max);
+        let (free_bytes, total_bytes) = (self.receive_bytes_free(), self.receives.stats().total_bytes);
+        let depth = self.window_max(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         // A quarter is left to those who begin.
-        if stats.free_bytes > stats.total_bytes / 4 {
-            connection.window.size = (connection.window.size * 2).min(depth);
+        if free_bytes > total_bytes / 4 {
+            connection.window.size = (connection.window.size * 2).min(depth).max(connection.window.size);
         }
     }
 

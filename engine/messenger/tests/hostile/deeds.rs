@@ -63,6 +63,10 @@ const DEEDS: &[Deed] = &[
             v.frame(net, &header, b"");
         }
     }),
+    ("credits given back that it never had", "credits that it never had", |v, net, _| {
+        let header = Header { id: 1000, ..v.header(FrameKind::Ping) };
+        v.frame(net, &header, b"");
+    }),
     ("absurd credits", "more than its window", |v, net, _| {
         let header = Header { granted: 1_000_000, ..v.header(FrameKind::Credit) };
         v.frame(net, &header, b"");
