@@ -4,6 +4,7 @@
 //! The clock comes from the caller, because code in this crate has none: give it the time a core spends on this thread.
 
 pub mod across;
+mod chunks;
 mod device;
 mod dispatch;
 mod memory;
@@ -12,9 +13,11 @@ mod pair;
 mod post_poll;
 mod sessions;
 mod sim;
+mod socket_line;
 mod swarm;
 mod talk;
 
+pub use chunks::{ChunkCall, ChunkFigures, Chunks, Travel, SimChunks, chunks, sim_chunks};
 pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
 pub use memory::{MemoryFigures, memory};

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::figures::grouped;
+use crate::chunks_bench;
 use crate::messenger_bench;
 use crate::ucx_bench::{self, peer};
 use crate::{print, table};
@@ -34,6 +35,7 @@ use crate::{print, table};
   wavetank bench device --backend ucx --device tcp/lo
   wavetank bench ucx
   wavetank bench messenger --device tcp,shm
+  wavetank bench chunks --device tcp,shm
   wavetank bench ucx --device shm --cells am-lat,get-lat --sizes 8,4KiB --through backend
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
@@ -102,9 +104,15 @@ pub(crate) struct Args {
     /// For `ucx`: what to measure; everything if not given.
     #[arg(long, value_delimiter = ',', value_name = "CELL,...", value_parser = cell)]
     cells: Vec<Measure>,
-    /// For `ucx`: bytes of an operation, as in 8,64KiB.
-    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", default_value = "8,4KiB,64KiB,1MiB", value_parser = size)]
+    /// For `ucx`: bytes of an operation; 8,4KiB,64KiB,1MiB if not given. For `chunks`: of a call; 4KiB to 16MiB.
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", value_parser = size)]
     sizes: Vec<u32>,
+    /// For `chunks`: bytes of a receive buffer; those of the messenger's configuration if not given.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    frame_bytes: Option<u32>,
+    /// One side of `chunks`, as its parent starts it.
+    #[arg(long, hide = true, value_parser = chunks_bench::caller)]
+    caller: Option<chunks_bench::Caller>,
     /// One side of `messenger`, as its parent starts it.
     #[arg(long, hide = true, value_parser = messenger_bench::talker)]
     talker: Option<messenger_bench::Talker>,
@@ -143,6 +151,9 @@ enum What {
     /// Requests and replies of 64 bytes between two messengers: over the simulated NIC per core-second, and with --device over
     /// UCX between two processes, beside ucx_perftest.
     Messenger,
+    /// ReadChunk and WriteChunk, verified: over the simulated NIC per core-second, and with --device over UCX between two
+    /// processes, by each way, beside the bare backend.
+    Chunks,
     /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
     /// memory.
     Ucx,
@@ -163,6 +174,9 @@ fn size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Bytes of operations of `bench ucx`, if not asked otherwise.
+const UCX_SIZES: [u32; 4] = [8, 4 << 10, 64 << 10, 1 << 20];
+
 /// Longest operation of `bench ucx`.
 const BYTES_MAX: u32 = 64 << 20;
 
@@ -181,6 +195,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Engine => return run_engine(args),
         What::Ucx => return run_ucx(args),
         What::Messenger => return run_messenger(args),
+        What::Chunks => return run_chunks(args),
         _ => {}
     }
     let clock = Clock::start();
@@ -240,7 +255,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let head = ["READ of", "RdmaContext", "bare backend", "enum + port + ledger"];
             (json!({ "runs": runs }), table::table(&head, rows), true)
         }
-        What::Engine | What::Device | What::Ucx | What::Messenger => {
+        What::Engine | What::Device | What::Ucx | What::Messenger | What::Chunks => {
             unreachable!("they were told apart above")
         }
         What::Sessions => {
@@ -359,6 +374,23 @@ fn run_messenger(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     Ok(code)
 }
 
+/// Chunks over the simulated NIC, and between two processes if devices are named; or one of the two.
+fn run_chunks(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(caller) = args.caller {
+        return chunks_bench::be(caller, &args.device);
+    }
+    let plan = chunks_bench::Plan {
+        devices: args.device.clone(),
+        sizes: if args.sizes.is_empty() { chunks_bench::SIZES.to_vec() } else { args.sizes.clone() },
+        rounds: args.rounds.unwrap_or(5),
+        ops: args.ops,
+        frame_bytes: args.frame_bytes.unwrap_or(0),
+    };
+    let (json, text, code) = chunks_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
+}
+
 /// Between two processes over UCX, or one of the two.
 fn run_ucx(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let through = match args.through {
@@ -375,7 +407,7 @@ fn run_ucx(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         },
         protocol: args.protocol,
         measures: if args.cells.is_empty() { Measure::ALL.to_vec() } else { args.cells.clone() },
-        sizes: args.sizes.clone(),
+        sizes: if args.sizes.is_empty() { UCX_SIZES.to_vec() } else { args.sizes.clone() },
         rounds: args.rounds.unwrap_or(5),
         ops: args.ops,
         window: args.window.unwrap_or(32) as u16,

@@ -5,6 +5,7 @@ mod again;
 mod bench;
 mod beside;
 mod calibrate;
+mod chunks_bench;
 mod clock;
 #[cfg_attr(
     not(any(feature = "verbs", feature = "ucx")),

@@ -152,7 +152,7 @@ fn found(
             if plan.through == Through::Backend && through == Through::Engine {
                 continue;
             }
-            match peer::run(plan, through, device, &cell, cpus)? {
+            match peer::run(plan.protocol, through, device, &cell, cpus)? {
                 Ok(figures) => found.keep(plan, through, &figures),
                 Err(why) => {
                     let what = format!("{} of {bytes} bytes over {device}", measure.name());

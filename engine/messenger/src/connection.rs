@@ -182,7 +182,7 @@ pub(crate) enum Starving {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsaid {
     Failed { id: u64, why: Failure },
-    Release { sequence: u64, failed: Option<crate::frame::Failure> },
+    Release { sequence: u64, failed: Option<Failure> },
 }
 
 /// Counts of one connection.

@@ -83,7 +83,8 @@ pub enum Event {
         connection: ConnectionId,
         /// The tag of the message.
         tag: u64,
-        /// Its data, back.
+        /// Its data, back. `None`: there was none, or it was on its way when the connection ended; its memory goes back by itself
+        /// then.
         data: Option<Data>,
         /// Whether the receiver had it.
         delivered: bool,

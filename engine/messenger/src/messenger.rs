@@ -339,28 +339,53 @@ impl<C: RdmaOps> Messenger<C> {
     /// No memory, or none that can be registered.
     pub fn expose(&mut self, connection: ConnectionId, len_bytes: u64) -> Result<Option<Lease>, MemoryError> {
         let lease = self.make_room(connection.0, len_bytes)?;
-        // A quarter is left to what comes in: two sides that expose all they have for each other would have no room for it.
-        let stats = self.extents.stats();
-        let used_bytes = stats.in_use_bytes + stats.retiring_bytes;
-        if used_bytes > stats.limit_bytes / 4 * 3
-            && let Some(connection) = self.connections.get_mut(connection.0)
-        {
-            drop(lease);
-            connection.exposed.trim(&mut self.extents, self.driver.context());
-            return Err(MemoryError::PoolFull {
-                asked_bytes: len_bytes,
-                limit_bytes: stats.limit_bytes,
-                in_use_bytes: stats.in_use_bytes,
-                retiring_bytes: stats.retiring_bytes,
-            });
+        if !self.exposes_too_much() {
+            return Ok(lease);
         }
-        Ok(lease)
+        drop(lease);
+        self.trim();
+        let lease = self.make_room(connection.0, len_bytes)?;
+        if !self.exposes_too_much() {
+            return Ok(lease);
+        }
+        drop(lease);
+        self.trim();
+        let stats = self.extents.stats();
+        Err(MemoryError::PoolFull {
+            asked_bytes: len_bytes,
+            limit_bytes: stats.limit_bytes,
+            in_use_bytes: stats.in_use_bytes,
+            retiring_bytes: stats.retiring_bytes,
+        })
+    }
+
+    /// Whether less than a quarter is left to what comes in: two sides that exposed all they have for each other would have no
+    /// room for it.
+    fn exposes_too_much(&self) -> bool {
+        let stats = self.extents.stats();
+        stats.in_use_bytes + stats.retiring_bytes > stats.limit_bytes / 4 * 3
+    }
+
+    /// What connections keep for their next messages goes to whoever needs it now.
+    fn trim(&mut self) {
+        let all: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in all {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.exposed.trim(&mut self.extents, self.driver.context());
+            }
+        }
     }
 
     /// Exposed memory, without a word about how much of it is left to others.
     fn make_room(&mut self, connection: Key, len_bytes: u64) -> Result<Option<Lease>, MemoryError> {
-        let Some(connection) = self.connections.get_mut(connection) else { return Ok(None) };
-        connection.exposed.lease(&mut self.extents, self.driver.context(), len_bytes).map(Some)
+        let Some(there) = self.connections.get_mut(connection) else { return Ok(None) };
+        let lease = there.exposed.lease(&mut self.extents, self.driver.context(), len_bytes);
+        if !matches!(lease, Err(MemoryError::PoolFull { .. })) {
+            return lease.map(Some);
+        }
+        self.trim();
+        let Some(there) = self.connections.get_mut(connection) else { return Ok(None) };
+        there.exposed.lease(&mut self.extents, self.driver.context(), len_bytes).map(Some)
     }
 
     /// What is out and not back: for whoever wants to know that nothing is lost. All zero, but for the receives of open

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use wavetank_contract::Lease;
 
 use crate::applied::{Act, Applied, AppliedLimits, Fate};
-use crate::crc::BLOCK_BYTES;
+use crate::crc::{BLOCK_BYTES, Joiner};
 use crate::error::ChunkError;
 use crate::key::{ChunkKey, Once};
 use crate::store::{ChunkStat, ChunkStore, RemoveOrder, StoreLimits, WriteOrder};
@@ -43,6 +43,7 @@ struct Inside {
 #[derive(Debug)]
 pub struct MemoryStore {
     limits: StoreLimits,
+    joiner: Joiner,
     inside: RefCell<Inside>,
 }
 
@@ -50,7 +51,7 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(limits: StoreLimits, applied: AppliedLimits) -> MemoryStore {
         let inside = Inside { chunks: BTreeMap::new(), used_bytes: 0, applied: Applied::new(applied) };
-        MemoryStore { limits, inside: RefCell::new(inside) }
+        MemoryStore { limits, joiner: Joiner::new(), inside: RefCell::new(inside) }
     }
 
     /// Bytes of all blocks.
@@ -111,15 +112,25 @@ impl ChunkStore for MemoryStore {
         if offset + u64::from(len_bytes) > chunk.len_bytes {
             return Err(ChunkError::OutOfRange { len_bytes: chunk.len_bytes });
         }
+        let zeros = [0; BLOCK_BYTES];
         let mut sum = 0;
         for (index, from, len, done) in parts(offset, len_bytes) {
-            let zeros = [0; BLOCK_BYTES];
             let part = match chunk.blocks.get(&index) {
-                Some(block) if block.is_whole() => &block.bytes[from..from + len],
+                Some(block) if block.is_whole() => {
+                    let part = &block.bytes[from..from + len];
+                    sum = match len {
+                        // Its sum was just found to be right: once over it is enough.
+                        BLOCK_BYTES => self.joiner.join(sum, block.crc32c),
+                        _ => crc32c::crc32c_append(sum, part),
+                    };
+                    part
+                }
                 Some(_) => return Err(ChunkError::CorruptAtRest { offset: index * BLOCK_BYTES as u64 }),
-                None => &zeros[..len],
+                None => {
+                    sum = crc32c::crc32c_append(sum, &zeros[..len]);
+                    &zeros[..len]
+                }
             };
-            sum = crc32c::crc32c_append(sum, part);
             into.write(at + done, part);
         }
         Ok(sum)
@@ -130,22 +141,32 @@ impl ChunkStore for MemoryStore {
         self.limits.check(offset, len_bytes, from, at)?;
         self.once(&order.once, &order.into(), |inside| {
             // Its own copy is what is verified and kept: the lease's bytes may change.
-            let mut data = vec![0; len_bytes as usize];
-            from.read(at, &mut data);
-            let found = crc32c::crc32c(&data);
+            let old = inside.chunks.get(&key);
+            let mut new = Vec::with_capacity(parts(offset, len_bytes).count());
+            let (mut found, mut fresh, mut damaged) = (0, 0, None);
+            for (index, start, len, done) in parts(offset, len_bytes) {
+                let before = old.and_then(|chunk| chunk.blocks.get(&index));
+                let mut bytes = Box::new([0; BLOCK_BYTES]);
+                if len < BLOCK_BYTES && let Some(block) = before {
+                    bytes.copy_from_slice(&block.bytes[..]);
+                    if !block.is_whole() {
+                        damaged = damaged.or(Some(index));
+                    }
+                }
+                from.read(at + done, &mut bytes[start..start + len]);
+                let crc32c = crc32c::crc32c(&bytes[..]);
+                found = match len {
+                    BLOCK_BYTES => self.joiner.join(found, crc32c),
+                    _ => crc32c::crc32c_append(found, &bytes[start..start + len]),
+                };
+                fresh += if before.is_none() { BLOCK_BYTES as u64 } else { 0 };
+                new.push((index, Block { bytes, crc32c }));
+            }
             if found != expected {
                 return Err(ChunkError::CorruptOnTheWay { expected, found });
             }
-            let old = inside.chunks.get(&key);
-            let mut fresh = 0;
-            for (index, _, len, _) in parts(offset, len_bytes) {
-                match old.and_then(|chunk| chunk.blocks.get(&index)) {
-                    Some(block) if len < BLOCK_BYTES && !block.is_whole() => {
-                        return Err(ChunkError::CorruptAtRest { offset: index * BLOCK_BYTES as u64 });
-                    }
-                    Some(_) => {}
-                    None => fresh += BLOCK_BYTES as u64,
-                }
+            if let Some(index) = damaged {
+                return Err(ChunkError::CorruptAtRest { offset: index * BLOCK_BYTES as u64 });
             }
             let free_bytes = self.limits.capacity_bytes.saturating_sub(inside.used_bytes);
             if fresh > free_bytes {
@@ -154,14 +175,7 @@ impl ChunkStore for MemoryStore {
             inside.used_bytes += fresh;
             let chunk = inside.chunks.entry(key).or_default();
             chunk.len_bytes = chunk.len_bytes.max(offset + u64::from(len_bytes));
-            for (index, start, len, done) in parts(offset, len_bytes) {
-                let block = chunk
-                    .blocks
-                    .entry(index)
-                    .or_insert_with(|| Block { bytes: Box::new([0; BLOCK_BYTES]), crc32c: 0 });
-                block.bytes[start..start + len].copy_from_slice(&data[done as usize..][..len]);
-                block.crc32c = crc32c::crc32c(&block.bytes[..]);
-            }
+            chunk.blocks.extend(new);
             Ok(())
         })
     }

@@ -1,18 +1,18 @@
 //! Requests and replies between two processes, each a messenger over one device, with a stream between the two for a line.
 //! Both poll, and neither ever sleeps.
 
-use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 use serde::{Deserialize, Serialize};
 use wavetank_contract::Instant;
 use wavetank_engine::bootstrap::InstanceId;
 use wavetank_engine::{BackendKind, Driver, DriverConfig, RdmaContext};
-use wavetank_messenger::{ConnectionId, Event, LineAsk, LineId, Message, Messenger, MessengerConfig, Policy};
+use wavetank_messenger::{ConnectionId, Event, Message, Messenger, MessengerConfig, Policy};
 
 use super::across::Side;
 use super::median;
 use super::pair::PairError;
+use super::socket_line::SocketLine;
 use crate::lab::RealTime;
 
 /// Turns between two looks at clock and stream.
@@ -43,11 +43,9 @@ pub struct TalkFigures {
 /// A messenger and its one line.
 struct Talker {
     messenger: Messenger,
-    stream: UnixStream,
-    line: Option<LineId>,
+    line: SocketLine,
     time: RealTime,
     limit: Instant,
-    over: bool,
 }
 
 impl Talker {
@@ -59,13 +57,13 @@ impl Talker {
         patience_ns: u64,
     ) -> Result<Talker, PairError> {
         let time = RealTime::start();
-        stream.set_nonblocking(true)?;
+        let line = SocketLine::new(stream)?;
         let name = if side == Side::Client { 1 } else { 2 };
         let Some(instance) = InstanceId::new(name) else { unreachable!("neither is 0") };
         let config = MessengerConfig { credits: 64, window: 512, ..MessengerConfig::new(name, backend) };
         let driver = Driver::new(context, DriverConfig::default());
         let messenger = Messenger::new(driver, backend, instance, config).map_err(|error| said(&error))?;
-        Ok(Talker { messenger, stream, line: None, time, limit: time.now() + patience_ns, over: false })
+        Ok(Talker { messenger, line, time, limit: time.now() + patience_ns })
     }
 
     /// What is said on the line, and whether there is time left.
@@ -74,35 +72,7 @@ impl Talker {
         if now >= self.limit {
             return Err(PairError("it was not over in time".to_owned()));
         }
-        while let Some(ask) = self.messenger.take_ask() {
-            match ask {
-                LineAsk::Dial { line, .. } => {
-                    self.line = Some(line);
-                    self.messenger.line_up(now, line);
-                }
-                // A few hundred bytes, once: they fit the socket's buffer.
-                LineAsk::Send { bytes, .. } => self.stream.write_all(&bytes)?,
-                LineAsk::Close { .. } => self.over = true,
-            }
-        }
-        let mut bytes = [0; 4096];
-        match (self.stream.read(&mut bytes), self.line) {
-            (Ok(0), Some(line)) => {
-                self.over = true;
-                self.messenger.line_down(now, line, "closed");
-            }
-            (Ok(0), None) => return Err(PairError("the peer never came".to_owned())),
-            (Ok(count), Some(line)) => self.messenger.line_heard(now, line, &bytes[..count]),
-            (Ok(count), None) => {
-                let line = self.messenger.line_came(now);
-                self.line = Some(line);
-                self.messenger.line_heard(now, line, &bytes[..count]);
-            }
-            (Err(error), _) if error.kind() == ErrorKind::WouldBlock => {}
-            (Err(error), _) if error.kind() == ErrorKind::ConnectionReset => self.over = true,
-            (Err(error), _) => return Err(error.into()),
-        }
-        Ok(())
+        self.line.carry(&mut self.messenger, now)
     }
 
     fn connect(&mut self) -> Result<ConnectionId, PairError> {
@@ -162,7 +132,7 @@ impl Talker {
     fn answer(&mut self) -> Result<(), PairError> {
         let mut idle = 0;
         let mut now = self.time.now();
-        while !self.over {
+        while !self.line.over {
             if !self.messenger.spin(now) {
                 idle += 1;
             }
@@ -201,7 +171,7 @@ pub fn talk(
     let mut talker = Talker::new(context, backend, side, stream, patience_ns)?;
     if side == Side::Server {
         talker.messenger.bind(Some(Policy::StatelessServer));
-        while talker.line.is_none() {
+        while !talker.line.is_there() {
             talker.messenger.spin(talker.time.now());
             talker.carry()?;
         }
@@ -213,7 +183,7 @@ pub fn talk(
     let figures = talker.ask(to, talk, talk.count.max(1))?;
     let now = talker.time.now();
     talker.messenger.close(now, to, "done");
-    while !talker.over {
+    while !talker.line.over {
         talker.messenger.spin(talker.time.now());
         talker.carry()?;
     }

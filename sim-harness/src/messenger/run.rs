@@ -233,8 +233,9 @@ impl<'a, X: Choices + Clone + 'static> Run<'a, X> {
                 });
             }
             if self.net.fabric.steps() > STEPS_MAX || self.net.turns > TURNS_MAX {
+                let left = self.describe();
                 self.guilty(Check::Progress, None, || {
-                    "the network does not come to rest, or nodes do not".to_owned()
+                    format!("the network does not come to rest, or nodes do not{left}")
                 });
             }
         }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use wavetank_engine::{BackendKind, PortConfig, RdmaContext};
 use wavetank_harness::bench::across::{Bare, Cell, Engine, Figures, Measure, Side, play};
 
-use super::{Plan, Through};
+use super::Through;
 use crate::device::{Devices, Named, Protocol, Task};
 use crate::print;
 use crate::programs::Program;
@@ -75,8 +75,8 @@ pub(crate) fn two_cpus() -> Result<[usize; 2], String> {
 }
 
 /// Runs both sides of a cell. What the client measured, or what went wrong with them.
-pub(super) fn run(
-    plan: &Plan,
+pub(crate) fn run(
+    protocol: Option<Protocol>,
     through: Through,
     device: &str,
     cell: &Cell,
@@ -84,7 +84,7 @@ pub(super) fn run(
 ) -> Result<Result<Figures, String>, Box<dyn Error>> {
     let tell = |command: &mut Command, side, cpu| {
         command.args(["bench", "ucx", "--device", device, "--through", through.name()]);
-        command.args(plan.protocol.iter().flat_map(|protocol| ["--protocol", protocol.name()]));
+        command.args(protocol.iter().flat_map(|protocol| ["--protocol", protocol.name()]));
         command.args(["--peer", &Peer { side, cpu, cell: *cell }.to_text()]);
     };
     two(tell, cpus)

@@ -26,6 +26,10 @@ fn every_benchmark_has_its_figures_as_json() {
             "messenger",
             &["/simulated/0/messages_per_core_s", "/simulated/1/messages_per_core_s", "/simulated/2/depth"],
         ),
+        (
+            "chunks",
+            &["/simulated/0/bytes_per_core_s", "/simulated/2/bytes_per_core_s", "/simulated/5/bytes_per_core_s"],
+        ),
         ("dispatch", &["/enum_ns", "/bare_ns", "/ratio"]),
         ("post-poll", &["/runs/0/context_ns", "/runs/0/backend_ns", "/runs/1/context_ns"]),
         ("sim", &["/ops_per_core_s", "/runs/0/ops_per_core_s", "/runs/1/ops_per_core_s"]),
@@ -122,5 +126,18 @@ fn messengers_in_two_processes_are_measured_beside_perftest() {
     for at in 0..3 {
         let ours = json["processes"][at]["ours"].as_f64();
         assert!(ours.is_some_and(|ours| ours > 0.0), "{ended:?}");
+    }
+}
+
+#[cfg(feature = "ucx")]
+#[test]
+fn chunks_between_two_processes_are_measured_beside_the_bare_backend() {
+    let sizes = ["--sizes", "4KiB,64KiB", "--rounds", "1", "--ops", "40", "--json"];
+    let json = wavetank(["bench", "chunks", "--device", "shm"].into_iter().chain(sizes)).json();
+    for at in 0..4 {
+        for key in ["rendezvous_bytes_per_s", "auto_bytes_per_s", "bare_bytes_per_s", "auto_by_bare"] {
+            let figure = json["processes"][at][key].as_f64();
+            assert!(figure.is_some_and(|figure| figure > 0.0), "{key} of {at}: {json}");
+        }
     }
 }

@@ -63,6 +63,7 @@ impl Simulated {
             if wake <= now || self.messengers.iter().any(|messenger| messenger.with(|m| m.has_work())) {
                 continue;
             }
+            let wake = self.messengers.iter().map(LocalMessenger::next_alarm).fold(wake, Instant::min);
             match self.fabric.next_at(&mut Quiet) {
                 Some(at) if at <= wake => drop(self.fabric.step_one(&mut Quiet)),
                 _ if wake < Instant::FAR => self.fabric.advance_to(wake),

@@ -124,7 +124,8 @@ impl<C: RdmaOps> Messenger<C> {
         let give_up_ns = self.config.give_up_ns;
         let backoff_ns = self.config.backoff_ns;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let give_up = connection.broke_at.unwrap_or(now) + give_up_ns;
+        // One that was never made waits from now on, and not anew each time.
+        let give_up = *connection.broke_at.get_or_insert(now) + give_up_ns;
         let at = if connection.policy.redials() && connection.address.is_some() {
             let doublings = connection.attempts.min(DOUBLINGS_MAX);
             let until = (now + (backoff_ns << doublings)).min(give_up);
@@ -356,11 +357,12 @@ impl<C: RdmaOps> Messenger<C> {
             AsyncEvent::DeviceFatal => {
                 let all: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
                 for key in all {
-                    self.discard_all(key, &RequestError::Reset(Cause::Device.to_string()));
-                    self.take_apart(key);
-                    self.remove(key);
-                    self.events
-                        .push_back(Event::Reset { connection: ConnectionId(key), cause: Cause::Device });
+                    if self.connections.get(key).is_some_and(|c| matches!(c.state, State::Closing { .. })) {
+                        // Its user has closed it, or was told that it is over.
+                        self.closed(key);
+                        continue;
+                    }
+                    self.reset(key, Cause::Device);
                 }
             }
             _ => {}

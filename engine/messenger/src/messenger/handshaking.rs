@@ -182,7 +182,11 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// The connection with this lossless peer.
     pub(super) fn lossless_peer(&self, name: u64) -> Option<Key> {
-        let found = |c: &Connection| c.policy == Policy::LosslessPeer && c.peer == Some(name);
+        let found = |c: &Connection| {
+            // One that is being closed is nobody's any more.
+            let closing = matches!(c.state, State::Closing { .. });
+            c.policy == Policy::LosslessPeer && c.peer == Some(name) && !closing
+        };
         self.connections.iter().find(|(_, connection)| found(connection)).map(|(key, _)| key)
     }
 
@@ -397,7 +401,8 @@ impl<C: RdmaOps> Messenger<C> {
         let accepted = first && role == Role::Listener && connection.address.is_none();
         self.events.push_back(match accepted {
             true => Event::Accepted { connection: id, peer },
-            false => Event::Established { connection: id, peer, resumed },
+            // Also one that broke before its user ever heard of it, and was taken up again.
+            false => Event::Established { connection: id, peer, resumed: resumed && !first },
         });
         if resumed {
             self.replay(key, hello.received, now);

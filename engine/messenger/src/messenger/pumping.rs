@@ -506,7 +506,9 @@ fn stamp(header: &mut Header, connection: &mut Connection) {
     header.granted = connection.window.tell();
     header.acked = connection.received as u32;
     header.life = connection.life as u32;
-    header.starved = connection.starving > connection.cried;
+    // A sign of life says it again: those of both sides at once may have used up what the first cry brought.
+    let again = header.kind == FrameKind::Ping && connection.starving > Starving::No;
+    header.starved = connection.starving > connection.cried || again;
     connection.cried = connection.cried.max(connection.starving);
     connection.told = connection.received;
     connection.ack_at = None;

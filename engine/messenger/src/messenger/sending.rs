@@ -154,8 +154,8 @@ impl<C: RdmaOps> Messenger<C> {
     /// The peer waits for it, perhaps for ever: it is said once there is memory for its frame.
     fn put_off(&mut self, key: Key, reason: &SendReason, unsaid: Unsaid) {
         if let (SendReason::Memory(_), Some(connection)) = (reason, self.connections.get_mut(key)) {
+            // Not marked: it would be looked at again at once, and for ever. Whoever came here will look, and a timer.
             connection.unsaid.push_back(unsaid);
-            self.mark(key);
         }
     }
 

@@ -30,6 +30,10 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
         while self.guilt.is_none()
             && let Some(event) = self.messenger(node).and_then(wavetank_messenger::Messenger::take_event)
         {
+            // Memory may come back with it, which is noticed with the next turn.
+            if matches!(event, Event::Released { .. } | Event::Replied { .. }) {
+                self.net.touch(node);
+            }
             self.told(node, event);
         }
         self.net.carry(node, now);
@@ -314,7 +318,8 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
         }
         let written = Written { op: id, reply: false, by: sent.incarnation };
         let held = match &data {
-            None if letter.load.len > 0 => Err("its data did not come back".to_owned()),
+            // It was on its way when the connection ended.
+            None if letter.load.len > 0 && delivered => Err("its data did not come back".to_owned()),
             None => Ok(()),
             Some(data) if data.len != u64::from(letter.load.len) => {
                 Err(format!("{} bytes of data came back", data.len))

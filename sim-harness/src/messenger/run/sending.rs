@@ -38,6 +38,7 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
                 self.know(node, id, connection, end);
             }
             Err(ConnectRefused::Twice(_)) => {}
+            Err(ConnectRefused::TooMany(_)) if self.healed => {}
             Err(ConnectRefused::TooMany(_)) => self.after(AGAIN_NS, Task::Dial { connection, end }),
             Err(error) => self.guilty(Check::Expectation, None, || format!("node {node}: {error}")),
         }
