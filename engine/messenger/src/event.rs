@@ -277,7 +277,9 @@ impl Cause {
                 // It has no room for us now.
                 BootstrapError::Refused { code: BUSY, .. } => Class::Retry,
                 // It waited for us, or its endpoint did not come up: nothing was said against us.
-                BootstrapError::Refused { code: RefusalCode::Timeout | RefusalCode::NotConnected, .. }
+                BootstrapError::Refused {
+                    code: RefusalCode::Timeout | RefusalCode::NotConnected, ..
+                }
                 | BootstrapError::Closed { .. }
                 | BootstrapError::NotReached(_)
                 | BootstrapError::Timeout { .. }

@@ -212,8 +212,11 @@ impl<C: RdmaOps> Messenger<C> {
             State::Standby { until } if c.stats.lives == 0 && c.address.is_none() => Some(until),
             _ => None,
         };
-        let waiting = self.connections.iter().filter_map(|(key, c)| waits(c).map(|until| (until, key.index, key)));
-        let Some((_, _, key)) = waiting.min_by_key(|(until, index, _)| (*until, *index)) else { return false };
+        let waiting =
+            self.connections.iter().filter_map(|(key, c)| waits(c).map(|until| (until, key.index, key)));
+        let Some((_, _, key)) = waiting.min_by_key(|(until, index, _)| (*until, *index)) else {
+            return false;
+        };
         self.reset(key, Cause::TooMany(self.config.connections_max));
         true
     }
