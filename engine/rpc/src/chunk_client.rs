@@ -179,7 +179,12 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
         Attempts::new(&self.shared.config, deadline.min(self.now() + CALL_NS_MAX))
     }
 
-    async fn again(&self, attempts: &mut Attempts, failed: Failed, repeats: bool) -> Result<(), ChunkFailure> {
+    async fn again(
+        &self,
+        attempts: &mut Attempts,
+        failed: Failed,
+        repeats: bool,
+    ) -> Result<(), ChunkFailure> {
         self.count(|stats| stats.attempts_failed += 1);
         attempts.again(&self.shared.messenger, failed, repeats).await
     }

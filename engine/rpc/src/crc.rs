@@ -35,8 +35,7 @@ pub(crate) struct Joiner(Box<[[u32; 256]; 4]>);
 impl Joiner {
     pub(crate) fn new() -> Joiner {
         // Shifting a sum past a block is linear: what becomes of each bit says what becomes of each byte.
-        let bits: [u32; 32] =
-            std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES));
+        let bits: [u32; 32] = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES));
         let mut tables = Box::new([[0; 256]; 4]);
         for (place, table) in tables.iter_mut().enumerate() {
             for (byte, shifted) in table.iter_mut().enumerate() {

@@ -54,12 +54,7 @@ struct Kept {
 
 impl Kept {
     fn of(lease: &Lease) -> Kept {
-        Kept {
-            region: lease.region().clone(),
-            offset: lease.offset(),
-            len: lease.len(),
-            _hold: lease.hold(),
-        }
+        Kept { region: lease.region().clone(), offset: lease.offset(), len: lease.len(), _hold: lease.hold() }
     }
 
     fn copy_to(&self, lease: &Lease) {
