@@ -1,5 +1,6 @@
 //! Data that does not travel with its message: fetched, or granted space and put.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, Lease, Op};
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
@@ -192,6 +193,12 @@ impl<C: RdmaOps> Messenger<C> {
                 if let Some(outgoing) = self.outgoing.get_mut(out) {
                     outgoing.progress = Progress::Putting;
                 }
+                if planted::is(Bug::LandBeforeData)
+                    && let Some(connection) = self.connections.get_mut(key)
+                {
+                    connection.controls.push_back(Control::new(FrameKind::Landed, sequence));
+                    self.mark(key);
+                }
                 self.set_timer(key, now);
                 self.pass(Step::PutData, key, now);
             }
@@ -265,7 +272,9 @@ impl<C: RdmaOps> Messenger<C> {
                 let Some(outgoing) = self.outgoing.get_mut(outgoing) else { return };
                 outgoing.progress = Progress::Posted;
                 let sequence = outgoing.header.sequence;
-                if let Some(connection) = self.connections.get_mut(key) {
+                if let Some(connection) = self.connections.get_mut(key)
+                    && !planted::is(Bug::LandBeforeData)
+                {
                     connection.controls.push_back(Control::new(FrameKind::Landed, sequence));
                 }
             }

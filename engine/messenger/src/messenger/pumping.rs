@@ -431,11 +431,11 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return true };
         let Some(ep) = connection.ep else { return true };
         let len = HEADER_BYTES + front.len();
-        let Ok(frame) = self.frames.acquire(len as u64) else { return false };
+        let Ok(frame) = self.bare.acquire(len as u64) else { return false };
         stamp(&mut header, connection);
         frame.write(0, &header.encode()[..HEADER_BYTES]);
         frame.write(HEADER_BYTES as u64, front);
-        let piece = Sge { mr: self.frames.mr(), len: len as u32, offset: frame.offset() };
+        let piece = Sge { mr: self.bare.mr(), len: len as u32, offset: frame.offset() };
         let order = Order::new(u64::from(key.index), Op::Send { imm: None }, piece, Some(frame.hold()));
         connection.credits.spend();
         connection.in_flight += 1;
