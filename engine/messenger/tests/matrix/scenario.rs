@@ -368,7 +368,12 @@ impl Scenario {
             self.stage = next;
         } else if now.since_ns(self.stage_began) > STAGE_MS * MS + self.trouble_ns() {
             let left: Vec<_> = self.ops.iter().filter(|op| op.ended.is_none()).collect();
-            let hosts: Vec<_> = self.net.hosts.iter_mut().map(|host| host.messenger.outstanding()).collect();
+            let state = |host: &mut crate::net::Host| {
+                let messenger = &mut host.messenger;
+                let flows: Vec<_> = messenger.connections().map(|each| messenger.flow(each)).collect();
+                (messenger.outstanding(), flows)
+            };
+            let hosts: Vec<_> = self.net.hosts.iter_mut().map(state).collect();
             return Err(format!("stage {} hangs: {left:#?}\n{hosts:#?}", self.stage));
         }
         if self.net.hosts.iter().any(|host| host.turns > 300_000) {
