@@ -549,10 +549,10 @@ impl Scenario {
         let ends = now + cell.fault.lasts_ms() * MS;
         self.report.reached = true;
         let mut open = [None; 2];
-        for node in 0..2 {
+        for (node, open) in open.iter_mut().enumerate() {
             let survives = !(cell.fault.has_victim() && node == cell.victim);
             let messenger = &self.net.hosts[node].messenger;
-            open[node] = self.connection[node].filter(|c| survives && messenger.is_established(*c));
+            *open = self.connection[node].filter(|c| survives && messenger.is_established(*c));
         }
         let notice_by = match cell.fault.noticed_ms() {
             // A connection that is being closed, or is broken on purpose, is not waited for.
@@ -688,10 +688,8 @@ impl Scenario {
         {
             trouble.noticed[node] = true;
         }
-        let quiet = match (&self.trouble, self.believed) {
-            (Some(_), Some(Fault::Dozed)) | (None, _) | (_, None) => true,
-            _ => false,
-        };
+        let quiet =
+            matches!((&self.trouble, self.believed), (Some(_), Some(Fault::Dozed)) | (None, _) | (_, None));
         if quiet && !planned {
             return Err(format!("node {node} saw a connection break in quiet times: {why}"));
         }
