@@ -128,6 +128,7 @@ fn a_thousand(share_receives: bool) -> Cost {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figure is what people ask for")]
 fn each_of_a_thousand_idle_connections_costs_little_and_all_of_them_are_answered_at_once() {
     for share_receives in [true, false] {
         let Cost { before, idle } = a_thousand(share_receives);
