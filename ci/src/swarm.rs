@@ -13,14 +13,18 @@ use crate::workspace::Workspace;
 /// Seeds of one commit.
 const SEEDS: &str = "3000";
 
-/// Runs all three.
+/// Seeds of one commit over messengers.
+const MESSENGER_SEEDS: &str = "600";
+
+/// Runs all of it.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     workspace.cargo(&["build", "--bin", "wavetank", "--release"]).run()?;
     let watch = Stopwatch::start();
     corpus(workspace)?;
     canary(workspace)?;
-    seeds(workspace)?;
-    println!("    {:.1} s for all three", watch.elapsed().as_secs_f64());
+    seeds(workspace, "engine", SEEDS)?;
+    seeds(workspace, "messenger", MESSENGER_SEEDS)?;
+    println!("    {:.1} s for all of it", watch.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -63,15 +67,15 @@ fn canary(workspace: &Workspace) -> Result<(), Failure> {
 }
 
 /// Seeds that nobody has run before. One in twenty is run twice and compared.
-fn seeds(workspace: &Workspace) -> Result<(), Failure> {
+fn seeds(workspace: &Workspace, over: &str, count: &str) -> Result<(), Failure> {
     let mut git = Command::new("git");
     git.args(["rev-parse", "HEAD"]).current_dir(workspace.root());
     // Where there is no commit, any seeds will do.
     let commit = tool::read(&mut git, Duration::from_secs(10)).unwrap_or_else(|_| "1".to_owned());
     let out = "target/sim-failures";
     let args =
-        ["sim", "--start", commit.trim(), "--seeds", SEEDS, "--jobs", "2", "--keep-going", "--out", out];
-    let (held, told) = wavetank(workspace, &args)?;
+        ["sim", "--start", commit.trim(), "--seeds", count, "--jobs", "2", "--keep-going", "--out", out];
+    let (held, told) = wavetank(workspace, &[&args[..], &["--over", over]].concat())?;
     println!("{told}");
     if held { Ok(()) } else { Err(Failure(format!("seeds failed: their runs are in {out}"))) }
 }

@@ -13,7 +13,7 @@ use wavetank_contract::error::{
 };
 use wavetank_contract::{
     Access, AsyncEvent, Buggify, Caps, CqId, EndpointAddress, EndpointSpec, EpId, MrId, PdId, QpState,
-    Region, RegionSpec, RemoteKey, RemoteRegion, Wake, WindowId,
+    Region, RegionSpec, RemoteKey, RemoteRegion, SrqId, Wake, WindowId,
 };
 
 use crate::ledger::Anomaly;
@@ -73,6 +73,23 @@ pub trait RdmaOps {
     /// The first order the device refused, with its index; the ones before it were posted, the ones after it are
     /// still in the batch.
     fn post(&mut self, ep: EpId, batch: &mut Batch) -> Result<usize, Box<Refused>>;
+    /// Makes a receive queue that endpoints share.
+    fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError>;
+    /// Posts receives from the front of the batch that any endpoint of a shared queue may take, while there are credits: those
+    /// of the queue's depth, which come back with completions. What has none stays in the batch. Answers how many were posted.
+    ///
+    /// They end in any order. An outcome names the endpoint that took the receive, or [`NO_ENDPOINT`](crate::NO_ENDPOINT)
+    /// where none did. An endpoint that closes leaves to the others what it has not taken.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    fn post_shared(&mut self, srq: SrqId, batch: &mut Batch) -> Result<usize, Box<Refused>>;
+    /// Asks for one event when fewer than `limit` receives are left.
+    fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError>;
+    /// Ends a shared queue that no endpoint uses any more. What was outstanding comes out of the next poll as flushed.
+    fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError>;
+    /// Bytes of this process that keep account of endpoints and works, used or not; not the device's own.
+    fn bytes_in_use(&self) -> usize;
     /// Appends what ended since the last poll.
     fn poll(&mut self, out: &mut Vec<Outcome>);
     /// The next asynchronous event.

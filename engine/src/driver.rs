@@ -6,13 +6,14 @@ mod direct;
 mod leaks;
 mod retiring;
 mod sessions;
+mod shared;
 mod transfers;
 
 use std::collections::VecDeque;
 use std::task::Waker;
 
 use wavetank_contract::planted::{self, Bug};
-use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, Status, Wake};
+use wavetank_contract::{AsyncEvent, Buggify, EpId, Instant, Lease, SrqId, Status, Wake};
 
 use crate::context::{RdmaContext, RdmaOps};
 use crate::deadline::Deadlines;
@@ -73,6 +74,10 @@ pub struct Driver<C = RdmaContext> {
     /// By endpoint number.
     lanes: Vec<Lane>,
     dirty: Vec<EpId>,
+    /// Receives for shared queues; there are few.
+    shared: Vec<(SrqId, Batch)>,
+    /// Some of them may be posted now.
+    shared_dirty: bool,
     outcomes: Vec<Outcome>,
     finished: VecDeque<Finished>,
     /// How orders of a layer above ended.
@@ -102,6 +107,8 @@ impl<C: RdmaOps> Driver<C> {
             deadlines: Deadlines::new(),
             lanes: Vec::new(),
             dirty: Vec::new(),
+            shared: Vec::new(),
+            shared_dirty: false,
             outcomes: Vec::new(),
             finished: VecDeque::new(),
             direct: Vec::new(),
@@ -190,6 +197,10 @@ impl<C: RdmaOps> Driver<C> {
     /// The same for whoever spins.
     #[inline]
     pub fn push(&mut self, now: Instant) {
+        // Receives first: what our sends ask of peers may come back as messages.
+        if self.shared_dirty {
+            self.serve_shared();
+        }
         while let Some(last) = self.dirty.len().checked_sub(1) {
             let next = if last > 0 && self.context.buggify(Buggify::ReorderEndpoints) { 0 } else { last };
             let ep = self.dirty.swap_remove(next);
@@ -201,7 +212,7 @@ impl<C: RdmaOps> Driver<C> {
     #[inline]
     pub fn wake(&self) -> Wake {
         let device = self.context.wake();
-        if device == Wake::Now || !self.dirty.is_empty() {
+        if device == Wake::Now || self.shared_dirty || !self.dirty.is_empty() {
             return Wake::Now;
         }
         let transfer = self.deadlines.first().map(|(at, _)| at);

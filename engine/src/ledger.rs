@@ -1,12 +1,13 @@
 //! The ledger: every work a device has, and what it owes us for it.
 //!
+//! Receives of a shared queue are in no list: any of them may be the next to complete, on any endpoint that shares it.
 //! Works of one queue of one endpoint form a list in post order. A completion retires its own work and, before it,
 //! every unsignalled one; a completion that would retire a signalled work other than its own, or that names no work
 //! at all, is an [`Anomaly`]: the device lost, repeated or reordered something.
 
 use std::fmt;
 
-use wavetank_contract::{EpId, Hold, OpKind, WorkId};
+use wavetank_contract::{EpId, Hold, OpKind, SrqId, WorkId};
 
 use crate::slab::{Key, NOWHERE, Slab};
 
@@ -43,6 +44,15 @@ pub enum Anomaly {
         /// Its place in the queue.
         seq: u64,
     },
+    /// A receive of a shared queue completed on an endpoint that does not take from it.
+    NotSharing {
+        /// Where the receive was posted.
+        srq: SrqId,
+        /// Where it completed.
+        completed: EpId,
+        /// Its place among all receives of its queue.
+        seq: u64,
+    },
 }
 
 impl fmt::Display for Anomaly {
@@ -65,15 +75,28 @@ impl fmt::Display for Anomaly {
             Anomaly::WrongEndpoint { posted, completed, seq } => {
                 write!(f, "work {seq} of endpoint {} completed on endpoint {}", posted.0, completed.0)
             }
+            Anomaly::NotSharing { srq, completed, seq } => write!(
+                f,
+                "receive {seq} of shared queue {} completed on endpoint {}, which does not share it",
+                srq.0, completed.0
+            ),
         }
     }
+}
+
+/// Where a work was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    Endpoint(EpId),
+    /// Whoever takes it.
+    Shared(SrqId),
 }
 
 /// A work the device has.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) tag: u64,
-    pub(crate) ep: EpId,
+    pub(crate) home: Home,
     pub(crate) kind: OpKind,
     pub(crate) len: u32,
     pub(crate) signalled: bool,
@@ -128,6 +151,33 @@ impl Ledger {
         Some(WorkId(key.to_u64()))
     }
 
+    /// Enters a receive of a shared queue. `None` when 2^32 - 1 works are outstanding.
+    pub(crate) fn enter_shared(&mut self, queue: &mut Queue, mut entry: Entry) -> Option<WorkId> {
+        entry.seq = queue.posted;
+        let key = self.works.insert(entry)?;
+        queue.posted += 1;
+        queue.len += 1;
+        Some(WorkId(key.to_u64()))
+    }
+
+    /// Takes a receive of a shared queue out, wherever it stands.
+    pub(crate) fn retire_shared(&mut self, queue: &mut Queue, id: WorkId) -> Option<Entry> {
+        let entry = self.works.remove(Key::from_u64(id.0))?;
+        queue.len -= 1;
+        Some(entry)
+    }
+
+    /// The receives of a shared queue, by the order of their places.
+    pub(crate) fn shared(&self, srq: SrqId) -> impl Iterator<Item = WorkId> + '_ {
+        let of = move |(_, entry): &(Key, &Entry)| entry.home == Home::Shared(srq);
+        self.works.iter().filter(of).map(|(key, _)| WorkId(key.to_u64()))
+    }
+
+    /// Bytes of what it keeps, used or not.
+    pub(crate) fn bytes_in_use(&self) -> usize {
+        self.works.bytes_in_use()
+    }
+
     /// The work a completion names, if it is outstanding.
     #[inline]
     pub(crate) fn find(&self, id: WorkId) -> Option<&Entry> {
@@ -175,13 +225,13 @@ impl Ledger {
 impl Entry {
     pub(crate) fn new(
         tag: u64,
-        ep: EpId,
+        home: Home,
         kind: OpKind,
         len: u32,
         signalled: bool,
         hold: Option<Hold>,
     ) -> Entry {
-        Entry { tag, ep, kind, len, signalled, seq: 0, hold, next: NOWHERE }
+        Entry { tag, home, kind, len, signalled, seq: 0, hold, next: NOWHERE }
     }
 }
 
@@ -190,7 +240,7 @@ mod tests {
     use super::*;
 
     fn entry(tag: u64) -> Entry {
-        Entry::new(tag, EpId(0), OpKind::Read, 8, true, None)
+        Entry::new(tag, Home::Endpoint(EpId(0)), OpKind::Read, 8, true, None)
     }
 
     #[test]

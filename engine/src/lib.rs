@@ -28,5 +28,5 @@ pub use driver::{Driver, DriverConfig, Leaks};
 pub use ledger::Anomaly;
 pub use local::{LocalEngine, Transferring};
 pub use opening::OpenDeviceError;
-pub use port::{Batch, Order, Outcome, Port, PortConfig, Refused};
+pub use port::{Batch, NO_ENDPOINT, Order, Outcome, Port, PortConfig, Refused};
 pub use transfer::{Finished, SubmitError, SubmitReason, TransferError, TransferId, TransferSpec};

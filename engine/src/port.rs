@@ -1,6 +1,8 @@
 //! The port: what every backend gets around it, so that none can forget it. Credits, the ledger of outstanding
 //! works, the signalling policy, and the check that a device completes each work once and in order.
 
+mod shared;
+
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::marker::PhantomData;
@@ -14,11 +16,12 @@ use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Buggify, Caps, Completion, Completions, CqId, Data, EndpointAddress,
     EndpointSpec, EpId, Hold, MrId, Op, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion,
-    Sge, Status, Wake, WindowId, Work,
+    Sge, SrqId, Status, Wake, WindowId, Work,
 };
 
 use crate::context::RdmaOps;
-use crate::ledger::{Anomaly, Entry, Ledger, Queue};
+use crate::ledger::{Anomaly, Entry, Home, Ledger, Queue};
+use shared::SharedQueue;
 
 /// Local pieces of one order, at most.
 pub const PIECES_MAX: usize = 4;
@@ -72,6 +75,9 @@ impl Order {
     }
 }
 
+/// The endpoint of an outcome that has none: a receive of a shared queue that nobody took.
+pub const NO_ENDPOINT: EpId = EpId(u32::MAX);
+
 /// Orders for one endpoint, posted with one doorbell.
 pub type Batch = VecDeque<Order>;
 
@@ -80,7 +86,7 @@ pub type Batch = VecDeque<Order>;
 pub struct Outcome {
     /// The order's tag.
     pub tag: u64,
-    /// Its endpoint.
+    /// Its endpoint; of a receive of a shared queue the one that took it, or [`NO_ENDPOINT`].
     pub ep: EpId,
     /// What it was.
     pub kind: OpKind,
@@ -134,6 +140,8 @@ struct Endpoint {
     send_cq: CqId,
     recv_cq: CqId,
     unsignalled: u32,
+    /// Where it takes its receives, if that is no queue of its own.
+    shared: Option<SrqId>,
 }
 
 /// A backend with its credits, ledger and policies.
@@ -144,6 +152,8 @@ pub struct Port<B> {
     ledger: Ledger,
     /// By endpoint number.
     endpoints: Vec<Option<Endpoint>>,
+    /// By the number of the shared receive queue.
+    shared: Vec<Option<SharedQueue>>,
     cqs: Vec<CqId>,
     polled: Completions,
     /// Works ended by us rather than by the device: their endpoint was closed or reset.
@@ -161,6 +171,7 @@ impl<B: Backend> Port<B> {
             config,
             ledger: Ledger::new(),
             endpoints: Vec::new(),
+            shared: Vec::new(),
             cqs: Vec::new(),
             polled: Completions::with_capacity(POLL_BATCH),
             flushed: VecDeque::new(),
@@ -182,7 +193,11 @@ impl<B: Backend> Port<B> {
             self.anomaly(Anomaly::UnknownWork { id: completion.id, ep: completion.ep });
             return;
         };
-        let (ep, kind, seq) = (found.ep, found.kind, found.seq);
+        let (kind, seq) = (found.kind, found.seq);
+        let ep = match found.home {
+            Home::Endpoint(ep) => ep,
+            Home::Shared(srq) => return self.settle_shared(srq, seq, completion, out),
+        };
         if ep != completion.ep {
             self.anomaly(Anomaly::WrongEndpoint { posted: ep, completed: completion.ep, seq });
             return;
@@ -233,6 +248,23 @@ impl<B: Backend> Port<B> {
         }
         if let Some(overtaken) = overtaken {
             self.anomaly(overtaken);
+        }
+    }
+
+    /// Settles everything that a completion queue has.
+    #[inline]
+    fn poll_queue(&mut self, cq: CqId, out: &mut Vec<Outcome>) {
+        loop {
+            let mut polled = std::mem::replace(&mut self.polled, Completions::with_capacity(0));
+            polled.clear();
+            let count = self.backend.poll(cq, &mut polled);
+            for completion in polled.as_slice() {
+                self.settle(completion, out);
+            }
+            self.polled = polled;
+            if count < POLL_BATCH {
+                break;
+            }
         }
     }
 
@@ -315,10 +347,6 @@ impl<B: Backend> RdmaOps for Port<B> {
     }
 
     fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
-        if spec.shared_receive.is_some() {
-            // Their receives complete in any order, which the ledger's queues cannot follow yet.
-            return Err(OpenError::NotPromised("shared receive queues through a port"));
-        }
         let ep = self.backend.open(spec)?;
         let index = ep.0 as usize;
         if self.endpoints.len() <= index {
@@ -328,10 +356,11 @@ impl<B: Backend> RdmaOps for Port<B> {
             send: Queue::default(),
             recv: Queue::default(),
             send_depth: spec.send_depth,
-            recv_depth: spec.recv_depth,
+            recv_depth: if spec.shared_receive.is_some() { 0 } else { spec.recv_depth },
             send_cq: spec.send_cq,
             recv_cq: spec.recv_cq,
             unsignalled: 0,
+            shared: spec.shared_receive,
         });
         Ok(ep)
     }
@@ -345,6 +374,9 @@ impl<B: Backend> RdmaOps for Port<B> {
     }
 
     fn modify(&mut self, ep: EpId, to: QpState) -> Result<(), ModifyError> {
+        if to == QpState::Reset {
+            self.drain_shared(ep);
+        }
         self.backend.modify(ep, to)?;
         if to == QpState::Reset {
             self.flush(ep);
@@ -361,6 +393,7 @@ impl<B: Backend> RdmaOps for Port<B> {
     }
 
     fn close(&mut self, ep: EpId) {
+        self.drain_shared(ep);
         self.backend.close(ep);
         self.flush(ep);
         if let Some(slot) = self.endpoints.get_mut(ep.0 as usize) {
@@ -398,7 +431,12 @@ impl<B: Backend> RdmaOps for Port<B> {
                 if depth == 0
                     && let Some(order) = batch.pop_front()
                 {
-                    let error = PostError::QueueFull { ep, depth };
+                    let error = match endpoint.shared {
+                        Some(_) => PostError::NotPromised(
+                            "receives of its own to an endpoint that shares a receive queue",
+                        ),
+                        None => PostError::QueueFull { ep, depth },
+                    };
                     refused = Some(Box::new(Refused { index: posted, order, error }));
                 }
                 break;
@@ -424,7 +462,7 @@ impl<B: Backend> RdmaOps for Port<B> {
             let Some(order) = batch.front_mut() else { break };
             let hold = order.hold.take().filter(|_| !planted::is(Bug::ReturnLeaseEarly));
             let len = u32::try_from(order.len_bytes()).unwrap_or(u32::MAX);
-            let entry = Entry::new(order.tag, ep, kind, len, signalled, hold);
+            let entry = Entry::new(order.tag, Home::Endpoint(ep), kind, len, signalled, hold);
             let Some(id) = self.ledger.enter(queue, entry) else {
                 unreachable!("queues are far shorter than 2^32")
             };
@@ -457,6 +495,28 @@ impl<B: Backend> RdmaOps for Port<B> {
         }
     }
 
+    fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError> {
+        self.make_shared(pd, depth)
+    }
+
+    fn post_shared(&mut self, srq: SrqId, batch: &mut Batch) -> Result<usize, Box<Refused>> {
+        self.post_receives(srq, batch)
+    }
+
+    fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError> {
+        self.backend.arm_srq(srq, limit)
+    }
+
+    fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        self.end_shared(srq)
+    }
+
+    fn bytes_in_use(&self) -> usize {
+        self.ledger.bytes_in_use()
+            + self.endpoints.capacity() * size_of::<Option<Endpoint>>()
+            + self.flushed.capacity() * size_of::<Outcome>()
+    }
+
     fn poll(&mut self, out: &mut Vec<Outcome>) {
         out.extend(self.flushed.drain(..));
         for index in 0..self.cqs.len() {
@@ -468,18 +528,7 @@ impl<B: Backend> RdmaOps for Port<B> {
                 polled.as_slice().iter().for_each(|completion| self.settle(completion, out));
                 continue;
             }
-            loop {
-                let mut polled = std::mem::replace(&mut self.polled, Completions::with_capacity(0));
-                polled.clear();
-                let count = self.backend.poll(cq, &mut polled);
-                for completion in polled.as_slice() {
-                    self.settle(completion, out);
-                }
-                self.polled = polled;
-                if count < POLL_BATCH {
-                    break;
-                }
-            }
+            self.poll_queue(cq, out);
         }
     }
 
@@ -514,9 +563,20 @@ impl<B: Backend> RdmaOps for Port<B> {
 
     fn describe_outstanding(&self, out: &mut String) {
         for entry in self.ledger.entries() {
-            let Entry { tag, ep, kind, len, seq, .. } = entry;
-            let state = self.backend.state(*ep);
+            let Entry { tag, home, kind, len, seq, .. } = entry;
             // Writing to a String cannot fail.
+            let ep = match home {
+                Home::Endpoint(ep) => ep,
+                Home::Shared(srq) => {
+                    let _ = writeln!(
+                        out,
+                        "  recv of {len} bytes, number {seq} of shared queue {}, tag {tag:#x}",
+                        srq.0
+                    );
+                    continue;
+                }
+            };
+            let state = self.backend.state(*ep);
             let _ = writeln!(
                 out,
                 "  {} of {len} bytes, number {seq} of endpoint {} ({state:?}), tag {tag:#x}",

@@ -8,6 +8,7 @@
 //! * [`lab`]: where devices are had and time passes, simulated or real.
 //! * [`judge`]: programs run on two labs, and everything in which they differ.
 //! * [`fault`]: what is done to a run and when; [`swarm`]: runs that a seed draws, faults and all.
+//! * [`messenger`]: runs over messengers, drawn and disturbed likewise.
 //! * [`check`], [`report`]: what failed, and what was measured.
 //! * [`peer`]: a storage node that is another process.
 //! * [`record`]: runs as text, to be kept, compared and run again.
@@ -28,6 +29,7 @@ pub mod fault;
 pub mod judge;
 pub mod kit;
 pub mod lab;
+pub mod messenger;
 pub mod pattern;
 pub mod pcap;
 pub mod peer;

@@ -4,6 +4,7 @@ mod bar;
 mod fleet;
 mod lines;
 mod merge;
+mod messenger;
 mod told;
 mod worker;
 
@@ -36,6 +37,8 @@ use crate::{print, say};
   wavetank sim --seeds 1000 --jobs 2
   wavetank sim --start 8117 --seeds 1               one seed again
   wavetank sim --start $(git rev-parse HEAD)        seeds of a commit
+  wavetank sim --over messenger --seeds 1000        messages, over the same network and faults
+  wavetank sim --over messenger --start 7 --explain what happened in one of them
   wavetank replay sim-failures/seed-8117.sim        repeats a failure
   wavetank shrink sim-failures/seed-8117.sim        makes it small
 
@@ -49,6 +52,16 @@ Exit status:
   1  a seed failed: stderr says which, and how to repeat it; or it was interrupted
   2  the input is bad, or a process could not be had")]
 pub(crate) struct Args {
+    /// What the runs are over: the engine alone, or messengers on it.
+    #[arg(long, value_enum, default_value_t = Over::Engine)]
+    over: Over,
+    /// Run one seed over messengers and print what happened, line by line; with --shrink, after leaving out what is not needed
+    /// for its failure.
+    #[arg(long, requires = "over")]
+    explain: bool,
+    /// See --explain.
+    #[arg(long, requires = "explain")]
+    shrink: bool,
     /// How many seeds.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -90,7 +103,29 @@ pub(crate) struct Args {
     worker: Option<worker::Share>,
 }
 
+/// What runs are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Over {
+    /// READs, WRITEs, SENDs and atomics through the engine.
+    Engine,
+    /// Messages, requests and replies between messengers.
+    Messenger,
+}
+
+impl Over {
+    /// Its name in flags.
+    const fn name(self) -> &'static str {
+        match self {
+            Over::Engine => "engine",
+            Over::Messenger => "messenger",
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if args.explain {
+        return messenger::explain(args.over, args.start, args.shrink);
+    }
     if let Some(share) = &args.worker {
         return worker::run(args, share);
     }

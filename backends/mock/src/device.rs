@@ -222,15 +222,19 @@ impl Backend for MockNic {
         if nic.is_removed() {
             return Err(PostError::Gone("the device"));
         }
-        let shared = nic.srqs.get(srq.0 as usize).ok_or(PostError::Gone("the shared receive queue"))?;
+        let shared = nic.srq(srq).ok_or(PostError::Gone("the shared receive queue"))?;
         shared.borrow_mut().post(work, &self.caps)
     }
 
     fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError> {
         let nic = self.nic.borrow();
         nic.present("ibv_modify_srq(3)")?;
-        let shared = nic.srqs.get(srq.0 as usize).ok_or(ModifyError::UnknownSrq(srq))?;
+        let shared = nic.srq(srq).ok_or(ModifyError::UnknownSrq(srq))?;
         shared.borrow_mut().arm(limit)
+    }
+
+    fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        self.nic.borrow_mut().close_srq(srq)
     }
 
     #[inline]

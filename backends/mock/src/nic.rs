@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wavetank_contract::planted::{self, Bug};
-use wavetank_contract::{AsyncEvent, Caps, Choices, EpId, Instant, QpState};
+use wavetank_contract::{AsyncEvent, Caps, Choices, EpId, Instant, QpState, SrqId};
 
 use crate::buggify::Oracle;
 use crate::endpoint::{Peer, Qp};
@@ -59,7 +59,7 @@ pub(crate) struct Nic {
     pub(crate) caps: Caps,
     pub(crate) mrs: MrTable,
     pub(crate) reports: Reports,
-    pub(crate) srqs: Vec<Rc<RefCell<SharedQueue>>>,
+    pub(crate) srqs: Vec<Option<Rc<RefCell<SharedQueue>>>>,
     qps: Vec<Option<Box<Qp>>>,
     open: u32,
     /// Queue pairs with something to transmit, served in turn.
@@ -104,6 +104,11 @@ impl Nic {
     #[inline]
     pub(crate) fn qp(&self, ep: EpId) -> Option<&Qp> {
         self.qps.get(ep.0 as usize)?.as_deref()
+    }
+
+    /// A shared receive queue that is open.
+    pub(crate) fn srq(&self, srq: SrqId) -> Option<&Rc<RefCell<SharedQueue>>> {
+        self.srqs.get(srq.0 as usize)?.as_ref()
     }
 
     /// What it shares with the fabric.

@@ -25,7 +25,8 @@ pub(crate) struct SharedQueue {
 
 impl SharedQueue {
     pub(crate) fn open(
-        opened: usize,
+        open: usize,
+        number: u32,
         pd: PdId,
         depth: u32,
         caps: &Caps,
@@ -35,10 +36,10 @@ impl SharedQueue {
             let (asked, max) = (depth.into(), max.into());
             return Err(OpenError::OutOfRange { field: "shared receive queue depth", asked, min: 1, max });
         }
-        if opened >= SRQ_MAX {
+        if open >= SRQ_MAX {
             return Err(OpenError::TooMany { what: "shared receive queues", limit: SRQ_MAX as u32 });
         }
-        let id = SrqId(opened as u32);
+        let id = SrqId(number);
         Ok((id, SharedQueue { id, pd, queue: RecvQueue::new(depth, caps), limit: 0 }))
     }
 

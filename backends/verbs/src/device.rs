@@ -48,7 +48,7 @@ pub struct VerbsDevice {
     pub(crate) open_endpoints: u32,
     /// Queue pair numbers of endpoints with a shared receive queue: their receives are named by the queue alone.
     pub(crate) sharers: Vec<(u32, EpId)>,
-    pub(crate) shared: Vec<Shared>,
+    pub(crate) shared: Vec<Option<Shared>>,
     pub(crate) queues: Vec<Queue>,
     pub(crate) doorbell: Doorbell,
     pub(crate) polled: WcBuffer,
@@ -142,6 +142,11 @@ impl VerbsDevice {
         Ok(made)
     }
 
+    /// A shared receive queue that is open.
+    pub(crate) fn srq(&self, srq: SrqId) -> Option<&Shared> {
+        self.shared.get(srq.0 as usize)?.as_ref()
+    }
+
     #[inline]
     pub(crate) fn endpoint(&self, ep: EpId) -> Option<&Endpoint> {
         self.endpoints.get(ep.0 as usize)?.as_deref()
@@ -227,6 +232,10 @@ impl Backend for VerbsDevice {
 
     fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError> {
         self.arm_shared(srq, limit)
+    }
+
+    fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        self.close_shared(srq)
     }
 
     #[inline]

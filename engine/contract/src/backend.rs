@@ -172,6 +172,15 @@ pub trait Backend: 'static {
         Err(ModifyError::Unsupported)
     }
 
+    /// Ends a shared receive queue that no endpoint uses any more. When this returns, the device no longer touches the memory
+    /// of its receives, and none of them completes.
+    ///
+    /// # Errors
+    /// An unknown queue, or one that endpoints still use.
+    fn close_srq(&mut self, _srq: SrqId) -> Result<(), ModifyError> {
+        Err(ModifyError::Unsupported)
+    }
+
     /// Appends completions to `out` while it has room. Returns how many.
     fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize;
 

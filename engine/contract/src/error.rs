@@ -271,6 +271,14 @@ pub enum ModifyError {
     /// The named shared receive queue does not exist.
     #[error("{0:?} is not an open shared receive queue")]
     UnknownSrq(SrqId),
+    /// A shared receive queue ends after its endpoints.
+    #[error("{srq:?} is still used by {endpoints} endpoints; close them first")]
+    SrqInUse {
+        /// The queue.
+        srq: SrqId,
+        /// How many.
+        endpoints: u32,
+    },
     /// The device or the system refused.
     #[error(transparent)]
     System(#[from] SystemError),

@@ -38,7 +38,8 @@ pub struct MessengerConfig {
     pub name: u64,
     /// Bytes of a receive buffer: what travels eagerly with its header fits in here.
     pub frame_bytes: u32,
-    /// Receives of an idle connection: at least 4. Times `frame_bytes`, this is what it costs.
+    /// Receives of an idle connection: at least 4. Times `frame_bytes`, this is what it costs; who has more gives them back when it
+    /// is idle, where receives are shared, and otherwise as it uses them.
     pub credits: u32,
     /// Receives of a busy connection.
     pub window: u32,
@@ -54,8 +55,13 @@ pub struct MessengerConfig {
     pub connections_max: u32,
     /// Bytes for frames and data of this side's own use.
     pub pool_bytes: u64,
+    /// Bytes for data that is fetched from peers, of all connections. Apart from the pool: two sides whose pools are full of what
+    /// they send each other would have no room for it.
+    pub landing_pool_bytes: u64,
     /// Bytes for receive buffers of all connections.
     pub receive_bytes: u64,
+    /// Take the receives of all connections from shared queues, where the device has them.
+    pub share_receives: bool,
     /// Bytes that peers may reach, of all connections.
     pub exposed_bytes_max: u64,
     /// How data travels.
@@ -91,8 +97,10 @@ impl MessengerConfig {
             queue_messages_max: 4096,
             requests_max: 4096,
             connections_max: 4096,
-            pool_bytes: 256 << 20,
+            pool_bytes: 128 << 20,
+            landing_pool_bytes: 128 << 20,
             receive_bytes: 64 << 20,
+            share_receives: true,
             exposed_bytes_max: 1 << 30,
             thresholds: Thresholds::of(backend),
             connect_ns: 5_000 * MS,
@@ -129,6 +137,17 @@ impl MessengerConfig {
         }
         if self.landing_bytes_max < self.message_bytes_max {
             return bad("landing_bytes_max", self.landing_bytes_max, "at least `message_bytes_max`");
+        }
+        let longest = self.message_bytes_max.next_power_of_two();
+        if self.landing_pool_bytes < longest {
+            return bad("landing_pool_bytes", self.landing_pool_bytes, "room for the longest message");
+        }
+        if self.exposed_bytes_max / 4 < longest {
+            return bad(
+                "exposed_bytes_max",
+                self.exposed_bytes_max,
+                "at least four times the longest message",
+            );
         }
         if self.queue_messages_max == 0 || self.requests_max == 0 || self.connections_max == 0 {
             return bad("queue_messages_max, requests_max, connections_max", 0, "at least 1");

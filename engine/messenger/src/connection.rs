@@ -119,6 +119,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Instant,
     pub(crate) sink: Option<Lease>,
     pub(crate) sink_len: u64,
+    /// The sink is where the reply lands, just now.
+    pub(crate) sink_lent: bool,
     /// It was told as failed; its place is kept until the peer has answered or the connection is gone, because the peer may
     /// still write the sink.
     pub(crate) over: bool,
@@ -168,11 +170,19 @@ impl Control {
     }
 }
 
+/// What waits for credits: less of them are needed for what the peer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Starving {
+    No,
+    Work,
+    Answers,
+}
+
 /// What the peer waits for, and could not be said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsaid {
     Failed { id: u64, why: Failure },
-    Release { sequence: u64 },
+    Release { sequence: u64, failed: Option<Failure> },
 }
 
 /// Counts of one connection.
@@ -207,6 +217,8 @@ pub(crate) struct Connection {
     pub(crate) ep: Option<EpId>,
     /// The completion queue it is on.
     pub(crate) cq: Option<usize>,
+    /// The shared queue it takes its receives from.
+    pub(crate) shared: Option<usize>,
     /// The peer's hello of the line that is used.
     pub(crate) hello: Option<Hello>,
     pub(crate) features: u64,
@@ -239,10 +251,10 @@ pub(crate) struct Connection {
     pub(crate) announced: Vec<u32>,
     pub(crate) exposed: Exposed,
     pub(crate) requests: u32,
-    /// Something waits for credits.
-    pub(crate) starving: bool,
-    /// The peer knows.
-    pub(crate) cried: bool,
+    /// What waits for credits.
+    pub(crate) starving: Starving,
+    /// What the peer was told of that since the last message.
+    pub(crate) cried: Starving,
     /// Memory was short when it was last looked at: it is tried again before long.
     pub(crate) short: bool,
     /// Frames posted and not ended.
@@ -286,6 +298,7 @@ impl Connection {
             epoch: 1,
             ep: None,
             cq: None,
+            shared: None,
             hello: None,
             features: 0,
             credits: Credits::default(),
@@ -306,8 +319,8 @@ impl Connection {
             announced: Vec::new(),
             exposed: Exposed::new(),
             requests: 0,
-            starving: false,
-            cried: false,
+            starving: Starving::No,
+            cried: Starving::No,
             short: false,
             in_flight: 0,
             close_posted: false,
@@ -349,6 +362,16 @@ impl Connection {
         region.at(place.offset, len)
     }
 
+    /// Whether a frame may be sent that is nothing but credits or a sign of life.
+    pub(crate) fn can_say(&self) -> bool {
+        match self.credits.left() {
+            0 => false,
+            // Both sides might take their last, and could give none any more.
+            1 => self.window.owed() > 0,
+            _ => true,
+        }
+    }
+
     /// Counts what the application has of the peer, and what the peer has not taken.
     pub(crate) fn weigh(&mut self, answers_max: u32) {
         let begins = |arrival: &&Arrival| !matches!(arrival.header.sort, Sort::Reply | Sort::Release);
@@ -360,6 +383,20 @@ impl Connection {
     /// Messages for a peer that may take them or not: those of this side's own have a limit of their own.
     pub(crate) fn waiting_answers(&self) -> usize {
         (self.answers.len() + self.unsaid.len() + self.filling.len() + self.sent.len()) / 2
+    }
+
+    /// Bytes it has allocated for itself, used or not: not those of its messages.
+    pub(crate) fn bytes_allocated(&self) -> usize {
+        let keys =
+            self.queue.capacity() + self.answers.capacity() + self.sent.capacity() + self.filling.capacity();
+        keys * size_of::<Key>()
+            + self.held.capacity() * size_of::<(u64, Key)>()
+            + self.unsaid.capacity() * size_of::<Unsaid>()
+            + self.controls.capacity() * size_of::<Control>()
+            + self.arriving.capacity() * size_of::<Arrival>()
+            + self.announced.capacity() * size_of::<u32>()
+            + self.extents.capacity() * size_of::<(u32, RemoteRegion)>()
+            + self.address.as_ref().map_or(0, |address| address.len())
     }
 
     /// Messages waiting to be sent or acknowledged.

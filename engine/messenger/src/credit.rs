@@ -2,8 +2,11 @@
 //!
 //! Both sides count from the beginning of the connection, so that no count can be lost: what is granted travels as a total.
 //! The last credit is for frames that give credits back, and the one before it for what the peer waits for: replies, releases,
-//! grants. Without the first, two sides that have used all of theirs would wait for each other for ever; without the second, two
-//! sides that hold each other's requests would. So whoever is full stops new work alone, by leaving the peer two.
+//! grants. Without the first, two sides that have used all of theirs would wait for each other for ever: so a frame that takes it
+//! brings at least one. Without the second, two sides that hold each other's requests would. So whoever is full stops new work
+//! alone, by leaving the peer two.
+
+use wavetank_contract::planted::{self, Bug};
 
 /// Fewest credits a connection works with.
 pub const CREDITS_MIN: u32 = 4;
@@ -41,6 +44,12 @@ impl Credits {
     pub(crate) fn spend(&mut self) {
         debug_assert!(self.left() > 0, "a frame was sent without a credit");
         self.sent = self.sent.wrapping_add(1);
+    }
+
+    /// Gives some back that were never used. There have to be as many left.
+    pub(crate) fn give_back(&mut self, count: u32) {
+        debug_assert!(self.left() >= count, "more was given back than there was");
+        self.sent = self.sent.wrapping_add(count);
     }
 
     /// The peer's total. False: it grants more than it can have posted.
@@ -110,18 +119,39 @@ impl Window {
         true
     }
 
+    /// The peer gives credits back. False: it never had so many.
+    pub(crate) fn take_back(&mut self, count: u32) -> bool {
+        if count > self.told.wrapping_sub(self.came) {
+            return false;
+        }
+        self.came = self.came.wrapping_add(count);
+        true
+    }
+
+    /// Nothing more comes of what was granted. Answers how much that was.
+    pub(crate) fn forfeit(&mut self) -> u32 {
+        let left = self.posted();
+        (self.granted, self.told) = (self.came, self.came);
+        left
+    }
+
     /// The total to tell the peer; it is told now.
     pub(crate) fn tell(&mut self) -> u32 {
         self.told = self.granted;
         self.wanted = false;
-        self.granted
+        self.granted.wrapping_sub(u32::from(planted::is(Bug::KeepCredit) && self.came > 8))
+    }
+
+    /// Credits that the peer does not know of.
+    pub(crate) fn owed(&self) -> u32 {
+        self.granted.wrapping_sub(self.told)
     }
 
     /// Whether the peer is to be told of its credits by a frame of their own. Half of what it can have is told in time, and not for
     /// every frame. A peer that can begin nothing is told at once if it may want to; otherwise once it can say nothing: two
     /// sides that told each other of every credit would never stop.
     pub(crate) fn is_due(&self) -> bool {
-        let owed = self.granted.wrapping_sub(self.told);
+        let owed = self.owed();
         let peer_has = self.told.wrapping_sub(self.came);
         owed > 0 && (owed >= (self.size / 2).max(2) || peer_has == 0 || self.wanted && peer_has <= 2)
     }
@@ -176,6 +206,21 @@ mod tests {
     }
 
     #[test]
+    fn credits_that_are_given_back_count_as_used_on_both_sides() {
+        let (mut credits, mut window) = (Credits::new(16, 64), Window::new(16));
+        window.post(16);
+        window.tell();
+        credits.spend();
+        assert!(window.take());
+        credits.give_back(11);
+        assert!(window.take_back(11));
+        assert_eq!((credits.left(), window.posted(), window.missing()), (4, 4, 12));
+        assert!(!window.take_back(5), "it has four");
+        assert_eq!((window.forfeit(), window.posted()), (4, 0));
+        assert!(!window.take());
+    }
+
+    #[test]
     fn totals_wrap_and_more_than_the_window_is_not_believed() {
         let mut credits = Credits { granted: u32::MAX - 1, sent: u32::MAX - 3, window: 8 };
         assert_eq!(credits.left(), 2);
@@ -198,7 +243,8 @@ mod tests {
         window.post(2);
         assert!(window.is_due(), "it can say nothing any more");
         assert_eq!(window.tell(), 10);
-        (window.take(), window.post(1));
+        assert!(window.take());
+        window.post(1);
         assert!(!window.is_due(), "it has one for us, and may not want more");
         window.wanted = true;
         assert!(window.is_due());

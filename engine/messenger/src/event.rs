@@ -83,7 +83,8 @@ pub enum Event {
         connection: ConnectionId,
         /// The tag of the message.
         tag: u64,
-        /// Its data, back.
+        /// Its data, back. `None`: there was none, or it was on its way when the connection ended; its memory goes back by itself
+        /// then.
         data: Option<Data>,
         /// Whether the receiver had it.
         delivered: bool,
@@ -243,6 +244,9 @@ pub enum Cause {
         /// Who answered.
         found: u64,
     },
+    /// Two equals with one name.
+    #[error("the peer has our own name, {0}; lossless peers need one each")]
+    SameName(u64),
     /// Another connection with the same peer stands.
     #[error("both sides dialled at once, and the other call stands")]
     Raced,
@@ -288,7 +292,7 @@ impl Cause {
             },
             Cause::Hello(_) | Cause::Violation(_) => Class::PeerRefused,
             Cause::Memory(_) | Cause::TooMany(_) => Class::Retry,
-            Cause::NotBound | Cause::WrongPeer { .. } => Class::PeerRefused,
+            Cause::NotBound | Cause::WrongPeer { .. } | Cause::SameName(_) => Class::PeerRefused,
             Cause::Open(_) | Cause::Connect(_) => Class::LocalBug,
             Cause::Device => Class::DeviceGone,
         }
@@ -305,6 +309,9 @@ pub enum Violation {
     /// A frame it had no credit for.
     #[error("a frame came without a credit for it")]
     NoCredit,
+    /// A frame longer than the receives it was told of.
+    #[error("a frame came that is longer than the {0} bytes of a receive")]
+    Overlong(u32),
     /// Credits that cannot be.
     #[error("it grants {granted} receives in all, more than its window of {window} allows")]
     Credits {

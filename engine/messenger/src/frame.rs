@@ -6,7 +6,8 @@
 //!  8 granted (u32): receives posted for the peer since the connection was made, wrapping
 //! 12 acked (u32): low half of the newest sequence up to which the sender of this has everything
 //! 16 sequence (u64): of a message; 0 for control frames
-//! 24 id (u64): a request, or the sequence that a control frame is about
+//! 24 id (u64): a request, or the sequence that a control frame is about; of a ping, credits that are given back, which then
+//!    count as frames sent: only with `GIVE_BACK`, otherwise 0
 //! 32 budget (u64): nanoseconds that are left until the deadline; 0 is none
 //! 40 data bytes (u64)
 //! 48 extent (u32) 52 life (u32) 56 offset (u64): a place in memory of this frame's sender, and its life
@@ -101,7 +102,7 @@ pub enum Carriage {
     InSink = 3,
 }
 
-/// Flag: a reply that says why there is none; its type is a [`Failure`].
+/// Flag: a reply that says why there is none, or a release of what was never delivered; its type is a [`Failure`].
 const FAILED: u8 = 1 << 4;
 /// Flag: a sink follows the header.
 const HAS_SINK: u8 = 1 << 5;
@@ -213,6 +214,9 @@ pub enum BadFrame {
     /// Flags nobody knows, or that contradict each other.
     #[error("a frame has flags {0:#04x}, which make no sense together")]
     Flags(u8),
+    /// Bytes that mean nothing yet.
+    #[error("a frame has {0:#x} in reserved bytes, which are 0 in this version")]
+    Reserved(u32),
     /// Too much inline.
     #[error("a front of {0} bytes; the longest is {FRONT_BYTES_MAX}")]
     Front(u16),
@@ -315,8 +319,8 @@ impl Header {
         let (failed, has_sink) = (flags & FAILED != 0, flags & HAS_SINK != 0);
         let is_message = kind == FrameKind::Message;
         let sensible = (is_message || flags & !STARVED == 0)
-            && (sort != Sort::Release || flags & !(RELEASE | STARVED) == 0)
-            && (!failed || sort == Sort::Reply && carriage == Carriage::Inside)
+            && (sort != Sort::Release || flags & !(RELEASE | STARVED | FAILED) == 0)
+            && (!failed || matches!(sort, Sort::Reply | Sort::Release) && carriage == Carriage::Inside)
             && (!has_sink || sort == Sort::Request)
             && (carriage != Carriage::InSink || sort == Sort::Reply);
         if !sensible {
@@ -328,6 +332,9 @@ impl Header {
             let number = |at: usize, count: usize| {
                 block[at..at + count].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
             };
+            if number(4, 4) != 0 {
+                return Err(BadFrame::Reserved(number(4, 4) as u32));
+            }
             let place = PlaceOnWire { extent: number(0, 4) as u32, offset: number(8, 8) };
             Some(SinkOnWire { place, len: number(16, 8) })
         } else {

@@ -29,8 +29,10 @@ pub mod feature {
     pub const WRITE: u64 = 1 << 1;
     /// Replies may be put into memory that their request gave.
     pub const SINK: u64 = 1 << 2;
+    /// Signs of life may give credits back: see [`frame`](crate::frame). For those who share receives.
+    pub const GIVE_BACK: u64 = 1 << 3;
     /// What this build has.
-    pub const ALL: u64 = READ | WRITE | SINK;
+    pub const ALL: u64 = READ | WRITE | SINK | GIVE_BACK;
 }
 
 /// One side's half.
@@ -143,6 +145,9 @@ impl Hello {
             return Err(BadHello::Malformed("it has another length"));
         }
         let at = |at, count| number(at, count).unwrap_or(0);
+        if bytes[10..12] != [0, 0] {
+            return Err(BadHello::Malformed("a reserved byte is not 0"));
+        }
         let hello = Hello {
             versions: theirs,
             policy: Policy::from_number(bytes[8]).ok_or(BadHello::Malformed("its policy is unknown"))?,

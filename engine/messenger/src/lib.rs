@@ -41,7 +41,7 @@ pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Viol
 pub use line::{LineAsk, LineId};
 pub use local::{Connecting, LocalMessenger, Releasing, Requesting, Sleeping};
 pub use message::{Data, Incoming, Kind, Message, ReplyTo};
-pub use messenger::{Interceptor, Messenger, MessengerStats, Outstanding};
+pub use messenger::{BytesInUse, Interceptor, Messenger, MessengerStats, Outstanding, SharedReceives};
 pub use policy::Policy;
 pub use step::{Go, Step};
 #[cfg(feature = "tokio")]

@@ -8,11 +8,12 @@ mod landing;
 mod pumping;
 mod receiving;
 mod sending;
+mod sharing;
 mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wavetank_contract::{Access, CqId, EpId, Instant, Lease, PdId, RegionSpec, Wake};
+use wavetank_contract::{Access, CqId, EpId, Instant, Lease, PdId, RegionSpec, SrqId, Wake};
 use wavetank_engine::bootstrap::{InstanceId, Introduction};
 use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::{Arena, ExtentPool, ExtentPoolConfig, ExtentStats, MemoryError};
@@ -24,11 +25,17 @@ use crate::connection::{Connection, ConnectionId, ConnectionStats, Outgoing, Req
 use crate::credit::Flow;
 use crate::error::{BindError, ConnectRefused};
 use crate::event::Event;
+use crate::hello::feature;
 use crate::line::{Line, LineAsk};
 use crate::message::{Return, Returns};
 use crate::policy::Policy;
 use crate::step::{Go, Step};
 use crate::way::Chosen;
+use sharing::SharedQueue;
+pub use sharing::{BytesInUse, SharedReceives};
+
+/// Bytes for frames that are no messages: they come back as soon as the peer's device has them.
+const BARE_BYTES: u64 = 256 << 10;
 
 /// Called at each step of the protocol by tests that stop there.
 pub type Interceptor = Box<dyn FnMut(Step, ConnectionId) -> Go>;
@@ -40,12 +47,16 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
     us: Introduction,
     /// Policy of those who connect to us.
     accepts: Option<Policy>,
-    /// Frames to be sent.
+    /// Messages to be sent.
     frames: Arena,
+    /// Frames that are none. Apart: whoever has lined up all it has room for still has to grant credits, and to say that it lives.
+    bare: Arena,
     /// Receive buffers.
     receives: Arena,
-    /// Data of users, and data that comes in.
+    /// Data of users.
     pool: Arena,
+    /// Data that is fetched.
+    landing: Arena,
     extents: ExtentPool,
     connections: Slab<Connection>,
     lines: Slab<Line>,
@@ -56,6 +67,10 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
     /// Which connection an endpoint is of.
     by_ep: BTreeMap<EpId, Key>,
     cqs: Vec<(CqId, u32)>,
+    /// Queues that connections share, empty where they have their own.
+    shared: Vec<SharedQueue>,
+    /// How deep such a queue is. 0: connections have their own.
+    shared_depth: u32,
     /// When connections have to be looked at, by place.
     timers: Deadlines,
     /// The same for lines.
@@ -79,8 +94,16 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
 /// A receive that is posted.
 #[derive(Debug)]
 struct Posted {
-    connection: Key,
+    whose: Whose,
     lease: Lease,
+}
+
+/// Whose receive it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Connection(Key),
+    /// Of whoever takes it.
+    Shared(SrqId),
 }
 
 /// Data on its way by READ or WRITE.
@@ -92,8 +115,8 @@ struct Move {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moving {
-    /// The data of an incoming message.
-    Fetch { sequence: u64 },
+    /// The data of an incoming message; of a reply, perhaps into the memory that this request gave.
+    Fetch { sequence: u64, sink_of: Option<Key> },
     /// The data of an outgoing message, to where the peer said.
     Put { outgoing: Key },
     /// The data of a reply, to the sink of its request.
@@ -148,26 +171,32 @@ impl<C: RdmaOps> Messenger<C> {
         let frame_bytes = u64::from(config.frame_bytes);
         let frames_bytes = (config.pool_bytes / 8).max(frame_bytes * 8);
         let frames = arena(&mut driver, frames_bytes, 128)?;
-        let receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
+        let bare = arena(&mut driver, BARE_BYTES, 128)?;
+        let mut receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
         let pool = arena(&mut driver, config.pool_bytes, 4096)?;
+        let landing = arena(&mut driver, config.landing_pool_bytes.next_power_of_two(), 4096)?;
         let extents = ExtentPoolConfig::default();
         // Where little may be exposed, one extent is not all of it.
         let extent_bytes = extents.extent_bytes.min(config.exposed_bytes_max / 8).max(1 << 12);
         let extent_bytes = 1 << extent_bytes.ilog2();
         let extents = ExtentPoolConfig { bytes_max: config.exposed_bytes_max, extent_bytes, ..extents };
-        let device = driver.context().caps().name.clone();
-        let us = Introduction {
-            features: crate::hello::feature::ALL,
-            ..Introduction::new(instance, backend, &device)
+        let shared_depth = sharing::depth(driver.context().caps(), &config, receives.stats().total_bytes);
+        let features = match shared_depth {
+            0 => feature::ALL & !feature::GIVE_BACK,
+            _ => feature::ALL,
         };
+        let device = driver.context().caps().name.clone();
+        let us = Introduction { features, ..Introduction::new(instance, backend, &device) };
         Ok(Messenger {
             driver,
             config,
             us,
             accepts: None,
             frames,
+            bare,
             receives,
             pool,
+            landing,
             extents: ExtentPool::new(extents),
             connections: Slab::new(),
             lines: Slab::new(),
@@ -177,6 +206,8 @@ impl<C: RdmaOps> Messenger<C> {
             moves: Slab::new(),
             by_ep: BTreeMap::new(),
             cqs: Vec::new(),
+            shared: Vec::new(),
+            shared_depth,
             timers: Deadlines::new(),
             line_timers: Deadlines::new(),
             deadlines: Deadlines::new(),
@@ -314,8 +345,54 @@ impl<C: RdmaOps> Messenger<C> {
     /// # Errors
     /// No memory, or none that can be registered.
     pub fn expose(&mut self, connection: ConnectionId, len_bytes: u64) -> Result<Option<Lease>, MemoryError> {
-        let Some(connection) = self.connections.get_mut(connection.0) else { return Ok(None) };
-        connection.exposed.lease(&mut self.extents, self.driver.context(), len_bytes).map(Some)
+        let lease = self.make_room(connection.0, len_bytes)?;
+        if !self.exposes_too_much() {
+            return Ok(lease);
+        }
+        drop(lease);
+        self.trim();
+        let lease = self.make_room(connection.0, len_bytes)?;
+        if !self.exposes_too_much() {
+            return Ok(lease);
+        }
+        drop(lease);
+        self.trim();
+        let stats = self.extents.stats();
+        Err(MemoryError::PoolFull {
+            asked_bytes: len_bytes,
+            limit_bytes: stats.limit_bytes,
+            in_use_bytes: stats.in_use_bytes,
+            retiring_bytes: stats.retiring_bytes,
+        })
+    }
+
+    /// Whether less than a quarter is left to what comes in: two sides that exposed all they have for each other would have no
+    /// room for it.
+    fn exposes_too_much(&self) -> bool {
+        let stats = self.extents.stats();
+        stats.in_use_bytes + stats.retiring_bytes > stats.limit_bytes / 4 * 3
+    }
+
+    /// What connections keep for their next messages goes to whoever needs it now.
+    fn trim(&mut self) {
+        let all: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in all {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.exposed.trim(&mut self.extents, self.driver.context());
+            }
+        }
+    }
+
+    /// Exposed memory, without a word about how much of it is left to others.
+    fn make_room(&mut self, connection: Key, len_bytes: u64) -> Result<Option<Lease>, MemoryError> {
+        let Some(there) = self.connections.get_mut(connection) else { return Ok(None) };
+        let lease = there.exposed.lease(&mut self.extents, self.driver.context(), len_bytes);
+        if !matches!(lease, Err(MemoryError::PoolFull { .. })) {
+            return lease.map(Some);
+        }
+        self.trim();
+        let Some(there) = self.connections.get_mut(connection) else { return Ok(None) };
+        there.exposed.lease(&mut self.extents, self.driver.context(), len_bytes).map(Some)
     }
 
     /// What is out and not back: for whoever wants to know that nothing is lost. All zero, but for the receives of open
@@ -328,9 +405,9 @@ impl<C: RdmaOps> Messenger<C> {
             requests: self.requests.len(),
             receives: self.posted.len(),
             moves: self.moves.len(),
-            frames: self.frames.stats().leases,
+            frames: self.frames.stats().leases + self.bare.stats().leases,
             receive_leases: self.receives.stats().leases,
-            pool_leases: self.pool.stats().leases,
+            pool_leases: self.pool.stats().leases + self.landing.stats().leases,
         }
     }
 

@@ -87,6 +87,16 @@ impl Handshake {
         if self.failed { Step::Over } else { next }
     }
 
+    /// Bytes it has allocated, used or not.
+    pub fn bytes_allocated(&self) -> usize {
+        let offers = [&self.offer, &self.theirs].into_iter().flatten().map(Offer::bytes_allocated);
+        self.us.device.capacity()
+            + self.peer.as_ref().map_or(0, |peer| peer.device.as_str().len())
+            + self.decoder.held_bytes()
+            + self.outbox.bytes_allocated()
+            + offers.sum::<usize>()
+    }
+
     /// Which side this is.
     pub fn role(&self) -> Role {
         self.role

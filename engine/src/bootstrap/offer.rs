@@ -33,6 +33,13 @@ pub struct Offer {
 }
 
 impl Offer {
+    pub(super) fn bytes_allocated(&self) -> usize {
+        self.endpoints.capacity() * size_of::<EndpointAddress>()
+            + self.keys.capacity() * size_of::<NamedKey>()
+            + self.keys.iter().map(|key| key.name.capacity()).sum::<usize>()
+            + self.blob.capacity()
+    }
+
     /// Most endpoints.
     pub const ENDPOINTS_MAX: usize = 128;
     /// Most keys.

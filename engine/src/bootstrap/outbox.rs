@@ -14,6 +14,10 @@ impl Outbox {
         frame.encode(&mut self.bytes);
     }
 
+    pub(super) fn bytes_allocated(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }

@@ -81,6 +81,7 @@ impl<C: RdmaOps> Driver<C> {
                 self.context.close(ep);
             }
         }
+        self.close_shared();
         self.poll(now);
         self.push(now);
         self.leaks()

@@ -7,7 +7,7 @@ use wavetank_contract::{Buggify, EpId, Instant, OpKind, Status};
 
 use super::{Driver, Lane};
 use crate::context::RdmaOps;
-use crate::port::{Batch, Outcome};
+use crate::port::{Batch, NO_ENDPOINT, Outcome};
 use crate::session::{Holding, SessionError};
 use crate::slab::Key;
 use crate::transfer::{
@@ -109,6 +109,12 @@ impl<C: RdmaOps> Driver<C> {
     pub(super) fn settle(&mut self, outcome: &Outcome, now: Instant) {
         let key = Key::from_u64(outcome.tag);
         let ep = outcome.ep;
+        // A place in a shared queue came free, perhaps.
+        self.shared_dirty |= self.shared.iter().any(|(_, orders)| !orders.is_empty());
+        if ep == NO_ENDPOINT {
+            self.direct.push(*outcome);
+            return;
+        }
         let lane = self.lane(ep);
         // Slots came free: orders that wait may go.
         let stalled = !lane.sends.is_empty() || !lane.receives.is_empty();

@@ -8,7 +8,7 @@ use wavetank_contract::error::{
 };
 use wavetank_contract::{
     Access, AsyncEvent, Backend, Caps, Completion, Completions, CqId, EndpointAddress, EndpointSpec, EpId,
-    MrId, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, Wake, Work, WorkId,
+    MrId, OpKind, PdId, QpState, Region, RegionSpec, RemoteKey, RemoteRegion, SrqId, Wake, Work, WorkId,
 };
 
 /// What to do to a completion that comes by.
@@ -224,6 +224,22 @@ impl<B: Backend> Backend for Lying<B> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError> {
+        self.inner.open_srq(pd, depth)
+    }
+
+    fn post_shared(&mut self, srq: SrqId, work: &Work<'_>) -> Result<(), PostError> {
+        self.inner.post_shared(srq, work)
+    }
+
+    fn arm_srq(&mut self, srq: SrqId, limit: u32) -> Result<(), ModifyError> {
+        self.inner.arm_srq(srq, limit)
+    }
+
+    fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        self.inner.close_srq(srq)
     }
 
     fn poll(&mut self, cq: CqId, out: &mut Completions) -> usize {

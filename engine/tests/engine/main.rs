@@ -17,5 +17,6 @@ mod leaks;
 mod lying;
 mod memory;
 mod sessions;
+mod shared;
 mod submit;
 mod transfers;

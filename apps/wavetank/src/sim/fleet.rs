@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wavetank_harness::messenger::SWARM_VERSION;
 use wavetank_harness::swarm::tally::{Seeds, Tally, Told};
 
 use super::bar::Bar;
 use super::lines::Line;
 use super::worker::{Share, again_by_seed};
-use super::{Args, goes_on};
+use super::{Args, Over, goes_on, messenger};
 use crate::clock::Clock;
 
 /// Jobs that may be lost before something else must be wrong.
@@ -32,7 +33,11 @@ pub(super) fn run(args: &Args, seeds: Seeds) -> Result<(Tally, bool), Box<dyn Er
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let jobs = args.jobs.min(seeds.count).max(1);
-    let mut fleet = Fleet { args, tally: Tally::default(), over: Vec::new(), lost: 0, jobs: Vec::new() };
+    let mut tally = Tally::default();
+    if args.over == Over::Messenger {
+        tally.swarm = SWARM_VERSION.to_owned();
+    }
+    let mut fleet = Fleet { args, tally, over: Vec::new(), lost: 0, jobs: Vec::new() };
     for index in 0..jobs {
         let share = Share { seeds: seeds.shard(index, jobs), lost: Vec::new() };
         let job = fleet.start(share)?;
@@ -89,6 +94,7 @@ impl Fleet<'_> {
     fn start(&self, share: Share) -> Result<Job, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["sim", "--worker", &share.to_text(), "--out"]).arg(&self.args.out);
+        command.args(["--over", self.args.over.name()]);
         command.args(["--repeat-every", &self.args.repeat_every.to_string()]);
         command.args(self.args.canary.then_some("--canary"));
         command.args(self.args.keep_going.then_some("--keep-going"));
@@ -163,7 +169,10 @@ impl Fleet<'_> {
             true => ("hung", format!("it was not over after {}", self.args.seed_timeout)),
             false => ("died", format!("its process ended with {status}")),
         };
-        let again = again_by_seed(seed);
+        let again = match self.args.over {
+            Over::Engine => again_by_seed(seed),
+            Over::Messenger => messenger::again(seed),
+        };
         self.tally.add_lost(Told { seed, check: check.to_owned(), what, again });
         if goes_on(self.args, &self.tally) {
             let mut share = job.share.clone();

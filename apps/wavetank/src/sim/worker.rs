@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use wavetank_contract::Instant;
 use wavetank_harness::Check;
+use wavetank_harness::messenger::SWARM_VERSION;
 use wavetank_harness::swarm::choices::SwarmChoices;
 use wavetank_harness::swarm::file::{Outcome, SimFile, caught};
 use wavetank_harness::swarm::tally::{Seeds, Tally};
 use wavetank_harness::swarm::{Guilt, Plan, draw, run as run_plan};
 
 use super::lines::Line;
-use super::{Args, file_of, goes_on, is_canary};
+use super::{Args, Over, file_of, goes_on, is_canary, messenger};
 use crate::clock::Clock;
 use crate::print;
 
@@ -50,14 +51,22 @@ pub(super) fn share(text: &str) -> Result<Share, String> {
 pub(super) fn run(args: &Args, share: &Share) -> Result<ExitCode, Box<dyn Error>> {
     let mut clock = Clock::start();
     let mut tally = Tally::default();
+    if args.over == Over::Messenger {
+        tally.swarm = SWARM_VERSION.to_owned();
+    }
     let mut since = 0;
     for (index, seed) in (1..).zip(share.seeds.iter()) {
         since += 1;
         if !share.lost.contains(&seed) {
             print(&Line::At(seed).to_string())?;
-            let tried = Tried::run(seed, is_canary(args, seed), is_repeated(args, seed));
-            let again = tried.keep(&args.out)?;
-            tally.add(seed, &tried.outcome, &again);
+            let (canary, repeated) = (is_canary(args, seed), is_repeated(args, seed));
+            if args.over == Over::Messenger {
+                tally.add(seed, &messenger::tried(seed, canary, repeated), &messenger::again(seed));
+            } else {
+                let tried = Tried::run(seed, canary, repeated);
+                let again = tried.keep(&args.out)?;
+                tally.add(seed, &tried.outcome, &again);
+            }
         }
         let over = index == share.seeds.count || !goes_on(args, &tally);
         if since == TALLY_EVERY || over {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use wavetank_contract::error::{OpenError, PostError, RegisterError, WindowError};
+use wavetank_contract::error::{ModifyError, OpenError, PostError, RegisterError, WindowError};
 use wavetank_contract::{Access, CqId, EndpointSpec, EpId, MrId, PdId, Region, RemoteKey, SrqId, WindowId};
 
 use super::{Nic, QPN_BASE};
@@ -61,11 +61,24 @@ impl Nic {
 
     pub(crate) fn open_srq(&mut self, pd: PdId, depth: u32) -> Result<SrqId, OpenError> {
         self.present("ibv_create_srq(3)")?;
-        let opened = SharedQueue::open(self.srqs.len(), pd, depth, &self.caps);
+        let open = self.srqs.iter().flatten().count();
+        let opened = SharedQueue::open(open, self.srqs.len() as u32, pd, depth, &self.caps);
         self.note_limit(&opened, is_limit);
         let (id, queue) = opened?;
-        self.srqs.push(Rc::new(RefCell::new(queue)));
+        self.srqs.push(Some(Rc::new(RefCell::new(queue))));
         Ok(id)
+    }
+
+    pub(crate) fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        self.present("ibv_destroy_srq(3)")?;
+        let slot = self.srqs.get_mut(srq.0 as usize).ok_or(ModifyError::UnknownSrq(srq))?;
+        let queue = slot.as_ref().ok_or(ModifyError::UnknownSrq(srq))?;
+        // One is the NIC's own, each other one an endpoint's.
+        match Rc::strong_count(queue) as u32 - 1 {
+            0 => *slot = None,
+            endpoints => return Err(ModifyError::SrqInUse { srq, endpoints }),
+        }
+        Ok(())
     }
 
     pub(crate) fn open(&mut self, spec: &EndpointSpec) -> Result<EpId, OpenError> {
@@ -99,7 +112,7 @@ impl Nic {
             }
         }
         let shared = match spec.shared_receive {
-            Some(srq) => Some(self.srq(srq, spec.pd).ok_or(OpenError::UnknownSrq(srq))?),
+            Some(srq) => Some(self.srq_of(srq, spec.pd).ok_or(OpenError::UnknownSrq(srq))?),
             None => None,
         };
         // Endpoint numbers are never used again; they and the queue pair numbers made of them fit 24 bits.
@@ -115,8 +128,8 @@ impl Nic {
     }
 
     /// A shared receive queue, if endpoints of this protection domain may use it.
-    fn srq(&self, srq: SrqId, pd: PdId) -> Option<Rc<RefCell<SharedQueue>>> {
-        self.srqs.get(srq.0 as usize).filter(|shared| shared.borrow().pd == pd).cloned()
+    fn srq_of(&self, srq: SrqId, pd: PdId) -> Option<Rc<RefCell<SharedQueue>>> {
+        self.srq(srq).filter(|shared| shared.borrow().pd == pd).cloned()
     }
 
     /// Notes that a work was refused, if a limit was the reason.

@@ -48,7 +48,7 @@ impl VerbsDevice {
             }
         }
         if let Some(srq) = spec.shared_receive
-            && self.shared.get(srq.0 as usize).is_none_or(|shared| shared.pd != spec.pd)
+            && self.srq(srq).is_none_or(|shared| shared.pd != spec.pd)
         {
             return Err(OpenError::UnknownSrq(srq));
         }
@@ -89,7 +89,7 @@ impl VerbsDevice {
         let qp_spec = QpSpec {
             send_cq: cq(spec.send_cq),
             recv_cq: cq(spec.recv_cq),
-            srq: spec.shared_receive.map(|srq| &self.shared[srq.0 as usize].srq),
+            srq: spec.shared_receive.and_then(|srq| self.srq(srq)).map(|shared| &shared.srq),
             send_depth: if iwarp { 2 * spec.send_depth + 1 } else { spec.send_depth },
             recv_depth: if iwarp { spec.recv_depth + 1 } else { spec.recv_depth },
             sges: self.caps.sge_max,
@@ -141,7 +141,7 @@ impl VerbsDevice {
         let domain = self.pd(pd).map_err(|errno| system("ibv_alloc_pd(3)", errno, ""))?;
         let srq = Srq::new(&domain, depth, self.caps.sge_max, number)
             .map_err(|errno| system("ibv_create_srq(3)", errno, OUT_OF_MEMORY))?;
-        self.shared.push(Shared::new(Rc::clone(&srq), pd, depth, self.caps.sge_max));
+        self.shared.push(Some(Shared::new(Rc::clone(&srq), pd, depth, self.caps.sge_max)));
         Ok(SrqId(number as u32))
     }
 
@@ -149,11 +149,25 @@ impl VerbsDevice {
         if self.caps.shared_receive_depth_max == 0 {
             return Err(ModifyError::Unsupported);
         }
-        let shared = self.shared.get(srq.0 as usize).ok_or(ModifyError::UnknownSrq(srq))?;
+        let shared = self.srq(srq).ok_or(ModifyError::UnknownSrq(srq))?;
         let advice = "the limit is at most the depth of the queue";
         if limit > shared.depth {
             return Err(ModifyError::System(system("ibv_modify_srq(3)", libc::EINVAL, advice)));
         }
         shared.srq.arm(limit).map_err(|errno| system("ibv_modify_srq(3)", errno, advice).into())
+    }
+
+    /// Queue pairs keep a hold on theirs: what is dropped here ends at once, unless one still uses it.
+    pub(crate) fn close_shared(&mut self, srq: SrqId) -> Result<(), ModifyError> {
+        if self.caps.shared_receive_depth_max == 0 {
+            return Err(ModifyError::Unsupported);
+        }
+        let shared = self.srq(srq).ok_or(ModifyError::UnknownSrq(srq))?;
+        let endpoints = Rc::strong_count(&shared.srq) as u32 - 1;
+        if endpoints > 0 {
+            return Err(ModifyError::SrqInUse { srq, endpoints });
+        }
+        self.shared[srq.0 as usize] = None;
+        Ok(())
     }
 }

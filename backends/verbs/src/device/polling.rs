@@ -93,7 +93,7 @@ impl VerbsDevice {
                 (ep, found?)
             }
             WorkName::Shared(srq, place) => {
-                let id = self.shared.get_mut(srq as usize)?.complete(place)?;
+                let id = self.shared.get_mut(srq as usize)?.as_mut()?.complete(place)?;
                 let ep = self.sharers.iter().find(|(number, _)| *number == raw.qp_num)?.1;
                 (ep, Posted { id, kind: OpKind::Recv, len: 0 })
             }

@@ -160,7 +160,8 @@ impl VerbsDevice {
             return Err(PostError::NotPromised("anything but receives on a shared receive queue"));
         }
         let (pieces, _) = check(work, &self.caps)?;
-        let (mrs, shared) = (&self.mrs, self.shared.get_mut(srq.0 as usize).ok_or(GONE)?);
+        let (mrs, shared) =
+            (&self.mrs, self.shared.get_mut(srq.0 as usize).and_then(Option::as_mut).ok_or(GONE)?);
         let full = system(
             "ibv_post_srq_recv(3)",
             libc::ENOMEM,

@@ -1,6 +1,7 @@
 //! Messages that are all here are handed over: in order, but for replies.
 
 use wavetank_contract::Instant;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::slab::Key;
 
@@ -84,7 +85,7 @@ impl<C: RdmaOps> Messenger<C> {
             connection.window.held += 1;
         }
         match header.sort {
-            Sort::Release => return self.released(key, header.id, now),
+            Sort::Release => return self.released(key, header.id, !header.failed, now),
             Sort::Reply => return self.replied(key, header.id, header.failed, header.carriage, incoming),
             Sort::OneWay => {}
             Sort::Held => incoming.kind = Kind::Held,
@@ -101,6 +102,10 @@ impl<C: RdmaOps> Messenger<C> {
             if let Some(mut reply_to) = incoming.take_reply_to() {
                 reply_to.returns = None;
                 self.reply_failed(key, reply_to.id, Failure::Expired, now);
+            } else if matches!(incoming.kind, Kind::Held) {
+                // Nobody here has had it.
+                incoming.kind = Kind::OneWay;
+                self.release(key, sequence, Some(Failure::Expired), now);
             }
             return Ok(());
         }
@@ -119,7 +124,12 @@ impl<C: RdmaOps> Messenger<C> {
         carriage: Carriage,
         mut incoming: Incoming,
     ) -> Result<(), Violation> {
-        let name = Key::from_u64(id);
+        let mut name = Key::from_u64(id);
+        if planted::is(Bug::ReplyToAnother) {
+            let other =
+                self.requests.iter().find(|(other, request)| *other != name && request.connection == key);
+            name = other.map_or(name, |(other, _)| other);
+        }
         let known = self.requests.get(name).is_some_and(|request| request.connection == key);
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         if !known {
@@ -202,7 +212,7 @@ impl<C: RdmaOps> Messenger<C> {
                 connection.window.wanted = true;
                 connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
                 if held && current {
-                    self.release(key, sequence, now);
+                    self.release(key, sequence, None, now);
                 }
             }
             Returned::Unanswered { id } if current => self.reply_failed(key, id, Failure::Unanswered, now),

@@ -1,13 +1,14 @@
 //! What becomes of a connection that breaks, is closed, or was never made.
 
-use wavetank_contract::{AsyncEvent, Class, Instant};
+use wavetank_contract::planted::{self, Bug};
+use wavetank_contract::{AsyncEvent, Class, EpId, Instant};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::Role;
 use wavetank_engine::memory::Exposed;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, State};
+use crate::connection::{Arrival, Connection, ConnectionId, Control, Landing, Progress, Starving, State};
 use crate::event::{Cause, Event, NoReply, RequestError, Violation};
 use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, Sort};
 use crate::step::Step;
@@ -27,7 +28,7 @@ impl<C: RdmaOps> Messenger<C> {
         match there.state {
             State::Closing { .. } => {}
             State::Open { line } => {
-                self.discard_all(key, &RequestError::Closed);
+                self.discard(key, &RequestError::Closed, true);
                 self.say_goodbye(key, line, text, now);
             }
             _ => {
@@ -45,6 +46,8 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.state = State::Closing { line, until };
         connection.controls.clear();
+        // What is on its way in comes to nobody any more.
+        connection.arriving.clear();
         let mut end = text.len().min(FRONT_BYTES_MAX);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -70,7 +73,7 @@ impl<C: RdmaOps> Messenger<C> {
             return self.fault(key, violation.into(), now);
         };
         let text = violation.to_string();
-        self.discard_all(key, &RequestError::Reset(text.clone()));
+        self.discard(key, &RequestError::Reset(text.clone()), true);
         let connection = ConnectionId(key);
         self.events.push_back(Event::Reset { connection, cause: violation.into() });
         self.say_goodbye(key, line, &text, now);
@@ -124,7 +127,8 @@ impl<C: RdmaOps> Messenger<C> {
         let give_up_ns = self.config.give_up_ns;
         let backoff_ns = self.config.backoff_ns;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let give_up = connection.broke_at.unwrap_or(now) + give_up_ns;
+        // One that was never made waits from now on, and not anew each time.
+        let give_up = *connection.broke_at.get_or_insert(now) + give_up_ns;
         let at = if connection.policy.redials() && connection.address.is_some() {
             let doublings = connection.attempts.min(DOUBLINGS_MAX);
             let until = (now + (backoff_ns << doublings)).min(give_up);
@@ -236,13 +240,18 @@ impl<C: RdmaOps> Messenger<C> {
         };
         let bytes = connection.arriving.iter().map(on_its_way).sum();
         connection.landing_bytes = connection.landing_bytes.saturating_sub(bytes);
-        connection.arriving.clear();
+        let arriving = std::mem::take(&mut connection.arriving);
         connection.moving = 0;
         connection.wants_memory = false;
         connection.controls.clear();
         connection.ack_at = None;
-        (connection.starving, connection.cried) = (false, false);
+        (connection.starving, connection.cried) = (Starving::No, Starving::No);
         self.close_endpoint(key);
+        for arrival in arriving {
+            if let (Landing::Granted(lease), Sort::Reply) = (arrival.landing, arrival.header.sort) {
+                self.give_sink_back(key, Key::from_u64(arrival.header.id), lease);
+            }
+        }
         if let Some(line) = line {
             self.drop_line(line);
         }
@@ -256,7 +265,10 @@ impl<C: RdmaOps> Messenger<C> {
     /// The same; a dialer has told the peer its life already, and keeps it.
     pub(super) fn remote_reset_to(&mut self, key: Key, new_life: bool) {
         let told = self.connections.get(key).is_some_and(|connection| connection.stats.lives > 0);
-        self.discard_all(key, &RequestError::RemoteReset);
+        // Before it was ever established nothing was sent: what is lined up is as good for the peer's next life.
+        if told && !planted::is(Bug::KeepQueueOfOldLife) {
+            self.discard_all(key, &RequestError::RemoteReset);
+        }
         self.lives += 1;
         let life = super::life(self.us.instance, self.lives);
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -271,8 +283,14 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// Lets go of everything that was to be sent or waits for a reply, and says so. The peer has lost its way to our memory, or
-    /// loses it with the connection.
+    /// loses it before anybody hears of this.
     fn discard_all(&mut self, key: Key, why: &RequestError) {
+        self.discard(key, why, false);
+    }
+
+    /// The same. `reached`: the endpoint stays for a while, and memory for replies is not given back to who could use it for
+    /// something else while the peer still writes it.
+    fn discard(&mut self, key: Key, why: &RequestError, reached: bool) {
         let id = ConnectionId(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let exposed = std::mem::replace(&mut connection.exposed, Exposed::new());
@@ -303,7 +321,8 @@ impl<C: RdmaOps> Messenger<C> {
             self.deadlines.remove(request.index);
             let Some(ended) = self.requests.remove(request) else { continue };
             if !ended.over {
-                let reply = Err(Box::new(NoReply { why: why.clone(), sink: ended.sink }));
+                let sink = ended.sink.filter(|_| !reached);
+                let reply = Err(Box::new(NoReply { why: why.clone(), sink }));
                 let request = crate::event::RequestId(request);
                 self.events.push_back(Event::Replied { connection: id, request, tag: ended.tag, reply });
             }
@@ -325,14 +344,31 @@ impl<C: RdmaOps> Messenger<C> {
                     self.fault(key, Cause::Work { status: wavetank_contract::Status::FatalErr }, now);
                 }
             }
+            // An endpoint that shares has no receives of its own that would be flushed and tell.
+            AsyncEvent::LastWqeReached(ep) => {
+                if let Some(key) = self.by_ep.get(&ep).copied() {
+                    self.fault(key, Cause::Work { status: wavetank_contract::Status::WrFlushErr }, now);
+                }
+            }
+            AsyncEvent::SrqErr(srq) => self.queue_broke(srq, now),
+            AsyncEvent::CqErr(_) => {
+                // The port has closed its endpoints.
+                let all: Vec<(EpId, Key)> = self.by_ep.iter().map(|(ep, key)| (*ep, *key)).collect();
+                for (ep, key) in all {
+                    if !self.driver.context().is_open(ep) {
+                        self.fault(key, Cause::Work { status: wavetank_contract::Status::FatalErr }, now);
+                    }
+                }
+            }
             AsyncEvent::DeviceFatal => {
                 let all: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
                 for key in all {
-                    self.discard_all(key, &RequestError::Reset(Cause::Device.to_string()));
-                    self.take_apart(key);
-                    self.remove(key);
-                    self.events
-                        .push_back(Event::Reset { connection: ConnectionId(key), cause: Cause::Device });
+                    if self.connections.get(key).is_some_and(|c| matches!(c.state, State::Closing { .. })) {
+                        // Its user has closed it, or was told that it is over.
+                        self.closed(key);
+                        continue;
+                    }
+                    self.reset(key, Cause::Device);
                 }
             }
             _ => {}

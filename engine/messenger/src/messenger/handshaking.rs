@@ -1,5 +1,6 @@
 //! Connections being made: lines, hellos, who goes on with what, and which of two calls stands.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, QpState};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::{BootstrapError, Handshake, Offer, RefusalCode, Role};
@@ -21,9 +22,14 @@ impl<C: RdmaOps> Messenger<C> {
     /// A peer has come on a line of its own.
     pub fn line_came(&mut self, now: Instant) -> LineId {
         let deadline = now + self.config.connect_ns;
+        let full = self.lines.len() >= self.config.connections_max.saturating_mul(2);
         let line = Line::new(Handshake::new(Role::Listener, self.us.clone()), None, deadline);
         let Some(key) = self.lines.insert(line) else { unreachable!("lines are far fewer than 2^32") };
         self.line_timers.set(key.index, deadline);
+        if full {
+            // As many as there may be connections may be strangers.
+            self.line_failed(key, Cause::TooMany(self.config.connections_max), now);
+        }
         LineId(key)
     }
 
@@ -160,7 +166,7 @@ impl<C: RdmaOps> Messenger<C> {
             name: self.config.name,
             life: connection.life,
             peer_life: connection.peer_life,
-            received: connection.received,
+            received: planted_received(connection.received),
             credits: self.config.credits,
             window: self.config.window,
             frame_bytes: self.config.frame_bytes,
@@ -177,7 +183,11 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// The connection with this lossless peer.
     pub(super) fn lossless_peer(&self, name: u64) -> Option<Key> {
-        let found = |c: &Connection| c.policy == Policy::LosslessPeer && c.peer == Some(name);
+        let found = |c: &Connection| {
+            // One that is being closed is nobody's any more.
+            let closing = matches!(c.state, State::Closing { .. });
+            c.policy == Policy::LosslessPeer && c.peer == Some(name) && !closing
+        };
         self.connections.iter().find(|(_, connection)| found(connection)).map(|(key, _)| key)
     }
 
@@ -188,7 +198,7 @@ impl<C: RdmaOps> Messenger<C> {
             return Err(BadHello::Policy { ours: policy, theirs: hello.policy }.into());
         }
         if hello.name == self.config.name && policy == Policy::LosslessPeer {
-            return Err(Cause::Raced);
+            return Err(Cause::SameName(hello.name));
         }
         let mut known = match policy {
             Policy::LosslessPeer => self.lossless_peer(hello.name),
@@ -386,13 +396,15 @@ impl<C: RdmaOps> Messenger<C> {
         let resumed = fate == Fate::Resume;
         let (id, peer) = (crate::ConnectionId(key), hello.name);
         if resumed {
+            connection.received = planted_received(connection.received);
             connection.newest = connection.received;
             connection.told = connection.received;
         }
         let accepted = first && role == Role::Listener && connection.address.is_none();
         self.events.push_back(match accepted {
             true => Event::Accepted { connection: id, peer },
-            false => Event::Established { connection: id, peer, resumed },
+            // Also one that broke before its user ever heard of it, and was taken up again.
+            false => Event::Established { connection: id, peer, resumed: resumed && !first },
         });
         if resumed {
             self.replay(key, hello.received, now);
@@ -433,4 +445,12 @@ impl<C: RdmaOps> Messenger<C> {
             }
         }
     }
+}
+
+/// The newest sequence up to which everything is here: as it is, unless somebody planted a bug.
+fn planted_received(received: u64) -> u64 {
+    if planted::is(Bug::DeliverReplayTwice) {
+        return received.saturating_sub(1);
+    }
+    if planted::is(Bug::LoseOnResume) { received + 1 } else { received }
 }

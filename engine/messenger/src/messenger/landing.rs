@@ -1,5 +1,6 @@
 //! Data that does not travel with its message: fetched, or granted space and put.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, Lease, Op};
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
@@ -54,10 +55,17 @@ impl<C: RdmaOps> Messenger<C> {
             return Ok(false);
         }
         let ep = connection.ep;
-        let lease = match (self.sink_for(key, &header), header.carriage) {
+        let request = Key::from_u64(header.id);
+        if header.sort == Sort::Reply && self.requests.get(request).is_some_and(|request| request.sink_lent) {
+            // It came before, and a transfer of the endpoint before this one has its place until the next poll.
+            return Ok(false);
+        }
+        let sink = self.sink_for(key, &header);
+        let sink_of = sink.is_some().then_some(request);
+        let lease = match (sink, header.carriage) {
             (Some(sink), _) => Ok(Some(sink)),
-            (None, Carriage::Asked) => self.expose(crate::ConnectionId(key), len),
-            (None, _) => self.driver.lease(&mut self.pool, len).map(Some),
+            (None, Carriage::Asked) => self.make_room(key, len),
+            (None, _) => self.driver.lease(&mut self.landing, len).map(Some),
         };
         let lease = match lease {
             Ok(Some(lease)) => lease,
@@ -84,8 +92,9 @@ impl<C: RdmaOps> Messenger<C> {
                 let Some((ep, remote)) = ep.zip(connection.remote(header.place, len)) else {
                     return Err(Cause::Device);
                 };
-                let mr = connection.exposed.place(&lease).map_or(self.pool.mr(), |place| place.mr);
-                self.fetch(key, sequence, ep, Op::Read { remote }, lease, mr, len, now)?;
+                let mr = connection.exposed.place(&lease).map_or(self.landing.mr(), |place| place.mr);
+                let what = Moving::Fetch { sequence, sink_of };
+                self.fetch(key, what, ep, Op::Read { remote }, lease, mr, len, now)?;
                 Landing::Fetching
             }
         };
@@ -121,14 +130,25 @@ impl<C: RdmaOps> Messenger<C> {
         }
         let request = self.requests.get_mut(Key::from_u64(header.id))?;
         let fits = request.connection == key && !request.over && header.data_len <= request.sink_len;
+        request.sink_lent |= fits && request.sink.is_some();
         if fits { request.sink.take() } else { None }
+    }
+
+    /// The reply that was to land there has not, and will come again.
+    pub(super) fn give_sink_back(&mut self, key: Key, request: Key, lease: Lease) {
+        if let Some(request) = self.requests.get_mut(request)
+            && request.connection == key
+            && std::mem::take(&mut request.sink_lent)
+        {
+            request.sink = Some(lease);
+        }
     }
 
     #[allow(clippy::too_many_arguments)] // one use, right above
     fn fetch(
         &mut self,
         key: Key,
-        sequence: u64,
+        what: Moving,
         ep: wavetank_contract::EpId,
         op: Op,
         lease: Lease,
@@ -136,7 +156,7 @@ impl<C: RdmaOps> Messenger<C> {
         len: u64,
         now: Instant,
     ) -> Result<(), Cause> {
-        let moving = Move { connection: key, what: Moving::Fetch { sequence } };
+        let moving = Move { connection: key, what };
         let Some(moving) = self.moves.insert(moving) else { return Err(Cause::Device) };
         let tag = moving.to_u64();
         let spec = TransferSpec { ep, op, lease, mr, len, deadline: Instant::FAR, session: None, tag };
@@ -172,6 +192,12 @@ impl<C: RdmaOps> Messenger<C> {
             Ok(()) => {
                 if let Some(outgoing) = self.outgoing.get_mut(out) {
                     outgoing.progress = Progress::Putting;
+                }
+                if planted::is(Bug::LandBeforeData)
+                    && let Some(connection) = self.connections.get_mut(key)
+                {
+                    connection.controls.push_back(Control::new(FrameKind::Landed, sequence));
+                    self.mark(key);
                 }
                 self.set_timer(key, now);
                 self.pass(Step::PutData, key, now);
@@ -222,13 +248,17 @@ impl<C: RdmaOps> Messenger<C> {
                     outgoing.data = lease.take().map(|lease| Data { lease, len, mr });
                 }
             }
-            Moving::Fetch { sequence } if current && finished.result.is_ok() => {
+            Moving::Fetch { sequence, .. } if current && finished.result.is_ok() => {
                 if let Some(lease) = lease.take() {
                     self.fetched(key, sequence, lease, now);
                 }
                 return;
             }
-            Moving::Fetch { .. } => {}
+            Moving::Fetch { sink_of, .. } => {
+                if let (Some(request), Some(lease)) = (sink_of, lease.take()) {
+                    self.give_sink_back(key, request, lease);
+                }
+            }
         }
         if !current {
             // The endpoint is gone; a message that is to be sent again has its data back now.
@@ -242,7 +272,9 @@ impl<C: RdmaOps> Messenger<C> {
                 let Some(outgoing) = self.outgoing.get_mut(outgoing) else { return };
                 outgoing.progress = Progress::Posted;
                 let sequence = outgoing.header.sequence;
-                if let Some(connection) = self.connections.get_mut(key) {
+                if let Some(connection) = self.connections.get_mut(key)
+                    && !planted::is(Bug::LandBeforeData)
+                {
                     connection.controls.push_back(Control::new(FrameKind::Landed, sequence));
                 }
             }
@@ -250,10 +282,12 @@ impl<C: RdmaOps> Messenger<C> {
                 if let Some(outgoing) = self.outgoing.get_mut(out) {
                     outgoing.progress = Progress::Filled;
                 }
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.filling.retain(|filling| *filling != out);
+                if let Some(connection) = self.connections.get_mut(key)
+                    && let Some(at) = connection.filling.iter().position(|filling| *filling == out)
+                {
+                    connection.filling.remove(at);
+                    self.put_back(key, out);
                 }
-                self.put_back(key, out);
                 self.pass(Step::SinkFilled, key, now);
             }
             Moving::Fetch { .. } => {}

@@ -5,10 +5,10 @@ use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
 use wavetank_engine::{Order, RdmaOps, TransferSpec};
 
-use super::{Messenger, Move, Moving, Posted};
-use crate::connection::{Connection, ConnectionId, Control, Progress, State};
+use super::{Messenger, Move, Moving, Posted, Whose};
+use crate::connection::{Connection, ConnectionId, Control, Progress, Starving, State};
 use crate::event::{Cause, DropReason, Event, RequestError, Violation};
-use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, Sort};
+use crate::frame::{Carriage, Failure, FrameKind, HEADER_BYTES, Header, PlaceOnWire, SinkOnWire, Sort};
 use crate::hello::feature;
 use crate::step::Step;
 use crate::way::{Chosen, Way};
@@ -66,6 +66,10 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Memory was short: whoever lets go of some tells nobody, so it is tried again.
     fn try_again(&mut self, key: Key, now: Instant) {
+        if self.connections.get(key).is_some_and(|connection| connection.credits.left() <= 2) {
+            // A sign of life may be possible that was not before.
+            self.set_timer(key, now);
+        }
         let short =
             self.connections.get(key).is_some_and(|connection| connection.short && connection.is_open());
         let at = now + TRY_AGAIN_NS;
@@ -85,12 +89,17 @@ impl<C: RdmaOps> Messenger<C> {
     pub(super) fn post_missing(&mut self, key: Key) -> Result<(), MemoryError> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Some(ep) = connection.ep else { return Ok(()) };
+        if let Some(place) = connection.shared {
+            return self.promise_missing(key, place);
+        }
         let mr = self.receives.mr();
         for _ in 0..connection.window.missing() {
             let lease = self.receives.acquire(u64::from(self.config.frame_bytes))?;
             let piece = Sge { mr, len: self.config.frame_bytes, offset: lease.offset() };
             let hold = Some(lease.hold());
-            let Some(posted) = self.posted.insert(Posted { connection: key, lease }) else { break };
+            let Some(posted) = self.posted.insert(Posted { whose: Whose::Connection(key), lease }) else {
+                break;
+            };
             self.driver.order(ep, Order::new(RECEIVE | u64::from(posted.index), Op::Recv, piece, hold));
             connection.window.post(1);
         }
@@ -123,15 +132,23 @@ impl<C: RdmaOps> Messenger<C> {
             .queue
             .front()
             .is_some_and(|out| self.outgoing.get(*out).is_some_and(|outgoing| outgoing.header.sequence != 0));
-        let (from, credits) = if again {
-            (&mut connection.queue, connection.credits.for_answers())
+        let (from, credits, what) = if again {
+            (&mut connection.queue, connection.credits.for_answers(), Starving::Answers)
         } else if !connection.answers.is_empty() {
-            (&mut connection.answers, connection.credits.for_answers())
+            (&mut connection.answers, connection.credits.for_answers(), Starving::Answers)
         } else {
-            (&mut connection.queue, connection.credits.for_work())
+            (&mut connection.queue, connection.credits.for_work(), Starving::Work)
         };
+        if !connection.controls.is_empty() {
+            connection.starving = Starving::Answers;
+            return false;
+        }
+        if from.is_empty() {
+            (connection.starving, connection.cried) = (Starving::No, Starving::No);
+            return false;
+        }
         if credits == 0 {
-            connection.starving = !(from.is_empty() && connection.controls.is_empty());
+            connection.starving = what;
             return false;
         }
         match from.pop_front() {
@@ -174,14 +191,17 @@ impl<C: RdmaOps> Messenger<C> {
             return true;
         }
         // What is sent again may be there already, and its sink with whoever asked: it may not be written any more.
-        let sink = outgoing.sink.map(|sink| sink.len).filter(|_| fresh && features & feature::SINK != 0);
+        // On an endpoint that came after a break, the peer has not given the key again: it was checked with the request.
+        let in_sight = |sink: &SinkOnWire| connection.remote(sink.place, sink.len).is_some();
+        let sink = outgoing.sink.filter(in_sight).map(|sink| sink.len);
+        let sink = sink.filter(|_| fresh && features & feature::SINK != 0);
         let in_reach = outgoing.place.is_some() && features & feature::READ != 0;
         let Some(mut question) = self.question(key, len, front_len, in_reach, sink) else { return true };
         question.asked = outgoing.asked;
         // A way that cannot be with this peer gives way to one that can.
         let chosen = question.answer().or_else(|| crate::way::Question { asked: None, ..question }.answer());
         let Some(Chosen { way, .. }) = chosen else { return true };
-        if progress != Progress::Filled {
+        if progress == Progress::Queued {
             *chosen.map_or(&mut 0, |chosen| self.chosen.entry(chosen).or_default()) += 1;
         }
         let announce = [
@@ -196,7 +216,14 @@ impl<C: RdmaOps> Messenger<C> {
             }
         }
         match (way, progress) {
-            (Way::Sink, Progress::Queued) => self.fill(key, out, now),
+            (Way::Sink, Progress::Queued) => return self.fill(key, out, now),
+            (Way::Sink, Progress::Filling) => {
+                // One that is sent again keeps its turn.
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.queue.push_front(out);
+                }
+                return false;
+            }
             (Way::Sink, _) => self.post_frame(key, out, Carriage::InSink, chosen, now),
             (Way::Eager, _) => self.post_frame(key, out, Carriage::Inside, chosen, now),
             (Way::Read, _) => self.post_frame(key, out, Carriage::Offered, chosen, now),
@@ -248,26 +275,34 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
-    /// Begins to write a reply's data to where its request wants it.
-    fn fill(&mut self, key: Key, out: Key, now: Instant) {
-        let Some(outgoing) = self.outgoing.get_mut(out) else { return };
-        let len = outgoing.data_len();
-        let Some((connection, sink)) = self.connections.get_mut(key).zip(outgoing.sink) else { return };
+    /// Begins to write a reply's data to where its request wants it. False: its frame has its sequence already, and whatever is
+    /// behind it waits.
+    fn fill(&mut self, key: Key, out: Key, now: Instant) -> bool {
+        let Some(outgoing) = self.outgoing.get_mut(out) else { return true };
+        let (len, again) = (outgoing.data_len(), outgoing.header.sequence != 0);
+        let Some((connection, sink)) = self.connections.get_mut(key).zip(outgoing.sink) else { return true };
         let (PlaceOnWire { extent, offset }, at) = (sink.place, connection.remote(sink.place, len));
+        // In a list at every moment: what a fault does not find there is lost.
+        match again {
+            true => connection.queue.push_front(out),
+            false => connection.filling.push(out),
+        }
         let Some(remote) = at else {
-            return self.violated(key, Violation::Place { extent, offset, len }, now);
+            self.violated(key, Violation::Place { extent, offset, len }, now);
+            return false;
         };
         match self.put(key, out, remote, Moving::Fill { outgoing: out }, now) {
             Ok(()) => {
                 if let Some(outgoing) = self.outgoing.get_mut(out) {
                     outgoing.progress = Progress::Filling;
                 }
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.filling.push(out);
-                }
                 self.pass(Step::FillSink, key, now);
+                !again
             }
-            Err(cause) => self.fault(key, cause, now),
+            Err(cause) => {
+                self.fault(key, cause, now);
+                false
+            }
         }
     }
 
@@ -343,7 +378,10 @@ impl<C: RdmaOps> Messenger<C> {
         if let Some(place) = outgoing.place.as_ref().filter(|_| carriage == Carriage::Offered) {
             outgoing.header.place = PlaceOnWire { extent: place.extent.0, offset: place.offset };
         }
-        connection.starving = !connection.queue.is_empty() && connection.credits.for_work() <= 1;
+        // Told in time, it need not be told by a frame of its own.
+        let soon = !connection.queue.is_empty() && connection.credits.for_work() <= 1;
+        connection.starving = if soon { Starving::Work } else { Starving::No };
+        connection.cried = Starving::No;
         stamp(&mut outgoing.header, connection);
         let bytes = outgoing.header.encode();
         let front_at = outgoing.header.front_at();
@@ -397,11 +435,11 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return true };
         let Some(ep) = connection.ep else { return true };
         let len = HEADER_BYTES + front.len();
-        let Ok(frame) = self.frames.acquire(len as u64) else { return false };
+        let Ok(frame) = self.bare.acquire(len as u64) else { return false };
         stamp(&mut header, connection);
         frame.write(0, &header.encode()[..HEADER_BYTES]);
         frame.write(HEADER_BYTES as u64, front);
-        let piece = Sge { mr: self.frames.mr(), len: len as u32, offset: frame.offset() };
+        let piece = Sge { mr: self.bare.mr(), len: len as u32, offset: frame.offset() };
         let order = Order::new(u64::from(key.index), Op::Send { imm: None }, piece, Some(frame.hold()));
         connection.credits.spend();
         connection.in_flight += 1;
@@ -424,11 +462,11 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return;
         };
-        if connection.credits.left() == 0 {
+        if !connection.can_say() {
             return;
         }
         let window = &connection.window;
-        let credits = window.is_due() || connection.starving && !connection.cried;
+        let credits = window.is_due() || connection.starving > connection.cried;
         let ack = connection.ack_at.is_some_and(|at| at <= now)
             || connection.received - connection.told >= u64::from(window.size / 2).max(1) * 2;
         let ping = connection.said_at + keepalive_ns <= now;
@@ -437,7 +475,16 @@ impl<C: RdmaOps> Messenger<C> {
             (false, true) => FrameKind::Ping,
             (false, false) => return,
         };
-        if self.post_bare(key, Header::new(kind), &[], now) {
+        // Who is idle keeps what idle connections have, once the ping itself is paid for.
+        let idle = connection.hello.map_or(u32::MAX, |hello| hello.credits);
+        let back = match kind == FrameKind::Ping && connection.features & feature::GIVE_BACK != 0 {
+            true => (connection.credits.left() - 1).saturating_sub(idle),
+            false => 0,
+        };
+        if self.post_bare(key, Header { id: back.into(), ..Header::new(kind) }, &[], now) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.credits.give_back(back);
+            }
             self.set_timer(key, now);
         }
     }
@@ -463,8 +510,10 @@ fn stamp(header: &mut Header, connection: &mut Connection) {
     header.granted = connection.window.tell();
     header.acked = connection.received as u32;
     header.life = connection.life as u32;
-    header.starved = connection.starving;
-    connection.cried |= connection.starving;
+    // A sign of life says it again: those of both sides at once may have used up what the first cry brought.
+    let again = header.kind == FrameKind::Ping && connection.starving > Starving::No;
+    header.starved = connection.starving > connection.cried || again;
+    connection.cried = connection.cried.max(connection.starving);
     connection.told = connection.received;
     connection.ack_at = None;
 }

@@ -4,11 +4,13 @@ use wavetank_contract::{Instant, Lease, OpKind, Status};
 use wavetank_engine::slab::Key;
 use wavetank_engine::{Outcome, RdmaOps};
 
-use super::Messenger;
 use super::pumping::RECEIVE;
+use super::{Messenger, Whose};
 use crate::connection::{Arrival, Landing, Progress, State};
 use crate::event::{Cause, Event, Violation};
-use crate::frame::{Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, Sort};
+use crate::frame::{
+    Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, SinkOnWire, Sort,
+};
 use crate::hello::feature;
 use crate::message::Landed;
 use crate::step::Step;
@@ -44,26 +46,47 @@ impl<C: RdmaOps> Messenger<C> {
     fn received(&mut self, outcome: &Outcome, now: Instant) {
         let place = (outcome.tag & !RECEIVE) as u32;
         let Some(posted) = self.posted.key_at(place).and_then(|key| self.posted.remove(key)) else { return };
-        let key = posted.connection;
+        let key = match posted.whose {
+            Whose::Connection(key) => key,
+            Whose::Shared(srq) => return self.shared_received(srq, posted.lease, outcome, now),
+        };
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.ep != Some(outcome.ep) {
             return;
         }
         if outcome.status != Status::Success {
-            // A receive that is too short for what came is the peer's doing, all else is the connection's end.
-            return self.fault(key, Cause::Work { status: outcome.status }, now);
+            return self.receive_failed(key, outcome.status, now);
         }
         self.stats.frames_in += 1;
         if matches!(connection.state, State::Answering { .. }) {
             self.establish_early(key, now);
         }
-        if let Err(violation) = self.frame_came(key, posted.lease, outcome, now) {
+        let open = self.connections.get_mut(key).filter(|connection| connection.is_open());
+        let came = match open.map(|connection| connection.window.take()) {
+            None => Ok(()),
+            Some(false) => Err(Violation::NoCredit),
+            Some(true) => self.frame_came(key, posted.lease, outcome, now),
+        };
+        if let Err(violation) = came {
             self.violated(key, violation, now);
         }
         self.mark(key);
     }
 
-    fn frame_came(
+    /// A receive that is too short for what came is the peer's doing, all else is the connection's end.
+    pub(super) fn receive_failed(&mut self, key: Key, status: Status, now: Instant) {
+        let cause = match status {
+            Status::LocLenErr => {
+                self.stats.violations += 1;
+                Violation::Overlong(self.config.frame_bytes).into()
+            }
+            status => Cause::Work { status },
+        };
+        self.fault(key, cause, now);
+    }
+
+    /// A frame came that the peer had a credit for.
+    pub(super) fn frame_came(
         &mut self,
         key: Key,
         frame: Lease,
@@ -73,9 +96,6 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return Ok(());
         };
-        if !connection.window.take() {
-            return Err(Violation::NoCredit);
-        }
         let len = u64::from(outcome.len);
         if outcome.kind != OpKind::Send {
             // A WRITE with immediate spends a receive and brings no frame.
@@ -88,7 +108,6 @@ impl<C: RdmaOps> Messenger<C> {
         let header = Header::decode(head, len)?;
         connection.heard_at = now;
         let window = connection.hello.map_or(0, |hello| hello.window);
-        let left = connection.credits.left();
         if !connection.credits.hear(header.granted) {
             return Err(Violation::Credits { granted: header.granted, window });
         }
@@ -96,17 +115,8 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if connection.credits.left() != left {
-            // Whether they are enough is seen when something is to be sent.
-            (connection.starving, connection.cried) = (false, false);
-            if left == 0 {
-                // A sign of life may be due that could not be given.
-                self.set_timer(key, now);
-            }
-        }
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.window.wanted |=
-            header.starved || !matches!(header.kind, FrameKind::Credit | FrameKind::Ping);
+        // Who was only told of credits does not tell of its own.
+        connection.window.wanted |= header.starved || header.kind != FrameKind::Credit;
         if header.starved {
             self.widen(key);
         }
@@ -116,7 +126,8 @@ impl<C: RdmaOps> Messenger<C> {
             FrameKind::Extent => self.extent_came(key, &frame, &header),
             FrameKind::Grant => self.granted(key, &header, now),
             FrameKind::Landed => self.landed(key, header.id, now),
-            FrameKind::Credit | FrameKind::Ping => Ok(()),
+            FrameKind::Credit => Ok(()),
+            FrameKind::Ping => self.idles(key, header.id),
             FrameKind::Close => {
                 let mut text = [0; FRONT_BYTES_MAX];
                 let text = &mut text[..usize::from(header.front_len)];
@@ -131,12 +142,12 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// A peer that has more to send gets more receives, while there is memory.
     fn widen(&mut self, key: Key) {
-        let stats = self.receives.stats();
-        let depth = self.config.window.min(self.driver.context().caps().queue_depth_max);
+        let (free_bytes, total_bytes) = (self.receive_bytes_free(), self.receives.stats().total_bytes);
+        let depth = self.window_max(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         // A quarter is left to those who begin.
-        if stats.free_bytes > stats.total_bytes / 4 {
-            connection.window.size = (connection.window.size * 2).min(depth);
+        if free_bytes > total_bytes / 4 {
+            connection.window.size = (connection.window.size * 2).min(depth).max(connection.window.size);
         }
     }
 
@@ -234,6 +245,11 @@ impl<C: RdmaOps> Messenger<C> {
             let (extent, offset) = (header.place.extent, header.place.offset);
             return Err(Violation::Place { extent, offset, len: header.data_len });
         }
+        if let Some(SinkOnWire { place, len }) = header.sink
+            && connection.remote(place, len).is_none()
+        {
+            return Err(Violation::Place { extent: place.extent, offset: place.offset, len });
+        }
         if matches!(header.carriage, Carriage::Offered | Carriage::Asked) && header.data_len == 0 {
             return Err(Violation::TooLong { len: 0, max });
         }
@@ -274,7 +290,13 @@ impl<C: RdmaOps> Messenger<C> {
     }
 
     /// The receiver has let go of a held message.
-    pub(super) fn released(&mut self, key: Key, sequence: u64, now: Instant) -> Result<(), Violation> {
+    pub(super) fn released(
+        &mut self,
+        key: Key,
+        sequence: u64,
+        delivered: bool,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Some(at) = connection.held.iter().position(|(held, _)| *held == sequence) else {
             return Err(Violation::Control { what: "a release", sequence });
@@ -282,7 +304,7 @@ impl<C: RdmaOps> Messenger<C> {
         let (_, out) = connection.held.swap_remove(at);
         if let Some(outgoing) = self.outgoing.remove(out) {
             let (connection, tag, data) = (crate::ConnectionId(key), outgoing.tag, outgoing.data);
-            self.events.push_back(Event::Released { connection, tag, data, delivered: true });
+            self.events.push_back(Event::Released { connection, tag, data, delivered });
         }
         self.pass(Step::Released, key, now);
         Ok(())

@@ -1,5 +1,6 @@
 //! Messages handed over to be sent.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, Lease, MrId};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::memory::Place;
@@ -85,7 +86,8 @@ impl<C: RdmaOps> Messenger<C> {
         };
         let (tag, deadline) = (message.tag, message.deadline);
         let sink_len = sink.as_ref().map_or(0, Lease::len);
-        let request = Request { connection: key, tag, deadline, sink, sink_len, over: false, outgoing: None };
+        let (over, sink_lent, outgoing) = (false, false, None);
+        let request = Request { connection: key, tag, deadline, sink, sink_len, sink_lent, over, outgoing };
         let Some(request) = self.requests.insert(request) else { unreachable!("requests_max is checked") };
         let parcel =
             Parcel { id: request.to_u64(), sink: on_wire, ..Parcel::new(key, Sort::Request, message) };
@@ -141,20 +143,23 @@ impl<C: RdmaOps> Messenger<C> {
         }
     }
 
-    /// Tells the sender of a held message that it was let go of.
-    pub(super) fn release(&mut self, key: Key, sequence: u64, now: Instant) {
-        let parcel =
-            Parcel { id: sequence, ..Parcel::new(key, Sort::Release, Message::new(0, &[], Instant::FAR)) };
+    /// Tells the sender of a held message that it was let go of, or why nobody has had it.
+    pub(super) fn release(&mut self, key: Key, sequence: u64, failed: Option<Failure>, now: Instant) {
+        if planted::is(Bug::DropRelease) {
+            return;
+        }
+        let message = Message::new(failed.map_or(0, |why| why as u16), &[], Instant::FAR);
+        let parcel = Parcel { id: sequence, failed, ..Parcel::new(key, Sort::Release, message) };
         if let Err(error) = self.enqueue(now, parcel) {
-            self.put_off(key, &error.reason, Unsaid::Release { sequence });
+            self.put_off(key, &error.reason, Unsaid::Release { sequence, failed });
         }
     }
 
     /// The peer waits for it, perhaps for ever: it is said once there is memory for its frame.
     fn put_off(&mut self, key: Key, reason: &SendReason, unsaid: Unsaid) {
         if let (SendReason::Memory(_), Some(connection)) = (reason, self.connections.get_mut(key)) {
+            // Not marked: it would be looked at again at once, and for ever. Whoever came here will look, and a timer.
             connection.unsaid.push_back(unsaid);
-            self.mark(key);
         }
     }
 
@@ -165,7 +170,7 @@ impl<C: RdmaOps> Messenger<C> {
             let Some(connection) = self.connections.get_mut(key) else { return true };
             match connection.unsaid.pop_front() {
                 Some(Unsaid::Failed { id, why }) => self.reply_failed(key, id, why, now),
-                Some(Unsaid::Release { sequence }) => self.release(key, sequence, now),
+                Some(Unsaid::Release { sequence, failed }) => self.release(key, sequence, failed, now),
                 None => return true,
             }
             if self.connections.get(key).is_some_and(|connection| connection.unsaid.len() > left) {
@@ -299,6 +304,7 @@ impl<C: RdmaOps> Messenger<C> {
                 (Some(mr), _) => *mr,
                 (None, Some(place)) => place.mr,
                 (None, None) if self.pool.region().same_as(lease.region()) => self.pool.mr(),
+                (None, None) if self.landing.region().same_as(lease.region()) => self.landing.mr(),
                 (None, None) => return Err(SendReason::Foreign),
             };
             composed_mr = (Some(known), place);

@@ -73,9 +73,12 @@ pub(crate) struct Net {
     /// Nothing is carried on lines; what is said waits.
     pub(crate) lines_cut: bool,
     ready: Vec<u16>,
-    /// Lines whose bytes are kept back, by the node that says them: for interleavings.
-    pub(crate) kept_back: Vec<bool>,
-    kept: Vec<VecDeque<(End, Said)>>,
+    /// What is said is kept back until it is let go: for interleavings.
+    pub(crate) keeps_back: bool,
+    /// By who says it, and whether on a line that it dialled itself.
+    kept: [[VecDeque<(End, Said)>; 2]; 2],
+    /// What was said on lines that somebody else than a messenger is at the other end of; `None` closes one.
+    pub(crate) stray: Vec<(LineId, Option<Vec<u8>>)>,
     /// When a breakpoint was passed, by node.
     pub(crate) stopped: Rc<Cell<Option<usize>>>,
 }
@@ -86,7 +89,7 @@ pub(crate) fn config(name: u64) -> MessengerConfig {
     MessengerConfig {
         pool_bytes: 1 << 20,
         receive_bytes: 1 << 20,
-        exposed_bytes_max: 16 << 20,
+        exposed_bytes_max: 4 << 20,
         message_bytes_max: 256 << 10,
         landing_bytes_max: 512 << 10,
         window: 16,
@@ -130,7 +133,6 @@ impl Net {
                 passed: Step::ALL.iter().map(|_| Cell::new(0)).collect(),
             })
             .collect();
-        let count = hosts.len();
         Net {
             fabric,
             hosts,
@@ -140,8 +142,9 @@ impl Net {
             said: VecDeque::new(),
             lines_cut: false,
             ready: Vec::new(),
-            kept_back: vec![false; count],
-            kept: (0..count).map(|_| VecDeque::new()).collect(),
+            keeps_back: false,
+            kept: Default::default(),
+            stray: Vec::new(),
             stopped: Rc::default(),
         }
     }
@@ -214,7 +217,7 @@ impl Net {
         self.graves.push(std::mem::replace(&mut host.messenger, next));
         host.events.clear();
         (host.dead, host.vanished, host.wake, host.asleep_until) = (false, false, now, Instant::ZERO);
-        self.kept[node].clear();
+        self.kept.iter_mut().flatten().for_each(|lane| lane.retain(|(to, _)| to.node != node));
         self.watch(node, None);
     }
 
@@ -247,16 +250,17 @@ impl Net {
     }
 
     fn say(&mut self, from: usize, to: End, said: Said) {
-        if self.kept_back[from] {
-            self.kept[from].push_back((to, said));
+        if self.keeps_back {
+            let own = self.lines.iter().any(|(caller, called)| caller.node == from && *called == to);
+            self.kept[from][usize::from(own)].push_back((to, said));
         } else {
             self.said.push_back((self.now() + LINE_NS, to, said));
         }
     }
 
-    /// Lets one thing go that a node said and that was kept back. False: there is none.
-    pub(crate) fn release_one(&mut self, node: usize) -> bool {
-        let Some((to, said)) = self.kept[node].pop_front() else { return false };
+    /// Lets one thing go that a node said and that was kept back, on a line of its own or of the other's. False: there is none.
+    pub(crate) fn let_go(&mut self, node: usize, own: bool) -> bool {
+        let Some((to, said)) = self.kept[node][usize::from(own)].pop_front() else { return false };
         self.said.push_back((self.now(), to, said));
         true
     }
@@ -272,12 +276,16 @@ impl Net {
                 LineAsk::Send { line, bytes } => {
                     if let Some(other) = self.other(End { node, life, line }) {
                         self.say(node, other, Said::Bytes(bytes));
+                    } else {
+                        self.stray.push((line, Some(bytes)));
                     }
                 }
                 LineAsk::Close { line } => {
                     let end = End { node, life, line };
                     if let Some(other) = self.other(end) {
                         self.say(node, other, Said::Down);
+                    } else {
+                        self.stray.push((line, None));
                     }
                     self.said.retain(|(_, to, _)| *to != end);
                     self.lines.retain(|(a, b)| *a != end && *b != end);
@@ -343,7 +351,9 @@ impl Net {
             self.deliver();
             self.fabric.take_ready(&mut self.ready);
             for node in self.ready.drain(..) {
-                self.hosts[usize::from(node)].wake = Instant::ZERO;
+                if let Some(host) = self.hosts.get_mut(usize::from(node)) {
+                    host.wake = Instant::ZERO;
+                }
             }
             let mut any = false;
             for node in 0..self.hosts.len() {

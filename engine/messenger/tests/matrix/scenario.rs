@@ -62,8 +62,6 @@ struct Trouble {
     open: [Option<ConnectionId>; 2],
     notice_by: Instant,
     noticed: [bool; 2],
-    /// The stage in which it began.
-    stage: usize,
 }
 
 /// Bugs that the checks have to find.
@@ -79,7 +77,7 @@ pub(crate) enum Planted {
     Twice,
     /// A byte is wrong.
     WrongByte,
-    /// An application keeps a message for ever.
+    /// An application keeps a message although it has closed everything.
     Kept,
 }
 
@@ -100,6 +98,8 @@ pub(crate) struct Report {
 
 pub(crate) struct Scenario {
     cell: Option<Cell>,
+    /// What befalls, as the checks believe.
+    believed: Option<Fault>,
     policies: [Policy; 2],
     planted: Planted,
     net: Net,
@@ -111,6 +111,7 @@ pub(crate) struct Scenario {
     dials: bool,
     orders: u64,
     kept: [Vec<(Instant, Incoming)>; 2],
+    souvenir: Option<Incoming>,
     trouble: Option<Trouble>,
     bury_at: Option<(Instant, usize)>,
     mend_at: Option<Instant>,
@@ -156,6 +157,7 @@ impl Scenario {
         }
         let mut scenario = Scenario {
             cell,
+            believed: cell.map(|cell| cell.fault),
             policies,
             planted,
             net,
@@ -166,6 +168,7 @@ impl Scenario {
             dials: true,
             orders: 0,
             kept: [Vec::new(), Vec::new()],
+            souvenir: None,
             trouble: None,
             bury_at: None,
             mend_at: None,
@@ -180,6 +183,12 @@ impl Scenario {
             scenario.bind(node);
         }
         scenario
+    }
+
+    /// Lets the checks expect what another fault would lead to.
+    pub(crate) fn believing(mut self, fault: Fault) -> Scenario {
+        self.believed = Some(fault);
+        self
     }
 
     fn bind(&mut self, node: usize) {
@@ -214,7 +223,9 @@ impl Scenario {
             for node in 0..2 {
                 while let Some(event) = self.net.hosts[node].events.pop_front() {
                     if !self.net.hosts[node].dead {
-                        self.hear(node, event)?;
+                        if let Err(why) = self.hear(node, event) {
+                            return Err(format!("{why}; then {:#?}", self.net.hosts[node].events));
+                        }
                         self.net.touch(node);
                     }
                 }
@@ -281,9 +292,7 @@ impl Scenario {
                 }
             }
             let before = self.kept[node].len();
-            if self.planted != Planted::Kept {
-                self.kept[node].retain(|(at, _)| *at > now);
-            }
+            self.kept[node].retain(|(at, _)| *at > now);
             if self.kept[node].len() != before {
                 self.net.touch(node);
             }
@@ -359,7 +368,12 @@ impl Scenario {
             self.stage = next;
         } else if now.since_ns(self.stage_began) > STAGE_MS * MS + self.trouble_ns() {
             let left: Vec<_> = self.ops.iter().filter(|op| op.ended.is_none()).collect();
-            let hosts: Vec<_> = self.net.hosts.iter_mut().map(|host| host.messenger.outstanding()).collect();
+            let state = |host: &mut crate::net::Host| {
+                let messenger = &mut host.messenger;
+                let flows: Vec<_> = messenger.connections().map(|each| messenger.flow(each)).collect();
+                (messenger.outstanding(), flows)
+            };
+            let hosts: Vec<_> = self.net.hosts.iter_mut().map(state).collect();
             return Err(format!("stage {} hangs: {left:#?}\n{hosts:#?}", self.stage));
         }
         if self.net.hosts.iter().any(|host| host.turns > 300_000) {
@@ -511,7 +525,7 @@ impl Scenario {
         if op.stage == CLOSING {
             return false;
         }
-        let disturbs = self.cell.map(|cell| cell.fault);
+        let disturbs = self.believed;
         let survives = disturbs.is_none_or(|fault| !fault.ends_a_life());
         let recovered =
             |trouble: &Trouble| op.sent.is_some_and(|(sent, _)| sent > trouble.ends + RECOVERED_MS * MS);
@@ -545,8 +559,7 @@ impl Scenario {
             Some(ms) if self.stage != CLOSING => now + ms * MS,
             _ => Instant::FAR,
         };
-        let stage = self.stage;
-        self.trouble = Some(Trouble { began: now, ends, open, notice_by, noticed: [false; 2], stage });
+        self.trouble = Some(Trouble { began: now, ends, open, notice_by, noticed: [false; 2] });
         match cell.fault {
             Fault::Killed | Fault::Vanished => {
                 let node = cell.victim;
@@ -605,7 +618,7 @@ impl Scenario {
             }
             Event::RemoteReset { connection } => {
                 self.report.forgotten += 1;
-                if self.cell.is_none_or(|cell| !cell.fault.ends_a_life()) && self.stage != CLOSING {
+                if self.believed.is_none_or(|fault| !fault.ends_a_life()) && self.stage != CLOSING {
                     return Err(format!(
                         "node {node} was forgotten on {connection}, and nobody lost anything"
                     ));
@@ -675,8 +688,8 @@ impl Scenario {
         {
             trouble.noticed[node] = true;
         }
-        let quiet = match (&self.trouble, self.cell) {
-            (Some(_), Some(Cell { fault: Fault::Dozed, .. })) | (None, _) | (_, None) => true,
+        let quiet = match (&self.trouble, self.believed) {
+            (Some(_), Some(Fault::Dozed)) | (None, _) | (_, None) => true,
             _ => false,
         };
         if quiet && !planned {
@@ -739,6 +752,9 @@ impl Scenario {
             Sort::OneWay => {
                 if self.ops[at].ended.is_none() {
                     self.ended(at, None, "")?;
+                }
+                if self.planted == Planted::Kept {
+                    self.souvenir.get_or_insert(incoming);
                 }
             }
             Sort::Held { kept_ns } => self.kept[node].push((now + kept_ns, incoming)),

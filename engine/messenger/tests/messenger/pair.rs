@@ -159,6 +159,11 @@ impl Net {
                     Wake::Notified { .. } | Wake::Idle => {}
                 }
                 self.carry(node);
+                let shared = self.nodes[node].shared_receives();
+                assert!(
+                    shared.promised <= shared.posted,
+                    "node {node} promised what is not there: {shared:?}"
+                );
                 while let Some(event) = self.nodes[node].take_event() {
                     self.events[node].push_back(event);
                 }

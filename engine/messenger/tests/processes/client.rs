@@ -36,7 +36,7 @@ pub(crate) fn local(future: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime, future);
 }
 
-/// A messenger that gives a silent peer up after a second.
+/// A messenger that gives a silent peer up after three seconds.
 pub(crate) fn open(
     backend: BackendKind,
     device: &str,
@@ -45,9 +45,9 @@ pub(crate) fn open(
 ) -> (LocalMessenger, TcpCarrier) {
     let context = RdmaContext::open_device(backend, device, PortConfig::default()).unwrap();
     let config = MessengerConfig {
-        keepalive_ns: 100 * MS,
-        silence_ns: 1_000 * MS,
-        connect_ns: 2_000 * MS,
+        keepalive_ns: 200 * MS,
+        silence_ns: 3_000 * MS,
+        connect_ns: 5_000 * MS,
         give_up_ns: 20_000 * MS,
         pool_bytes: 64 << 20,
         receive_bytes: 8 << 20,

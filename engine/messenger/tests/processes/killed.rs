@@ -34,7 +34,7 @@ fn a_server_that_is_killed_ends_the_connection_and_every_request() {
             }
             ears.wait(&Told::Reset(Class::PeerGone)).await;
             let took = messenger.now().since_ns(killed_at);
-            assert!(took < 3 * S, "{device:?}: {took} ns, though the end of the line tells at once");
+            assert!(took < 2 * S, "{device:?}: {took} ns, though the end of the line tells at once");
             let left = messenger.with(|messenger| messenger.outstanding());
             assert_eq!(
                 (left.connections, left.requests, left.outgoing, left.moves),

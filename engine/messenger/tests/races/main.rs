@@ -1,0 +1,8 @@
+//! Lossless peers that call each other at once, in every order in which their calls may be heard.
+#![allow(clippy::unwrap_used)]
+
+mod calls;
+mod floods;
+#[path = "../matrix/net.rs"]
+#[allow(dead_code)]
+mod net;
