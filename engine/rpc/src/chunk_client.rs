@@ -150,7 +150,10 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
                 self.ask::<StatChunk, _>(connection, &key, Carried::default(), until).await
             };
             match attempt.await {
-                Ok((stat, _)) => return Ok(self.succeeded(stat)),
+                Ok((stat, _)) => {
+                    self.succeeded();
+                    return Ok(stat);
+                }
                 Err(failed) => {
                     let repeats = failed.may_be_repeated();
                     self.again(&mut attempts, failed, repeats).await.map_err(harmless)?;
@@ -169,9 +172,8 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
         self.shared.stats.set(stats);
     }
 
-    fn succeeded<T>(&self, value: T) -> T {
+    fn succeeded(&self) {
         self.count(|stats| stats.calls += 1);
-        value
     }
 
     fn attempts(&self, deadline: Instant) -> Attempts {

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn joined_sums_are_those_of_one_pass() {
         let joiner = Joiner::new();
-        let bytes: Vec<u8> = (0..5 * BLOCK_BYTES).map(|i| (i * 31 ^ i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..5 * BLOCK_BYTES).map(|i| ((i * 31) ^ (i >> 7)) as u8).collect();
         let mut sum = crc32c::crc32c(&bytes[..100]);
         let blocks = &bytes[100..100 + 4 * BLOCK_BYTES];
         for block in blocks.chunks(BLOCK_BYTES) {
