@@ -155,8 +155,9 @@ impl MessengerConfig {
         if self.pool_bytes < u64::from(self.frame_bytes) * 8 {
             return bad("pool_bytes", self.pool_bytes, "at least 8 frames");
         }
-        if self.receive_bytes < u64::from(self.frame_bytes) * u64::from(self.credits) {
-            return bad("receive_bytes", self.receive_bytes, "at least `credits` frames");
+        if self.receive_bytes < u64::from(self.frame_bytes.next_power_of_two()) * u64::from(self.credits + 2)
+        {
+            return bad("receive_bytes", self.receive_bytes, "at least two frames more than `credits`");
         }
         if self.keepalive_ns == 0 || self.silence_ns <= self.keepalive_ns {
             return bad("silence_ns", self.silence_ns, "longer than `keepalive_ns`, which is not 0");

@@ -139,6 +139,8 @@ pub(crate) enum Landing {
     Granted(Lease),
     /// All there.
     Complete(crate::message::Landed),
+    /// A request whose data has no place here, ever.
+    TurnedAway,
     /// Handed over already: a reply.
     Gone,
 }

@@ -31,14 +31,16 @@ impl<C: RdmaOps> Messenger<C> {
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
             let Some(first) = connection.arriving.front() else { break };
-            if !matches!(first.landing, Landing::Complete(_) | Landing::Gone) {
+            if !matches!(first.landing, Landing::Complete(_) | Landing::Gone | Landing::TurnedAway) {
                 break;
             }
             let Some(mut arrival) = connection.arriving.pop_front() else { break };
             connection.received = arrival.sequence;
             self.owe(key, now);
-            if matches!(arrival.landing, Landing::Complete(_)) {
-                self.hand_over(key, &mut arrival, now)?;
+            match arrival.landing {
+                Landing::Complete(_) => self.hand_over(key, &mut arrival, now)?,
+                Landing::TurnedAway => self.reply_failed(key, arrival.header.id, Failure::NoMemory, now),
+                _ => {}
             }
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };

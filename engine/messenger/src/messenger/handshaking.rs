@@ -4,6 +4,7 @@ use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, QpState};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::{BootstrapError, Handshake, Offer, RefusalCode, Role};
+use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
@@ -306,6 +307,17 @@ impl<C: RdmaOps> Messenger<C> {
             connection.credits = Credits::new(hello.credits, hello.window);
             connection.features = hello.features & self.us.features;
             connection.hello = Some(hello);
+        }
+        let (spoken_bytes, _) = self.receives_spoken_for();
+        let stats = self.receives.stats();
+        if spoken_bytes > stats.total_bytes {
+            // What those may come to have who are there already is theirs.
+            return Err(Cause::Memory(MemoryError::Exhausted {
+                asked_bytes: spoken_bytes,
+                free_bytes: stats.free_bytes,
+                largest_free_bytes: stats.free_bytes,
+                leases: stats.leases,
+            }));
         }
         // The peer was told of so many, whatever is held.
         self.post_missing(key)?;

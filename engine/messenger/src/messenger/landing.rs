@@ -110,15 +110,13 @@ impl<C: RdmaOps> Messenger<C> {
         Ok(true)
     }
 
-    /// A request whose data no memory of ours will ever hold gets no further.
+    /// A request whose data no memory of ours will ever hold gets no further. It is answered in its turn: an answer before its
+    /// acknowledgement would be given twice if the connection breaks in between.
     fn turn_away(&mut self, key: Key, sequence: u64, now: Instant) -> Result<bool, Cause> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(true) };
-        let mut id = 0;
         if let Some(arrival) = connection.arriving.iter_mut().find(|arrival| arrival.sequence == sequence) {
-            arrival.landing = Landing::Gone;
-            id = arrival.header.id;
+            arrival.landing = Landing::TurnedAway;
         }
-        self.reply_failed(key, id, crate::frame::Failure::NoMemory, now);
         self.deliver_ready(key, now).map_err(Cause::from)?;
         Ok(true)
     }
