@@ -13,6 +13,7 @@ mod post_poll;
 mod sessions;
 mod sim;
 mod swarm;
+mod talk;
 
 pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
@@ -23,6 +24,7 @@ pub use post_poll::{PostPoll, post_poll, reads};
 pub use sessions::{SessionFigures, sessions};
 pub use sim::{Sim, sim};
 pub use swarm::{Swarm, swarm};
+pub use talk::{Talk, TalkFigures, talk};
 
 /// Nanoseconds that a core has spent on this thread.
 pub type Clock<'a> = &'a dyn Fn() -> u64;

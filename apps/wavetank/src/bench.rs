@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use wavetank_engine::BackendKind;
+use wavetank_engine::{BackendKind, PortConfig};
 use wavetank_harness::bench::across::Measure;
 use wavetank_harness::bench::{self, MemoryFigures, SessionFigures};
 use wavetank_harness::workload::units::{Bytes, Nanos};
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::figures::grouped;
+use crate::messenger_bench;
 use crate::ucx_bench::{self, peer};
 use crate::{print, table};
 
@@ -27,10 +28,12 @@ use crate::{print, table};
   wavetank bench post-poll
   wavetank bench swarm
   wavetank bench memory
+  wavetank bench memory --backend verbs --device rxe0
   wavetank bench sim --json | jq .ops_per_core_s
   wavetank bench device --backend verbs --device rxe0,rxe1 --against-perftest
   wavetank bench device --backend ucx --device tcp/lo
   wavetank bench ucx
+  wavetank bench messenger --device tcp,shm
   wavetank bench ucx --device shm --cells am-lat,get-lat --sizes 8,4KiB --through backend
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
@@ -74,10 +77,10 @@ pub(crate) struct Args {
     /// For `engine`: bytes of each READ.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     bytes: u32,
-    /// For `device`: the backend.
+    /// For `device` and `memory`: the backend.
     #[arg(long, default_value = "mock")]
     backend: BackendKind,
-    /// For `device`: who posts, and whose memory it is; one name stands for both. For `ucx`: one after the other, each for
+    /// For `device`: who posts, and whose memory it is; one name stands for both. For `memory`: the one. For `ucx`: one after the other, each for
     /// both sides; tcp,shm if not given.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     device: Vec<String>,
@@ -102,6 +105,9 @@ pub(crate) struct Args {
     /// For `ucx`: bytes of an operation, as in 8,64KiB.
     #[arg(long, value_delimiter = ',', value_name = "SIZE,...", default_value = "8,4KiB,64KiB,1MiB", value_parser = size)]
     sizes: Vec<u32>,
+    /// One side of `messenger`, as its parent starts it.
+    #[arg(long, hide = true, value_parser = messenger_bench::talker)]
+    talker: Option<messenger_bench::Talker>,
     /// One side of `ucx`, as its parent starts it.
     #[arg(long, hide = true, value_parser = peer::peer)]
     peer: Option<peer::Peer>,
@@ -126,7 +132,7 @@ enum What {
     PostPoll,
     /// Create + look up + close of sessions per second, and bytes each with a million open.
     Sessions,
-    /// The cache of registrations beside raw registration, leases and sessions, over the simulated NIC.
+    /// The cache of registrations beside raw registration, leases and sessions, over the simulated NIC or a device.
     Memory,
     /// What the enum RdmaContext adds to the port it holds.
     Dispatch,
@@ -134,6 +140,9 @@ enum What {
     Engine,
     /// READs and WRITEs between real devices, event-driven: latency of 8 B to 64 KiB, bandwidth of 64 KiB and 1 MiB.
     Device,
+    /// Requests and replies of 64 bytes between two messengers: over the simulated NIC per core-second, and with --device over
+    /// UCX between two processes, beside ucx_perftest.
+    Messenger,
     /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
     /// memory.
     Ucx,
@@ -171,6 +180,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Device => return run_device(args),
         What::Engine => return run_engine(args),
         What::Ucx => return run_ucx(args),
+        What::Messenger => return run_messenger(args),
         _ => {}
     }
     let clock = Clock::start();
@@ -230,13 +240,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             let head = ["READ of", "RdmaContext", "bare backend", "enum + port + ledger"];
             (json!({ "runs": runs }), table::table(&head, rows), true)
         }
-        What::Engine | What::Device | What::Ucx => unreachable!("they were told apart above"),
+        What::Engine | What::Device | What::Ucx | What::Messenger => {
+            unreachable!("they were told apart above")
+        }
         What::Sessions => {
             let figures = bench::sessions(&now)?;
             let text = table::table(&["sessions", "figure"], session_rows(&figures));
             (serde_json::to_value(&figures)?, text, true)
         }
-        What::Memory => memory(&bench::memory(&now)?)?,
+        What::Memory => {
+            let devices = Devices::asked(args.backend, &args.device, args.protocol)?;
+            let device = match devices {
+                Some(devices) => Some(devices.contexts()?(0, PortConfig::default())?),
+                None => None,
+            };
+            memory(&bench::memory(&now, device)?)?
+        }
         What::Dispatch => {
             let figures = bench::dispatch(&now)?;
             let row = vec![
@@ -271,13 +290,14 @@ fn memory(figures: &MemoryFigures) -> Result<(Value, String, bool), serde_json::
         ("buffer not registered: evict + register", ns(figures.miss_ns)),
         ("raw deregister + register", ns(figures.raw_ns)),
         ("ratio of the two", format!("{:.3}", figures.miss_ratio)),
+        ("what the cache adds", ns(figures.miss_ns - figures.raw_ns)),
         ("4 KiB lease + drop", ns(figures.lease_ns)),
         ("the same of what a peer may reach", ns(figures.exposed_lease_ns)),
     ];
     let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
     let text = format!(
         "{}\n\n{}\n\n{}",
-        table::table(&["memory", "figure"], rows),
+        table::table(&[&format!("memory of {}", figures.device), "figure"], rows),
         table::table(&["sessions", "figure"], session_rows(&figures.sessions)),
         figures.stats
     );
@@ -322,6 +342,21 @@ fn run_device(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (json, text) = device_bench::run(&plan)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Over the simulated NIC, and between two processes if devices are named; or one of the two.
+fn run_messenger(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(talker) = args.talker {
+        return messenger_bench::be(talker, &args.device);
+    }
+    let plan = messenger_bench::Plan {
+        devices: args.device.clone(),
+        rounds: args.rounds.unwrap_or(5),
+        ops: args.ops,
+    };
+    let (json, text, code) = messenger_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
 }
 
 /// Between two processes over UCX, or one of the two.

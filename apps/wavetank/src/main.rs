@@ -20,6 +20,7 @@ mod files;
 mod judge;
 mod kit;
 mod memory;
+mod messenger_bench;
 mod pcap;
 mod perftest;
 #[cfg(feature = "planted")]

@@ -5,7 +5,7 @@
 
 pub(crate) mod peer;
 mod report;
-mod yardstick;
+pub(crate) mod yardstick;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -69,6 +69,9 @@ const VERBS: &str = "backends/verbs";
 /// The harness, for its tests on a cable.
 const HARNESS: &str = "sim-harness";
 
+/// The messenger, for its processes.
+const MESSENGER: &str = "engine/messenger";
+
 /// The engine, for its example.
 const ENGINE: &str = "engine";
 
@@ -176,6 +179,15 @@ pub(crate) const GROUPS: &[Group] = &[
         run: Run::Session { build: Build::Example(ENGINE), name: "two_processes", script: "bootstrap.sh" },
         env: &[],
         seconds: 60,
+    },
+    Group {
+        step: RXE,
+        name: "messenger",
+        about: "Messengers in two processes: every byte there and back, killed, stopped and restarted peers",
+        net: Net::TwoRxe,
+        run: Run::Tests { folder: MESSENGER, target: "processes", filter: &["--test-threads=1"] },
+        env: &[("WAVETANK_DEVICES", "rxe0,rxe1")],
+        seconds: 240,
     },
     Group {
         step: RXE,

@@ -359,6 +359,16 @@ impl Connection {
         region.at(place.offset, len)
     }
 
+    /// Whether a frame may be sent that is nothing but credits or a sign of life.
+    pub(crate) fn can_say(&self) -> bool {
+        match self.credits.left() {
+            0 => false,
+            // Both sides might take their last, and could give none any more.
+            1 => self.window.owed() > 0,
+            _ => true,
+        }
+    }
+
     /// Counts what the application has of the peer, and what the peer has not taken.
     pub(crate) fn weigh(&mut self, answers_max: u32) {
         let begins = |arrival: &&Arrival| !matches!(arrival.header.sort, Sort::Reply | Sort::Release);

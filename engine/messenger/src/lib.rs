@@ -39,7 +39,7 @@ pub use dispatcher::{Deaf, Dispatcher};
 pub use error::{BindError, ConnectRefused, SendError, SendReason};
 pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Violation};
 pub use line::{LineAsk, LineId};
-pub use local::{Connecting, LocalMessenger, Releasing, Requesting};
+pub use local::{Connecting, LocalMessenger, Releasing, Requesting, Sleeping};
 pub use message::{Data, Incoming, Kind, Message, ReplyTo};
 pub use messenger::{Interceptor, Messenger, MessengerStats, Outstanding};
 pub use policy::Policy;

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake as Awaken, Waker};
 
 use futures_util::stream::{FuturesUnordered, Stream as _};
+use futures_util::task::AtomicWaker;
 use wavetank_contract::{Instant, Lease, Wake};
+use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::{Key, Slab};
 use wavetank_engine::{RdmaContext, RdmaOps};
@@ -38,6 +40,8 @@ struct Shared<C: RdmaOps + 'static> {
     now: Cell<Instant>,
     /// Who awaits replies and releases: the tag of their messages is the key.
     awaited: RefCell<Slab<Awaited>>,
+    /// When those who sleep are woken, by their place in `awaited`.
+    alarms: RefCell<Deadlines>,
     /// Who awaits connections.
     connecting: RefCell<Vec<(ConnectionId, Key)>>,
     tasks: RefCell<FuturesUnordered<Task>>,
@@ -59,19 +63,25 @@ enum End {
     Reply(Result<Incoming, Box<NoReply>>),
     Released(Option<Data>, bool),
     Connected(Result<u64, Cause>),
+    Slept,
 }
 
 /// Some task has something to do.
 #[derive(Debug, Default)]
-struct Woken(AtomicBool);
+struct Woken {
+    flag: AtomicBool,
+    /// Whoever turns the messenger and sleeps: a task may be woken by another thread, from a disk for example.
+    sleeper: AtomicWaker,
+}
 
 impl Awaken for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Release);
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.store(true, Ordering::Release);
+        self.flag.store(true, Ordering::Release);
+        self.sleeper.wake();
     }
 }
 
@@ -100,6 +110,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
                 dispatcher: RefCell::new(dispatcher),
                 now: Cell::new(Instant::ZERO),
                 awaited: RefCell::default(),
+                alarms: RefCell::new(Deadlines::new()),
                 connecting: RefCell::default(),
                 tasks: RefCell::default(),
                 begun: RefCell::default(),
@@ -216,8 +227,8 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     pub fn turn(&self, now: Instant) -> Wake {
         self.shared.now.set(now);
         let wake = self.with(|messenger| messenger.turn(now));
-        let any = self.tell();
-        if self.run_tasks() || any { Wake::Now } else { wake }
+        let any = self.ring(now) | self.tell();
+        if self.run_tasks() || any { Wake::Now } else { sooner(wake, self.next_alarm()) }
     }
 
     /// The same for whoever comes back at once. Answers whether anything happened.
@@ -225,12 +236,48 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     pub fn spin(&self, now: Instant) -> bool {
         self.shared.now.set(now);
         let worked = self.with(|messenger| messenger.spin(now));
-        let told = self.tell();
+        let told = self.ring(now) | self.tell();
         let ran = self.run_tasks();
         if told || ran {
             self.with(|messenger| messenger.flush(now));
         }
         worked || told || ran
+    }
+
+    /// A future that is over with the first turn at this time or later.
+    pub fn sleep_until(&self, at: Instant) -> Sleeping<C> {
+        let key = self.await_something();
+        if at < Instant::FAR {
+            self.shared.alarms.borrow_mut().set(key.index, at);
+        }
+        Sleeping { wait: Wait { messenger: self.clone(), key } }
+    }
+
+    /// When the next sleeper is to be woken: a turn is due then.
+    pub fn next_alarm(&self) -> Instant {
+        self.shared.alarms.borrow().first().map_or(Instant::FAR, |(at, _)| at)
+    }
+
+    /// Whether a task has something to do, so that a turn is due now. If not, whoever asks is woken when one has, from
+    /// whatever thread.
+    pub fn is_woken(&self, context: &Context<'_>) -> bool {
+        self.shared.woken.sleeper.register(context.waker());
+        self.shared.woken.flag.load(Ordering::Acquire)
+    }
+
+    /// Wakes those who have slept long enough. Answers whether there were any.
+    #[inline]
+    fn ring(&self, now: Instant) -> bool {
+        let mut any = false;
+        loop {
+            let due = self.shared.alarms.borrow_mut().pop_due(now);
+            let Some(place) = due else { return any };
+            any = true;
+            let key = self.shared.awaited.borrow().key_at(place);
+            if let Some(key) = key {
+                self.end(key, End::Slept);
+            }
+        }
     }
 
     /// Hands events on. Answers whether there were any.
@@ -302,12 +349,12 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
             Ok(tasks) => tasks.push(task),
             Err(_) => self.shared.begun.borrow_mut().push(task),
         }
-        self.shared.woken.0.store(true, Ordering::Release);
+        self.shared.woken.flag.store(true, Ordering::Release);
     }
 
     /// Polls tasks that have something to do. Answers whether there were any.
     fn run_tasks(&self) -> bool {
-        if !self.shared.woken.0.swap(false, Ordering::AcqRel) {
+        if !self.shared.woken.flag.swap(false, Ordering::AcqRel) {
             return false;
         }
         let Ok(mut tasks) = self.shared.tasks.try_borrow_mut() else { return false };
@@ -435,3 +482,36 @@ impl<C: RdmaOps + 'static> Connecting<C> {
 }
 
 future!(Connecting => Result<u64, Cause>, End::Connected(end) => end);
+
+/// Somebody who sleeps until some time.
+pub struct Sleeping<C: RdmaOps + 'static = RdmaContext> {
+    wait: Wait<C>,
+}
+
+impl<C: RdmaOps + 'static> Sleeping<C> {
+    #[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut)] // as its siblings
+    fn is_over(&mut self) {}
+}
+
+future!(Sleeping => (), End::Slept => ());
+
+impl<C: RdmaOps + 'static> Drop for Sleeping<C> {
+    fn drop(&mut self) {
+        // Its place goes to somebody else, who may not want to be woken.
+        let there = self.wait.messenger.shared.awaited.borrow().get(self.wait.key).is_some();
+        if there {
+            self.wait.messenger.shared.alarms.borrow_mut().remove(self.wait.key.index);
+        }
+    }
+}
+
+/// The sooner of when a messenger wants to be turned, and a time.
+fn sooner(wake: Wake, alarm: Instant) -> Wake {
+    match wake {
+        Wake::Now => Wake::Now,
+        Wake::At(at) => Wake::At(at.min(alarm)),
+        Wake::Notified { until } => Wake::Notified { until: until.min(alarm) },
+        Wake::Idle if alarm < Instant::FAR => Wake::At(alarm),
+        Wake::Idle => Wake::Idle,
+    }
+}

@@ -196,7 +196,7 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
                 continue;
             }
             let rest = Duration::from_nanos(wake.since_ns(now())).min(SLEEP_MAX);
-            if let Some(value) = self.rest(rest, until.as_mut()).await? {
+            if let Some(value) = self.rest(wake, rest, until.as_mut()).await? {
                 return Ok(value);
             }
         }
@@ -205,6 +205,7 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
     /// Waits until the device, a line or a task has something to say, or the future is over.
     async fn rest<T>(
         &self,
+        wake: Instant,
         rest: Duration,
         mut until: Pin<&mut impl Future<Output = T>>,
     ) -> io::Result<Option<T>> {
@@ -232,7 +233,9 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
             }
             let over = slept.as_mut().poll(context).is_ready() | told.as_mut().poll(context).is_ready();
             // The future may have asked for something in here, which no turn has seen.
-            let asked = self.messenger.with(|messenger| messenger.has_work());
+            let asked = self.messenger.with(|messenger| messenger.has_work())
+                || self.messenger.next_alarm() < wake
+                || self.messenger.is_woken(context);
             if over || asked || !std::mem::take(&mut first) { Poll::Ready(Ok(None)) } else { Poll::Pending }
         })
         .await

@@ -3,6 +3,7 @@
 use std::io;
 
 use thiserror::Error;
+use wavetank_contract::Class;
 
 /// Why a call on a chunk failed. Nothing of a failed write is visible, unless it says so.
 ///
@@ -144,6 +145,16 @@ impl ChunkError {
             14 => ChunkError::Malformed,
             15 => ChunkError::Unsupported,
             number => ChunkError::Unknown(number),
+        }
+    }
+
+    /// What to make of it.
+    pub const fn class(self) -> Class {
+        match self {
+            ChunkError::Busy | ChunkError::Deadline | ChunkError::CorruptOnTheWay { .. } => Class::Retry,
+            ChunkError::Empty | ChunkError::ConflictingId | ChunkError::Stale { .. } => Class::LocalBug,
+            ChunkError::Io { .. } => Class::DeviceGone,
+            _ => Class::PeerRefused,
         }
     }
 

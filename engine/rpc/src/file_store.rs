@@ -431,6 +431,10 @@ impl ChunkStore for FileStore {
         if log.exists { Ok(ChunkStat { len_bytes: log.len_bytes }) } else { Err(ChunkError::NotFound) }
     }
 
+    async fn flush(&self) -> Result<(), ChunkError> {
+        FileStore::flush(self).await
+    }
+
     fn retire(&self, writer: u64) {
         self.inside.borrow_mut().applied.retire(writer);
     }

@@ -106,6 +106,11 @@ pub trait ChunkStore {
     /// Looks at it.
     async fn stat(&self, key: ChunkKey) -> Result<ChunkStat, ChunkError>;
 
+    /// Makes everything durable that was written so far, for a store in which that means something.
+    async fn flush(&self) -> Result<(), ChunkError> {
+        Ok(())
+    }
+
     /// Forgets a writer from whom nothing can arrive any more, not even a repeat: its session has ended for good.
     fn retire(&self, writer: u64);
 

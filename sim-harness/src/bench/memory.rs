@@ -33,9 +33,11 @@ const MISS_ROUNDS: usize = 31;
 /// Bytes of a lease.
 const LEASE_BYTES: u64 = 4096;
 
-/// What memory costs, over the simulated NIC.
+/// What memory costs over one device.
 #[derive(Clone, Debug, Serialize)]
 pub struct MemoryFigures {
+    /// The device.
+    pub device: String,
     /// A buffer that was used last and is used again.
     pub hit_ns: f64,
     /// One of a thousand buffers, in an order that nothing guesses.
@@ -146,13 +148,16 @@ fn misses(clock: Clock<'_>, context: &mut RdmaContext) -> Result<(f64, f64, f64)
     Ok((median(miss_ns), median(raw_ns), median(ratios)))
 }
 
-/// Measures memory.
+/// Measures memory over a device, or over the simulated NIC if none is given.
 ///
 /// # Errors
-/// When the simulated NIC refuses, which it does not, or a look that was to miss hits.
-pub fn memory(clock: Clock<'_>) -> Result<MemoryFigures, PairError> {
+/// When the device refuses, or a look that was to miss hits.
+pub fn memory(clock: Clock<'_>, device: Option<RdmaContext>) -> Result<MemoryFigures, PairError> {
     let mut fabric = Fabric::new(Profile::IDEAL);
-    let mut context = RdmaContext::from(Port::new(fabric.add_node(), PortConfig::default()));
+    let mut context = match device {
+        Some(context) => context,
+        None => RdmaContext::from(Port::new(fabric.add_node(), PortConfig::default())),
+    };
     let context = &mut context;
 
     let (miss_ns, raw_ns, miss_ratio) = misses(clock, context)?;
@@ -176,6 +181,9 @@ pub fn memory(clock: Clock<'_>) -> Result<MemoryFigures, PairError> {
         return Err(PairError(format!("a look that was to hit missed: {}", cache.stats())));
     }
 
+    let cached = cache.stats();
+    cache.clear(context);
+
     let region = context.allocate(&RegionSpec::new(1 << 20))?;
     let mr = context.register(&region, PdId::default(), Access::LOCAL)?;
     let mut arena = Arena::new(region, mr)?;
@@ -192,12 +200,13 @@ pub fn memory(clock: Clock<'_>) -> Result<MemoryFigures, PairError> {
         Ok(())
     })?;
 
-    let stats =
-        MemoryStats { arena: Some(arena.stats()), extents: Some(pool.stats()), cache: Some(cache.stats()) };
+    let stats = MemoryStats { arena: Some(arena.stats()), extents: Some(pool.stats()), cache: Some(cached) };
     exposed.close(&mut pool, context);
-    cache.clear(context);
+    drop(arena);
+    context.deregister(mr)?;
     let sessions = sessions(clock).map_err(|error| PairError(error.to_string()))?;
     Ok(MemoryFigures {
+        device: context.caps().name.clone(),
         hit_ns,
         hit_among_ns,
         miss_ns,

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::de::DeserializeOwned;
 use wavetank_engine::{BackendKind, PortConfig, RdmaContext};
 use wavetank_harness::bench::across::{Bare, Cell, Engine, Figures, Measure, Side, play};
 
@@ -15,7 +16,7 @@ use crate::print;
 use crate::programs::Program;
 
 /// How long one side may take, in ns; whoever waits for it has a little longer.
-const PATIENCE_NS: u64 = 60_000_000_000;
+pub(crate) const PATIENCE_NS: u64 = 60_000_000_000;
 const PATIENCE_S: f64 = 70.0;
 
 /// How long the server has to end once the client did.
@@ -60,13 +61,13 @@ pub(crate) fn peer(text: &str) -> Result<Peer, String> {
 }
 
 /// The CPUs for server and client: the first two that this process may use.
-pub(super) fn two_cpus() -> Result<[usize; 2], String> {
+pub(crate) fn two_cpus() -> Result<[usize; 2], String> {
     let set = sched_getaffinity(None).map_err(|error| format!("sched_getaffinity: {error}"))?;
     let mut cpus = (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu));
     match (cpus.next(), cpus.next()) {
         (Some(server), Some(client)) => Ok([server, client]),
         _ => {
-            Err("bench ucx polls in two processes at a time, and this one may use one CPU only: give it two \
+            Err("this benchmark polls in two processes at a time, and this one may use one CPU only: give it two \
                   (`taskset -c 0,1`)"
                 .to_owned())
         }
@@ -81,13 +82,25 @@ pub(super) fn run(
     cell: &Cell,
     cpus: [usize; 2],
 ) -> Result<Result<Figures, String>, Box<dyn Error>> {
+    let tell = |command: &mut Command, side, cpu| {
+        command.args(["bench", "ucx", "--device", device, "--through", through.name()]);
+        command.args(plan.protocol.iter().flat_map(|protocol| ["--protocol", protocol.name()]));
+        command.args(["--peer", &Peer { side, cpu, cell: *cell }.to_text()]);
+    };
+    two(tell, cpus)
+}
+
+/// Runs this program twice, as server and as client, with a stream between the two for their stdin. What the client says, or
+/// what went wrong with them.
+pub(crate) fn two<F: DeserializeOwned>(
+    tell: impl Fn(&mut Command, Side, usize),
+    cpus: [usize; 2],
+) -> Result<Result<F, String>, Box<dyn Error>> {
     let streams = UnixStream::pair()?;
     let program = std::env::current_exe()?;
     let start = |side, cpu, stream: UnixStream| {
         let mut command = Command::new(&program);
-        command.args(["bench", "ucx", "--device", device, "--through", through.name()]);
-        command.args(plan.protocol.iter().flat_map(|protocol| ["--protocol", protocol.name()]));
-        command.args(["--peer", &Peer { side, cpu, cell: *cell }.to_text()]);
+        tell(&mut command, side, cpu);
         command.stdin(OwnedFd::from(stream)).stdout(Stdio::piped()).stderr(Stdio::piped());
         Program::start(&mut command)
     };
@@ -102,7 +115,7 @@ pub(super) fn run(
             None => wrong.push(format!("{who}: it was not over in time")),
         }
     }
-    let figures = client.and_then(|said| serde_json::from_str::<Figures>(&said.stdout).ok());
+    let figures = client.and_then(|said| serde_json::from_str::<F>(&said.stdout).ok());
     Ok(match figures {
         Some(figures) if wrong.is_empty() => Ok(figures),
         None if wrong.is_empty() => Err("the client said nothing".to_owned()),
@@ -117,17 +130,22 @@ pub(crate) fn be(
     devices: &[String],
     protocol: Option<Protocol>,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let mut set = CpuSet::new();
-    set.set(peer.cpu);
-    // Before the device is opened: whatever threads it has are pinned as well.
-    sched_setaffinity(None, &set)?;
-    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let stream = settle(peer.cpu)?;
     let devices = Devices::named("--backend", BackendKind::Ucx, devices, protocol)?;
     let figures = devices.give(Play { peer, through, stream })?;
     if let Some(figures) = figures {
         print(&serde_json::to_string(&figures)?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pins this side to its CPU, and answers the stream to the other one. Before the device is opened: whatever threads it has are
+/// pinned as well.
+pub(crate) fn settle(cpu: usize) -> Result<UnixStream, Box<dyn Error>> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set)?;
+    Ok(UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?))
 }
 
 /// Opens the device and plays.

@@ -23,7 +23,7 @@ use wavetank_harness::bench::across::{Cell, Measure};
 use crate::programs::{Program, pause};
 
 /// The yardstick, of the Debian package ucx-utils.
-pub(super) const PROGRAM: &str = "ucx_perftest";
+pub(crate) const PROGRAM: &str = "ucx_perftest";
 
 /// How long one run may take, in seconds.
 const PATIENCE_S: f64 = 70.0;
@@ -37,13 +37,13 @@ const CALL_NS: u64 = 10_000_000;
 
 /// A device, and where server and client run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Yardstick<'a> {
-    pub(super) device: &'a str,
-    pub(super) cpus: [usize; 2],
+pub(crate) struct Yardstick<'a> {
+    pub(crate) device: &'a str,
+    pub(crate) cpus: [usize; 2],
 }
 
 /// What `UCX_TLS` and `UCX_NET_DEVICES` are for a device of ours.
-pub(super) fn tls(device: &str) -> Result<(&'static str, Option<String>), String> {
+pub(crate) fn tls(device: &str) -> Result<(&'static str, Option<String>), String> {
     let (transport, devices) = match device.split_once('/') {
         Some((transport, devices)) => (transport, Some(devices.replace('+', ","))),
         None => (device, None),
@@ -60,7 +60,7 @@ pub(super) fn tls(device: &str) -> Result<(&'static str, Option<String>), String
 
 /// Which test of perftest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Test {
+pub(crate) enum Test {
     /// The one that a measure is named after.
     Own,
     /// Of messages, the one whose receives are posted.
@@ -82,12 +82,12 @@ const fn name(measure: Measure, test: Test) -> &'static str {
 
 impl Yardstick<'_> {
     /// One run: ns, or bytes per second. Why not, otherwise.
-    pub(super) fn run(&self, cell: &Cell, test: Test) -> Result<f64, String> {
+    pub(crate) fn run(&self, cell: &Cell, test: Test) -> Result<f64, String> {
         Ok(self.last_line(cell, test)?.figure(cell))
     }
 
     /// ns that one operation takes, or one way of it, everything included.
-    pub(super) fn pilot(&self, cell: &Cell) -> Result<f64, String> {
+    pub(crate) fn pilot(&self, cell: &Cell) -> Result<f64, String> {
         Ok(self.last_line(cell, Test::Own)?.overall_us * 1e3)
     }
 

@@ -7,7 +7,7 @@ use crate::program::{Ended, command};
 #[test]
 fn every_benchmark_has_its_figures_as_json() {
     // One after the other: in parallel they would only disturb each other.
-    let figures: [(&str, &[&str]); 5] = [
+    let figures: [(&str, &[&str]); 6] = [
         ("sessions", &["/cycles_per_s", "/cycles_per_s_among_a_million", "/bytes_per_session"]),
         (
             "memory",
@@ -21,6 +21,10 @@ fn every_benchmark_has_its_figures_as_json() {
                 "/exposed_lease_ns",
                 "/sessions/cycles_per_s",
             ],
+        ),
+        (
+            "messenger",
+            &["/simulated/0/messages_per_core_s", "/simulated/1/messages_per_core_s", "/simulated/2/depth"],
         ),
         ("dispatch", &["/enum_ns", "/bare_ns", "/ratio"]),
         ("post-poll", &["/runs/0/context_ns", "/runs/0/backend_ns", "/runs/1/context_ns"]),
@@ -50,6 +54,12 @@ fn memory_is_told_with_its_yardstick_and_as_an_operator_sees_it() {
     ] {
         assert!(told.contains(part), "{part:?} is missing:\n{told}");
     }
+}
+
+#[test]
+fn memory_of_a_device_that_is_not_named_is_not_measured_on_another() {
+    wavetank(["bench", "memory", "--device", "rxe0"])
+        .refused("--device rxe0 names a real device", &["--backend"]);
 }
 
 #[test]
@@ -97,5 +107,20 @@ fn ucx_has_its_figures_as_json() {
             let figure = json.pointer(&format!("/cells/{cell}/{key}")).and_then(|figure| figure.as_f64());
             assert!(figure.is_some_and(|figure| figure > 0.0), "{cell}: {key}: {json}");
         }
+    }
+}
+
+#[cfg(feature = "ucx")]
+#[test]
+fn messengers_in_two_processes_are_measured_beside_perftest() {
+    let args = ["bench", "messenger", "--device", "shm", "--rounds", "1", "--ops", "200", "--json"];
+    let ended: Ended = command().args(args).output().expect("the program starts").into();
+    if ended.stderr.contains("install ucx-utils") {
+        return;
+    }
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).expect("stdout is one JSON document");
+    for at in 0..3 {
+        let ours = json["processes"][at]["ours"].as_f64();
+        assert!(ours.is_some_and(|ours| ours > 0.0), "{ended:?}");
     }
 }

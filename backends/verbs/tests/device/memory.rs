@@ -1,9 +1,12 @@
 //! Registrations and keys.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use wavetank_contract::error::{DeregisterError, KeyError, RegisterError};
-use wavetank_contract::{Access, Backend, MrId, Op, RegionSpec, RemoteKey, Status};
+use wavetank_contract::memlock;
+use wavetank_contract::{Access, Backend, MrId, Op, Pages, RegionSpec, RemoteKey, Status};
 
-use crate::lab::{Pair, Side, devices, pd};
+use crate::lab::{Pair, REGION, Side, devices, pd};
 
 #[test]
 #[ignore = "needs devices named in WAVETANK_DEVICES"]
@@ -77,4 +80,84 @@ fn five_hundred_regions_are_registered_at_a_time() {
     for mr in names {
         side.dev.deregister(mr).expect("registered");
     }
+}
+
+/// Lets this thread count as one that the limit of locked memory holds for, and gives back what it was when it is dropped.
+struct Limited {
+    sets: CapabilitySets,
+    limit: Rlimit,
+}
+
+impl Limited {
+    fn to(bytes: u64) -> Limited {
+        let was =
+            Limited { sets: capabilities(None).expect("capabilities"), limit: getrlimit(Resource::Memlock) };
+        let effective = was.sets.effective - CapabilitySet::IPC_LOCK;
+        set_capabilities(None, CapabilitySets { effective, ..was.sets }).expect("fewer are always allowed");
+        setrlimit(Resource::Memlock, Rlimit { current: Some(bytes), maximum: was.limit.maximum })
+            .expect("less");
+        was
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        let _ = set_capabilities(None, self.sets);
+        let _ = setrlimit(Resource::Memlock, self.limit);
+    }
+}
+
+#[test]
+#[ignore = "needs devices named in WAVETANK_DEVICES"]
+fn memory_past_the_limit_is_refused_before_the_device_is_asked_whoever_pinned_the_rest() {
+    let Some((a, b)) = devices() else { return };
+    let limit_bytes = 8 << 20;
+    // The other device's registrations are made while nothing limits them, and count all the same.
+    let mut other = Side::open(&b);
+    let big = other.dev.allocate(&RegionSpec::new(4 << 20)).expect("memory");
+    let theirs = other.dev.register(&big, pd(0), Access::LOCAL).expect("room");
+    let limited = Limited::to(limit_bytes);
+    let mut side = Side::open(&a);
+    let pinned_bytes = memlock::pinned_bytes();
+    assert!(pinned_bytes >= (4 << 20) + 2 * REGION, "{pinned_bytes}: the kernel counts them");
+    // What there is room for the kernel takes too: it counts as we do.
+    let fits = side.dev.allocate(&RegionSpec::new(limit_bytes - pinned_bytes)).expect("memory");
+    let ours = side.dev.register(&fits, pd(0), Access::LOCAL).expect("exactly the limit");
+    let page = side.dev.allocate(&RegionSpec::new(1)).expect("memory");
+    let refused = side.dev.register(&page, pd(0), Access::LOCAL);
+    let need_bytes = limit_bytes + 4096;
+    let expected =
+        RegisterError::Memlock { len_bytes: 4096, pinned_bytes: limit_bytes, need_bytes, limit_bytes };
+    assert_eq!(refused, Err(expected));
+    other.dev.deregister(theirs).expect("registered");
+    let page_mr = side.dev.register(&page, pd(0), Access::LOCAL).expect("room again");
+    for mr in [ours, page_mr] {
+        side.dev.deregister(mr).expect("registered");
+    }
+    drop(limited);
+}
+
+#[test]
+#[ignore = "needs devices named in WAVETANK_DEVICES"]
+fn memory_in_large_pages_carries_data_like_any_other() {
+    let Some(mut p) = Pair::open() else { return };
+    // Not a whole number of large pages.
+    let spec = RegionSpec { pages: Pages::Huge, ..RegionSpec::new((4 << 20) + 8192) };
+    let region = p.b.dev.allocate(&spec).expect("memory");
+    assert_eq!(region.pages().asked, Pages::Huge);
+    let mr = p.b.dev.register(&region, pd(0), Access::ALL).expect("room");
+    let key = p.b.dev.export(mr).expect("remote");
+    let large = p.a.dev.import(p.a.ep, &key).expect("ours");
+    p.a.fill(0, 8192, 9);
+    // Across the border of two pages, and the last byte.
+    for offset in [(2 << 20) - 4096, region.len() - 8192] {
+        let take = p.a.piece(0, 8192);
+        let id = p.a.post(Op::Write { remote: large.at(offset, 8192).expect("inside"), imm: None }, &[take]);
+        assert_eq!(p.finish(id).status, Status::Success);
+        let (mut sent, mut there) = ([0; 8192], [0; 8192]);
+        p.a.region.read(0, &mut sent);
+        region.read(offset, &mut there);
+        assert!(sent == there, "at {offset} of {}", region.pages());
+    }
+    p.b.dev.deregister(mr).expect("registered");
 }

@@ -66,6 +66,10 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Memory was short: whoever lets go of some tells nobody, so it is tried again.
     fn try_again(&mut self, key: Key, now: Instant) {
+        if self.connections.get(key).is_some_and(|connection| connection.credits.left() <= 2) {
+            // A sign of life may be possible that was not before.
+            self.set_timer(key, now);
+        }
         let short =
             self.connections.get(key).is_some_and(|connection| connection.short && connection.is_open());
         let at = now + TRY_AGAIN_NS;
@@ -453,7 +457,7 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return;
         };
-        if connection.credits.left() == 0 {
+        if !connection.can_say() {
             return;
         }
         let window = &connection.window;

@@ -97,7 +97,6 @@ impl<C: RdmaOps> Messenger<C> {
         let header = Header::decode(head, len)?;
         connection.heard_at = now;
         let window = connection.hello.map_or(0, |hello| hello.window);
-        let left = connection.credits.left();
         if !connection.credits.hear(header.granted) {
             return Err(Violation::Credits { granted: header.granted, window });
         }
@@ -105,13 +104,8 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if left == 0 && connection.credits.left() > 0 {
-            // A sign of life may be due that could not be given.
-            self.set_timer(key, now);
-        }
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.window.wanted |=
-            header.starved || !matches!(header.kind, FrameKind::Credit | FrameKind::Ping);
+        // Who was only told of credits does not tell of its own.
+        connection.window.wanted |= header.starved || header.kind != FrameKind::Credit;
         if header.starved {
             self.widen(key);
         }

@@ -61,7 +61,7 @@ impl<C: RdmaOps> Messenger<C> {
             return;
         };
         // What is due and could not be said waits for credits, which come with a frame, or for memory.
-        let can_say = connection.credits.left() > 0;
+        let can_say = connection.can_say();
         let said = |at: Instant| match (can_say, at > now) {
             (false, _) => Instant::FAR,
             (true, true) => at,

@@ -1,7 +1,7 @@
 //! Messages of every sort, by every way.
 
 use wavetank_contract::Instant;
-use wavetank_messenger::{ConnectionId, Data, Event, Message, Policy, Way};
+use wavetank_messenger::{ConnectionId, Data, Event, Go, Message, MessengerConfig, Policy, Step, Way};
 
 use crate::pair::{Net, config};
 
@@ -153,4 +153,42 @@ fn a_request_that_is_let_go_of_fails_and_one_without_an_answer_ends_at_its_deadl
     drop(kept);
     net.run_ms(2);
     assert_eq!((net.nodes[0].outstanding().requests, net.events[0].len()), (0, 0));
+}
+
+#[test]
+fn data_that_was_under_way_when_a_connection_broke_does_not_hold_up_its_next_life() {
+    const MS: u64 = 1_000_000;
+    let quick = |name| MessengerConfig {
+        keepalive_ns: 5 * MS,
+        silence_ns: 30 * MS,
+        transfer_ns: 50 * MS,
+        connect_ns: 20 * MS,
+        ..config(name)
+    };
+    let mut net = Net::new(&[quick(1), quick(2)]);
+    net.nodes[1].bind(Some(Policy::StatefulServer));
+    let connection = net.connect(0, 1, Policy::LosslessClient);
+    net.run_ms(2);
+    let lease = net.nodes[0].expose(connection, 1 << 20).unwrap().unwrap();
+    lease.write(0, &pattern(1 << 20));
+    let now = net.now();
+    let message = Message::new(1, b"", Instant::FAR).with(Data::all(lease)).by(Some(Way::Read));
+    net.nodes[0].request(now, connection, message, None).unwrap();
+    let fetching = std::rc::Rc::new(std::cell::Cell::new(false));
+    let began = fetching.clone();
+    net.nodes[1].intercept(Some(Box::new(move |step, _| {
+        began.set(began.get() || step == Step::FetchData);
+        Go::On
+    })));
+    while !fetching.get() {
+        let now = net.now();
+        net.run_until(now + 1000);
+    }
+    net.fabric.link(0, 1).loss_one_in = 1;
+    net.run_ms(100);
+    net.fabric.heal();
+    net.run_ms(200);
+    let delivered = |event: &Event| matches!(event, Event::Delivered(_));
+    assert!(net.events[1].iter().any(delivered), "{:?}", net.nodes);
+    assert!(net.nodes[0].stats().faults < 5, "it broke again and again: {:?}", net.nodes);
 }
