@@ -120,7 +120,7 @@ async fn call(
 
 async fn all(args: &Args, messenger: &LocalMessenger, address: &str) -> Outcome<Vec<Row>> {
     // The number of this client is as new as this process.
-    let writer = InstanceId::random()?.get() as u64;
+    let writer = InstanceId::random()?.get();
     let config = ChunkClientConfig { way: args.way, ..ChunkClientConfig::new(address, writer) };
     let client = ChunkClient::new(messenger.clone(), config);
     let mut rows = Vec::new();
