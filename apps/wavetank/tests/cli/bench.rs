@@ -7,7 +7,7 @@ use crate::program::{Ended, command};
 #[test]
 fn every_benchmark_has_its_figures_as_json() {
     // One after the other: in parallel they would only disturb each other.
-    let figures: [(&str, &[&str]); 6] = [
+    let figures: [(&str, &[&str]); 7] = [
         ("sessions", &["/cycles_per_s", "/cycles_per_s_among_a_million", "/bytes_per_session"]),
         (
             "memory",
