@@ -88,6 +88,7 @@ pub(crate) fn config(name: u64) -> MessengerConfig {
     const MS: u64 = 1_000_000;
     MessengerConfig {
         pool_bytes: 1 << 20,
+        landing_pool_bytes: 1 << 20,
         receive_bytes: 1 << 20,
         exposed_bytes_max: 4 << 20,
         message_bytes_max: 256 << 10,

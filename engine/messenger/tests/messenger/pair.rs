@@ -42,6 +42,7 @@ pub(crate) struct Net {
 pub(crate) fn config(name: u64) -> MessengerConfig {
     MessengerConfig {
         pool_bytes: 8 << 20,
+        landing_pool_bytes: 8 << 20,
         receive_bytes: 2 << 20,
         exposed_bytes_max: 64 << 20,
         message_bytes_max: 4 << 20,
