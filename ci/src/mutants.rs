@@ -26,7 +26,8 @@ const TOLD_CHARS: usize = 100;
 const PLANT: &str = "WAVETANK_PLANT";
 
 /// What of the program has to find a bug, in this order: the exit status 1 is a find.
-const SUITE: [(&str, &[&str]); 3] = [
+const SUITE: [(&str, &[&str]); 4] = [
+    ("messages", &["sim", "--over", "messenger", "--seeds", "1500", "--jobs", "2"]),
     ("swarm", &["sim", "--seeds", "5000", "--jobs", "2"]),
     ("kit", &["kit"]),
     ("replay", &["replay", "workloads/pgbench-8k.toml"]),

@@ -17,7 +17,7 @@ mod socket_line;
 mod swarm;
 mod talk;
 
-pub use chunks::{ChunkCall, ChunkFigures, Chunks, Travel, SimChunks, chunks, sim_chunks};
+pub use chunks::{ChunkCall, ChunkFigures, Chunks, SimChunks, Travel, chunks, sim_chunks};
 pub use device::DevicePair;
 pub use dispatch::{Dispatch, dispatch};
 pub use memory::{MemoryFigures, memory};

@@ -11,11 +11,11 @@ use wavetank_harness::bench::{self, MemoryFigures, SessionFigures};
 use wavetank_harness::workload::units::{Bytes, Nanos};
 use wavetank_harness::world::Waiting;
 
+use crate::chunks_bench;
 use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::figures::grouped;
-use crate::chunks_bench;
 use crate::messenger_bench;
 use crate::ucx_bench::{self, peer};
 use crate::{print, table};

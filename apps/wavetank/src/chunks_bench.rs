@@ -20,7 +20,8 @@ use crate::ucx_bench::peer::{self, PATIENCE_NS};
 use crate::{print, programs, say, table};
 
 /// Bytes of calls, if not asked otherwise.
-pub(crate) const SIZES: [u32; 8] = [4 << 10, 8 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+pub(crate) const SIZES: [u32; 8] =
+    [4 << 10, 8 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
 /// Sizes over the simulated NIC.
 const SIM_SIZES: [u32; 3] = [4 << 10, 64 << 10, 1 << 20];
 /// Bytes of one run, roughly, and of what is under way at a time.
@@ -93,7 +94,8 @@ impl Caller {
 pub(crate) fn caller(text: &str) -> Result<Caller, String> {
     let wrong = || "wanted side,cpu,call,travel,bytes,depth,count,frame-bytes".to_owned();
     let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
-    let [side, cpu, call, travel, bytes, depth, count, frame] = text.split(',').collect::<Vec<_>>()[..] else {
+    let [side, cpu, call, travel, bytes, depth, count, frame] = text.split(',').collect::<Vec<_>>()[..]
+    else {
         return Err(wrong());
     };
     let side = match side {
@@ -277,8 +279,18 @@ fn text(plan: &Plan, simulated: &[SimChunks], all: &[Found]) -> String {
         row
     });
     let head = [
-        "chunks, two processes", "over", "bytes", "in flight", "eager", "rendezvous", "auto", "auto, median",
-        "auto/better", "bare backend", "auto/bare", "aim",
+        "chunks, two processes",
+        "over",
+        "bytes",
+        "in flight",
+        "eager",
+        "rendezvous",
+        "auto",
+        "auto, median",
+        "auto/better",
+        "bare backend",
+        "auto/bare",
+        "aim",
     ];
     format!(
         "{text}\n\n{}\n\nMedians of {} rounds in turn; all poll and none sleeps. Every byte is summed by writer, store and reader.\nBeside: \

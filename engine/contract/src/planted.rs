@@ -84,6 +84,22 @@ bugs! {
     ChunkAtStart = "chunk-at-start",
     /// A receive reports the length that was posted, not the length that came.
     ReportPostedLength = "report-posted-length",
+    /// What came last before a connection broke is asked for, and delivered, once more.
+    DeliverReplayTwice = "deliver-replay-twice",
+    /// What would come next after a connection broke counts as there.
+    LoseOnResume = "lose-on-resume",
+    /// A held message that is let go of is not released.
+    DropRelease = "drop-release",
+    /// A reply goes to another request.
+    ReplyToAnother = "reply-to-another",
+    /// A credit is not given back.
+    KeepCredit = "keep-credit",
+    /// The receiver is told that data is there when it begins to be put.
+    LandBeforeData = "land-before-data",
+    /// Deadlines of requests are never looked at.
+    IgnoreRequestDeadlines = "ignore-request-deadlines",
+    /// What was lined up for a peer's former life goes to its next one.
+    KeepQueueOfOldLife = "keep-queue-of-old-life",
 }
 
 impl Bug {

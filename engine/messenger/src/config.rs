@@ -18,7 +18,11 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// As measured by `wavetank bench chunks`: where a round trip costs more than copying, more is sent eagerly.
+    /// As measured by `wavetank bench chunks`, eight calls at a time, on two cores with much else to do.
+    ///
+    /// Of 4 KiB, eager brings 1.3 (reads) to 1.7 (writes) times the bytes of rendezvous over UCX's tcp, and as many over shm. Of
+    /// 8 KiB, with frames of 16 KiB, eager brings 1.6 times as many over tcp and 0.8 over shm. One number serves both, and a
+    /// frame of 16 KiB would make an idle connection cost 64 KiB: so it is 4 KiB, and frames stay short.
     pub const fn of(backend: BackendKind) -> Thresholds {
         let eager_bytes_max = match backend {
             BackendKind::Mock | BackendKind::Verbs | BackendKind::Ucx => 4096,
@@ -151,8 +155,9 @@ impl MessengerConfig {
         if self.pool_bytes < u64::from(self.frame_bytes) * 8 {
             return bad("pool_bytes", self.pool_bytes, "at least 8 frames");
         }
-        if self.receive_bytes < u64::from(self.frame_bytes) * u64::from(self.credits) {
-            return bad("receive_bytes", self.receive_bytes, "at least `credits` frames");
+        if self.receive_bytes < u64::from(self.frame_bytes.next_power_of_two()) * u64::from(self.credits + 2)
+        {
+            return bad("receive_bytes", self.receive_bytes, "at least two frames more than `credits`");
         }
         if self.keepalive_ns == 0 || self.silence_ns <= self.keepalive_ns {
             return bad("silence_ns", self.silence_ns, "longer than `keepalive_ns`, which is not 0");

@@ -139,6 +139,8 @@ pub(crate) enum Landing {
     Granted(Lease),
     /// All there.
     Complete(crate::message::Landed),
+    /// A request whose data has no place here, ever.
+    TurnedAway,
     /// Handed over already: a reply.
     Gone,
 }
@@ -360,6 +362,16 @@ impl Connection {
     pub(crate) fn remote(&self, place: PlaceOnWire, len: u64) -> Option<wavetank_contract::RemoteAddr> {
         let (_, region) = self.extents.iter().find(|(extent, _)| *extent == place.extent)?;
         region.at(place.offset, len)
+    }
+
+    /// Whether a frame may be sent that is nothing but credits or a sign of life.
+    pub(crate) fn can_say(&self) -> bool {
+        match self.credits.left() {
+            0 => false,
+            // Both sides might take their last, and could give none any more.
+            1 => self.window.owed() > 0,
+            _ => true,
+        }
     }
 
     /// Counts what the application has of the peer, and what the peer has not taken.

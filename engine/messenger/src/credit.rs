@@ -2,8 +2,11 @@
 //!
 //! Both sides count from the beginning of the connection, so that no count can be lost: what is granted travels as a total.
 //! The last credit is for frames that give credits back, and the one before it for what the peer waits for: replies, releases,
-//! grants. Without the first, two sides that have used all of theirs would wait for each other for ever; without the second, two
-//! sides that hold each other's requests would. So whoever is full stops new work alone, by leaving the peer two.
+//! grants. Without the first, two sides that have used all of theirs would wait for each other for ever: so a frame that takes it
+//! brings at least one. Without the second, two sides that hold each other's requests would. So whoever is full stops new work
+//! alone, by leaving the peer two.
+
+use wavetank_contract::planted::{self, Bug};
 
 /// Fewest credits a connection works with.
 pub const CREDITS_MIN: u32 = 4;
@@ -136,14 +139,19 @@ impl Window {
     pub(crate) fn tell(&mut self) -> u32 {
         self.told = self.granted;
         self.wanted = false;
-        self.granted
+        self.granted.wrapping_sub(u32::from(planted::is(Bug::KeepCredit) && self.came > 8))
+    }
+
+    /// Credits that the peer does not know of.
+    pub(crate) fn owed(&self) -> u32 {
+        self.granted.wrapping_sub(self.told)
     }
 
     /// Whether the peer is to be told of its credits by a frame of their own. Half of what it can have is told in time, and not for
     /// every frame. A peer that can begin nothing is told at once if it may want to; otherwise once it can say nothing: two
     /// sides that told each other of every credit would never stop.
     pub(crate) fn is_due(&self) -> bool {
-        let owed = self.granted.wrapping_sub(self.told);
+        let owed = self.owed();
         let peer_has = self.told.wrapping_sub(self.came);
         owed > 0 && (owed >= (self.size / 2).max(2) || peer_has == 0 || self.wanted && peer_has <= 2)
     }

@@ -34,6 +34,9 @@ use crate::way::Chosen;
 use sharing::SharedQueue;
 pub use sharing::{BytesInUse, SharedReceives};
 
+/// Bytes for frames that are no messages: they come back as soon as the peer's device has them.
+const BARE_BYTES: u64 = 256 << 10;
+
 /// Called at each step of the protocol by tests that stop there.
 pub type Interceptor = Box<dyn FnMut(Step, ConnectionId) -> Go>;
 
@@ -44,8 +47,10 @@ pub struct Messenger<C: RdmaOps = RdmaContext> {
     us: Introduction,
     /// Policy of those who connect to us.
     accepts: Option<Policy>,
-    /// Frames to be sent.
+    /// Messages to be sent.
     frames: Arena,
+    /// Frames that are none. Apart: whoever has lined up all it has room for still has to grant credits, and to say that it lives.
+    bare: Arena,
     /// Receive buffers.
     receives: Arena,
     /// Data of users.
@@ -166,6 +171,7 @@ impl<C: RdmaOps> Messenger<C> {
         let frame_bytes = u64::from(config.frame_bytes);
         let frames_bytes = (config.pool_bytes / 8).max(frame_bytes * 8);
         let frames = arena(&mut driver, frames_bytes, 128)?;
+        let bare = arena(&mut driver, BARE_BYTES, 128)?;
         let mut receives = arena(&mut driver, config.receive_bytes, frame_bytes.next_power_of_two())?;
         let pool = arena(&mut driver, config.pool_bytes, 4096)?;
         let landing = arena(&mut driver, config.landing_pool_bytes.next_power_of_two(), 4096)?;
@@ -187,6 +193,7 @@ impl<C: RdmaOps> Messenger<C> {
             us,
             accepts: None,
             frames,
+            bare,
             receives,
             pool,
             landing,
@@ -398,7 +405,7 @@ impl<C: RdmaOps> Messenger<C> {
             requests: self.requests.len(),
             receives: self.posted.len(),
             moves: self.moves.len(),
-            frames: self.frames.stats().leases,
+            frames: self.frames.stats().leases + self.bare.stats().leases,
             receive_leases: self.receives.stats().leases,
             pool_leases: self.pool.stats().leases + self.landing.stats().leases,
         }

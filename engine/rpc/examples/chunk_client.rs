@@ -28,9 +28,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use wavetank_engine::bootstrap::InstanceId;
 use wavetank_messenger::{Deaf, LocalMessenger, MessengerConfig, Policy, Way};
-use wavetank_rpc::{
-    ChunkClient, ChunkClientConfig, ChunkKey, ChunkServer, ChunkServerConfig, ChunkStore,
-};
+use wavetank_rpc::{ChunkClient, ChunkClientConfig, ChunkKey, ChunkServer, ChunkServerConfig, ChunkStore};
 
 /// Calls chunk_server and prints latencies. Over the mock both sides run here.
 #[derive(Debug, Parser)]
@@ -104,7 +102,8 @@ async fn call(
 ) -> Outcome<Done> {
     let messenger = client.messenger();
     let key = ChunkKey { inode: args.name, index: slot };
-    let data = if is_read && !args.verify { Vec::new() } else { bytes(if is_read { holds } else { number }, len) };
+    let data =
+        if is_read && !args.verify { Vec::new() } else { bytes(if is_read { holds } else { number }, len) };
     let begun = messenger.now();
     let deadline = begun + args.deadline_s * 1_000_000_000;
     if is_read {
@@ -121,7 +120,7 @@ async fn call(
 
 async fn all(args: &Args, messenger: &LocalMessenger, address: &str) -> Outcome<Vec<Row>> {
     // The number of this client is as new as this process.
-    let writer = InstanceId::random()?.get() as u64;
+    let writer = InstanceId::random()?.get();
     let config = ChunkClientConfig { way: args.way, ..ChunkClientConfig::new(address, writer) };
     let client = ChunkClient::new(messenger.clone(), config);
     let mut rows = Vec::new();
@@ -166,11 +165,16 @@ async fn all(args: &Args, messenger: &LocalMessenger, address: &str) -> Outcome<
 }
 
 /// Both sides in this process.
-async fn simulated<S: ChunkStore + 'static>(args: &Args, config: MessengerConfig, store: S) -> Outcome<Vec<Row>> {
+async fn simulated<S: ChunkStore + 'static>(
+    args: &Args,
+    config: MessengerConfig,
+    store: S,
+) -> Outcome<Vec<Row>> {
     let server = ChunkServer::new(store, ChunkServerConfig::default());
     let mut net = Simulated::new();
     let client = net.add(config, Deaf)?;
-    net.add(MessengerConfig { name: args.name + 1, ..config }, server.services())?.bind(Some(Policy::StatelessServer));
+    net.add(MessengerConfig { name: args.name + 1, ..config }, server.services())?
+        .bind(Some(Policy::StatelessServer));
     net.run(all(args, &client, "1")).await?
 }
 

@@ -53,7 +53,10 @@ fn main() -> Outcome<()> {
     })
 }
 
-async fn serve<S: wavetank_rpc::ChunkStore + 'static>(args: &Args, server: Rc<ChunkServer<S>>) -> Outcome<()> {
+async fn serve<S: wavetank_rpc::ChunkStore + 'static>(
+    args: &Args,
+    server: Rc<ChunkServer<S>>,
+) -> Outcome<()> {
     let config = MessengerConfig::new(args.name, args.station.backend);
     let messenger = args.station.open(config, server.services())?;
     messenger.bind(Some(Policy::StatelessServer));

@@ -76,7 +76,9 @@ impl CallError {
         match self {
             CallError::NotSent(reason) => match reason {
                 SendReason::Unknown(_) | SendReason::Closing(_) | SendReason::StaleReply => Class::PeerGone,
-                SendReason::QueueFull(_) | SendReason::TooManyRequests(_) | SendReason::Memory(_) => Class::Retry,
+                SendReason::QueueFull(_) | SendReason::TooManyRequests(_) | SendReason::Memory(_) => {
+                    Class::Retry
+                }
                 SendReason::DeadlinePassed { .. } => Class::Flushed,
                 _ => Class::LocalBug,
             },

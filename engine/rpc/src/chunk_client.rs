@@ -150,7 +150,10 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
                 self.ask::<StatChunk, _>(connection, &key, Carried::default(), until).await
             };
             match attempt.await {
-                Ok((stat, _)) => return Ok(self.succeeded(stat)),
+                Ok((stat, _)) => {
+                    self.succeeded();
+                    return Ok(stat);
+                }
                 Err(failed) => {
                     let repeats = failed.may_be_repeated();
                     self.again(&mut attempts, failed, repeats).await.map_err(harmless)?;
@@ -169,9 +172,8 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
         self.shared.stats.set(stats);
     }
 
-    fn succeeded<T>(&self, value: T) -> T {
+    fn succeeded(&self) {
         self.count(|stats| stats.calls += 1);
-        value
     }
 
     fn attempts(&self, deadline: Instant) -> Attempts {
@@ -179,7 +181,12 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
         Attempts::new(&self.shared.config, deadline.min(self.now() + CALL_NS_MAX))
     }
 
-    async fn again(&self, attempts: &mut Attempts, failed: Failed, repeats: bool) -> Result<(), ChunkFailure> {
+    async fn again(
+        &self,
+        attempts: &mut Attempts,
+        failed: Failed,
+        repeats: bool,
+    ) -> Result<(), ChunkFailure> {
         self.count(|stats| stats.attempts_failed += 1);
         attempts.again(&self.shared.messenger, failed, repeats).await
     }

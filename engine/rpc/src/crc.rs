@@ -35,8 +35,7 @@ pub(crate) struct Joiner(Box<[[u32; 256]; 4]>);
 impl Joiner {
     pub(crate) fn new() -> Joiner {
         // Shifting a sum past a block is linear: what becomes of each bit says what becomes of each byte.
-        let bits: [u32; 32] =
-            std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES));
+        let bits: [u32; 32] = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES));
         let mut tables = Box::new([[0; 256]; 4]);
         for (place, table) in tables.iter_mut().enumerate() {
             for (byte, shifted) in table.iter_mut().enumerate() {
@@ -79,7 +78,7 @@ mod tests {
     #[test]
     fn joined_sums_are_those_of_one_pass() {
         let joiner = Joiner::new();
-        let bytes: Vec<u8> = (0..5 * BLOCK_BYTES).map(|i| (i * 31 ^ i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..5 * BLOCK_BYTES).map(|i| ((i * 31) ^ (i >> 7)) as u8).collect();
         let mut sum = crc32c::crc32c(&bytes[..100]);
         let blocks = &bytes[100..100 + 4 * BLOCK_BYTES];
         for block in blocks.chunks(BLOCK_BYTES) {

@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn connection_errors_and_chunk_errors_are_told_apart() {
         let chunk = Failed::from(ChunkError::ReadOnly);
-        assert_eq!((chunk.class(), chunk.effect(), chunk.may_be_repeated()), (Class::PeerRefused, Effect::None, false));
+        assert_eq!(
+            (chunk.class(), chunk.effect(), chunk.may_be_repeated()),
+            (Class::PeerRefused, Effect::None, false)
+        );
         let full = Failed::from(CallError::from(wavetank_messenger::SendReason::QueueFull(1)));
         assert_eq!((full.class(), full.effect(), full.may_be_repeated()), (Class::Retry, Effect::None, true));
         let io = Failed::from(ChunkError::Io { errno: 5 });

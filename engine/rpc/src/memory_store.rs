@@ -147,7 +147,9 @@ impl ChunkStore for MemoryStore {
             for (index, start, len, done) in parts(offset, len_bytes) {
                 let before = old.and_then(|chunk| chunk.blocks.get(&index));
                 let mut bytes = Box::new([0; BLOCK_BYTES]);
-                if len < BLOCK_BYTES && let Some(block) = before {
+                if len < BLOCK_BYTES
+                    && let Some(block) = before
+                {
                     bytes.copy_from_slice(&block.bytes[..]);
                     if !block.is_whole() {
                         damaged = damaged.or(Some(index));

@@ -10,9 +10,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use wavetank_contract::{Instant, Lease};
 use wavetank_engine::{RdmaContext, RdmaOps};
-use wavetank_messenger::{
-    ConnectionId, Data, Dispatcher, Incoming, LocalMessenger, Message, ReplyTo, Way,
-};
+use wavetank_messenger::{ConnectionId, Data, Dispatcher, Incoming, LocalMessenger, Message, ReplyTo, Way};
 
 use crate::call::Call;
 

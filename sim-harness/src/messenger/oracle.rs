@@ -47,7 +47,6 @@ pub(super) struct Sent {
     pub(super) node: u16,
     pub(super) incarnation: u32,
     pub(super) connection: u64,
-    pub(super) at: Instant,
     pub(super) deadline: Instant,
     pub(super) request: Option<RequestId>,
     pub(super) sink: Option<(u64, u64)>,

@@ -40,7 +40,9 @@ pub(super) fn again(seed: u64) -> String {
 /// Tells a seed line by line.
 pub(super) fn explain(over: Over, seed: u64, smaller: bool) -> Result<ExitCode, Box<dyn Error>> {
     if over != Over::Messenger {
-        return Err("--explain tells runs over messengers; `wavetank explain` tells those of the engine".into());
+        return Err(
+            "--explain tells runs over messengers; `wavetank explain` tells those of the engine".into()
+        );
     }
     let choices = || SwarmChoices::seeded(seed);
     let mut plan = draw(seed);

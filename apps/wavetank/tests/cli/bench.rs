@@ -28,7 +28,11 @@ fn every_benchmark_has_its_figures_as_json() {
         ),
         (
             "chunks",
-            &["/simulated/0/bytes_per_core_s", "/simulated/2/bytes_per_core_s", "/simulated/5/bytes_per_core_s"],
+            &[
+                "/simulated/0/bytes_per_core_s",
+                "/simulated/2/bytes_per_core_s",
+                "/simulated/5/bytes_per_core_s",
+            ],
         ),
         ("dispatch", &["/enum_ns", "/bare_ns", "/ratio"]),
         ("post-poll", &["/runs/0/context_ns", "/runs/0/backend_ns", "/runs/1/context_ns"]),

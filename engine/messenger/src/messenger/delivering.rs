@@ -1,6 +1,7 @@
 //! Messages that are all here are handed over: in order, but for replies.
 
 use wavetank_contract::Instant;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::slab::Key;
 
@@ -30,14 +31,16 @@ impl<C: RdmaOps> Messenger<C> {
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
             let Some(first) = connection.arriving.front() else { break };
-            if !matches!(first.landing, Landing::Complete(_) | Landing::Gone) {
+            if !matches!(first.landing, Landing::Complete(_) | Landing::Gone | Landing::TurnedAway) {
                 break;
             }
             let Some(mut arrival) = connection.arriving.pop_front() else { break };
             connection.received = arrival.sequence;
             self.owe(key, now);
-            if matches!(arrival.landing, Landing::Complete(_)) {
-                self.hand_over(key, &mut arrival, now)?;
+            match arrival.landing {
+                Landing::Complete(_) => self.hand_over(key, &mut arrival, now)?,
+                Landing::TurnedAway => self.reply_failed(key, arrival.header.id, Failure::NoMemory, now),
+                _ => {}
             }
         }
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
@@ -123,7 +126,12 @@ impl<C: RdmaOps> Messenger<C> {
         carriage: Carriage,
         mut incoming: Incoming,
     ) -> Result<(), Violation> {
-        let name = Key::from_u64(id);
+        let mut name = Key::from_u64(id);
+        if planted::is(Bug::ReplyToAnother) {
+            let other =
+                self.requests.iter().find(|(other, request)| *other != name && request.connection == key);
+            name = other.map_or(name, |(other, _)| other);
+        }
         let known = self.requests.get(name).is_some_and(|request| request.connection == key);
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         if !known {

@@ -1,5 +1,6 @@
 //! What becomes of a connection that breaks, is closed, or was never made.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{AsyncEvent, Class, EpId, Instant};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::Role;
@@ -45,6 +46,8 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.state = State::Closing { line, until };
         connection.controls.clear();
+        // What is on its way in comes to nobody any more.
+        connection.arriving.clear();
         let mut end = text.len().min(FRONT_BYTES_MAX);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -262,7 +265,10 @@ impl<C: RdmaOps> Messenger<C> {
     /// The same; a dialer has told the peer its life already, and keeps it.
     pub(super) fn remote_reset_to(&mut self, key: Key, new_life: bool) {
         let told = self.connections.get(key).is_some_and(|connection| connection.stats.lives > 0);
-        self.discard_all(key, &RequestError::RemoteReset);
+        // Before it was ever established nothing was sent: what is lined up is as good for the peer's next life.
+        if told && !planted::is(Bug::KeepQueueOfOldLife) {
+            self.discard_all(key, &RequestError::RemoteReset);
+        }
         self.lives += 1;
         let life = super::life(self.us.instance, self.lives);
         let Some(connection) = self.connections.get_mut(key) else { return };

@@ -1,8 +1,10 @@
 //! Connections being made: lines, hellos, who goes on with what, and which of two calls stands.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, QpState};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::bootstrap::{BootstrapError, Handshake, Offer, RefusalCode, Role};
+use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
@@ -165,7 +167,7 @@ impl<C: RdmaOps> Messenger<C> {
             name: self.config.name,
             life: connection.life,
             peer_life: connection.peer_life,
-            received: connection.received,
+            received: planted_received(connection.received),
             credits: self.config.credits,
             window: self.config.window,
             frame_bytes: self.config.frame_bytes,
@@ -306,6 +308,17 @@ impl<C: RdmaOps> Messenger<C> {
             connection.features = hello.features & self.us.features;
             connection.hello = Some(hello);
         }
+        let (spoken_bytes, _) = self.receives_spoken_for();
+        let stats = self.receives.stats();
+        if spoken_bytes > stats.total_bytes {
+            // What those may come to have who are there already is theirs.
+            return Err(Cause::Memory(MemoryError::Exhausted {
+                asked_bytes: spoken_bytes,
+                free_bytes: stats.free_bytes,
+                largest_free_bytes: stats.free_bytes,
+                leases: stats.leases,
+            }));
+        }
         // The peer was told of so many, whatever is held.
         self.post_missing(key)?;
         if let Some(connection) = self.connections.get_mut(key) {
@@ -395,6 +408,7 @@ impl<C: RdmaOps> Messenger<C> {
         let resumed = fate == Fate::Resume;
         let (id, peer) = (crate::ConnectionId(key), hello.name);
         if resumed {
+            connection.received = planted_received(connection.received);
             connection.newest = connection.received;
             connection.told = connection.received;
         }
@@ -443,4 +457,12 @@ impl<C: RdmaOps> Messenger<C> {
             }
         }
     }
+}
+
+/// The newest sequence up to which everything is here: as it is, unless somebody planted a bug.
+fn planted_received(received: u64) -> u64 {
+    if planted::is(Bug::DeliverReplayTwice) {
+        return received.saturating_sub(1);
+    }
+    if planted::is(Bug::LoseOnResume) { received + 1 } else { received }
 }

@@ -1,5 +1,6 @@
 //! Data that does not travel with its message: fetched, or granted space and put.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, Lease, Op};
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::Key;
@@ -109,15 +110,13 @@ impl<C: RdmaOps> Messenger<C> {
         Ok(true)
     }
 
-    /// A request whose data no memory of ours will ever hold gets no further.
+    /// A request whose data no memory of ours will ever hold gets no further. It is answered in its turn: an answer before its
+    /// acknowledgement would be given twice if the connection breaks in between.
     fn turn_away(&mut self, key: Key, sequence: u64, now: Instant) -> Result<bool, Cause> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(true) };
-        let mut id = 0;
         if let Some(arrival) = connection.arriving.iter_mut().find(|arrival| arrival.sequence == sequence) {
-            arrival.landing = Landing::Gone;
-            id = arrival.header.id;
+            arrival.landing = Landing::TurnedAway;
         }
-        self.reply_failed(key, id, crate::frame::Failure::NoMemory, now);
         self.deliver_ready(key, now).map_err(Cause::from)?;
         Ok(true)
     }
@@ -192,6 +191,12 @@ impl<C: RdmaOps> Messenger<C> {
                 if let Some(outgoing) = self.outgoing.get_mut(out) {
                     outgoing.progress = Progress::Putting;
                 }
+                if planted::is(Bug::LandBeforeData)
+                    && let Some(connection) = self.connections.get_mut(key)
+                {
+                    connection.controls.push_back(Control::new(FrameKind::Landed, sequence));
+                    self.mark(key);
+                }
                 self.set_timer(key, now);
                 self.pass(Step::PutData, key, now);
             }
@@ -265,7 +270,9 @@ impl<C: RdmaOps> Messenger<C> {
                 let Some(outgoing) = self.outgoing.get_mut(outgoing) else { return };
                 outgoing.progress = Progress::Posted;
                 let sequence = outgoing.header.sequence;
-                if let Some(connection) = self.connections.get_mut(key) {
+                if let Some(connection) = self.connections.get_mut(key)
+                    && !planted::is(Bug::LandBeforeData)
+                {
                     connection.controls.push_back(Control::new(FrameKind::Landed, sequence));
                 }
             }

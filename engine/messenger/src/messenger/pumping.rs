@@ -66,6 +66,10 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Memory was short: whoever lets go of some tells nobody, so it is tried again.
     fn try_again(&mut self, key: Key, now: Instant) {
+        if self.connections.get(key).is_some_and(|connection| connection.credits.left() <= 2) {
+            // A sign of life may be possible that was not before.
+            self.set_timer(key, now);
+        }
         let short =
             self.connections.get(key).is_some_and(|connection| connection.short && connection.is_open());
         let at = now + TRY_AGAIN_NS;
@@ -431,11 +435,11 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key) else { return true };
         let Some(ep) = connection.ep else { return true };
         let len = HEADER_BYTES + front.len();
-        let Ok(frame) = self.frames.acquire(len as u64) else { return false };
+        let Ok(frame) = self.bare.acquire(len as u64) else { return false };
         stamp(&mut header, connection);
         frame.write(0, &header.encode()[..HEADER_BYTES]);
         frame.write(HEADER_BYTES as u64, front);
-        let piece = Sge { mr: self.frames.mr(), len: len as u32, offset: frame.offset() };
+        let piece = Sge { mr: self.bare.mr(), len: len as u32, offset: frame.offset() };
         let order = Order::new(u64::from(key.index), Op::Send { imm: None }, piece, Some(frame.hold()));
         connection.credits.spend();
         connection.in_flight += 1;
@@ -458,7 +462,7 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return;
         };
-        if connection.credits.left() == 0 {
+        if !connection.can_say() {
             return;
         }
         let window = &connection.window;

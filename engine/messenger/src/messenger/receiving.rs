@@ -6,7 +6,7 @@ use wavetank_engine::{Outcome, RdmaOps};
 
 use super::pumping::RECEIVE;
 use super::{Messenger, Whose};
-use crate::connection::{Arrival, Landing, Progress, State};
+use crate::connection::{Arrival, Connection, Landing, Progress, State};
 use crate::event::{Cause, Event, Violation};
 use crate::frame::{
     Carriage, FRONT_BYTES_MAX, FrameKind, HEADER_BYTES, Header, SINK_BYTES, SinkOnWire, Sort,
@@ -108,7 +108,6 @@ impl<C: RdmaOps> Messenger<C> {
         let header = Header::decode(head, len)?;
         connection.heard_at = now;
         let window = connection.hello.map_or(0, |hello| hello.window);
-        let left = connection.credits.left();
         if !connection.credits.hear(header.granted) {
             return Err(Violation::Credits { granted: header.granted, window });
         }
@@ -116,13 +115,8 @@ impl<C: RdmaOps> Messenger<C> {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if left == 0 && connection.credits.left() > 0 {
-            // A sign of life may be due that could not be given.
-            self.set_timer(key, now);
-        }
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.window.wanted |=
-            header.starved || !matches!(header.kind, FrameKind::Credit | FrameKind::Ping);
+        // Who was only told of credits does not tell of its own.
+        connection.window.wanted |= header.starved || header.kind != FrameKind::Credit;
         if header.starved {
             self.widen(key);
         }
@@ -148,13 +142,26 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// A peer that has more to send gets more receives, while there is memory.
     fn widen(&mut self, key: Key) {
+        let (spoken_bytes, slot_bytes) = self.receives_spoken_for();
         let (free_bytes, total_bytes) = (self.receive_bytes_free(), self.receives.stats().total_bytes);
         let depth = self.window_max(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        // A quarter is left to those who begin.
-        if free_bytes > total_bytes / 4 {
-            connection.window.size = (connection.window.size * 2).min(depth).max(connection.window.size);
+        // What one may come to have is there whatever others have, and a quarter is left to those who begin: receives that wait
+        // for their data's arrival would keep the very frame from coming that says it is there.
+        let size = (connection.window.size * 2).min(depth).max(connection.window.size);
+        let more_bytes = u64::from(size - connection.window.size) * slot_bytes;
+        if spoken_bytes + more_bytes <= total_bytes / 4 * 3 && free_bytes > total_bytes / 4 {
+            connection.window.size = size;
         }
+    }
+
+    /// Bytes of receives that connections may have at most, and of one of them.
+    pub(super) fn receives_spoken_for(&self) -> (u64, u64) {
+        let slot_bytes = u64::from(self.config.frame_bytes.next_power_of_two());
+        // Two are posted beside a window that is full.
+        let most = |connection: &Connection| u64::from(connection.window.size + 2) * slot_bytes;
+        let with_endpoint = self.connections.iter().filter(|(_, connection)| connection.ep.is_some());
+        (with_endpoint.map(|(_, connection)| most(connection)).sum(), slot_bytes)
     }
 
     fn hear_ack(&mut self, key: Key, acked: u32, now: Instant) -> Result<(), Violation> {

@@ -1,5 +1,6 @@
 //! Messages handed over to be sent.
 
+use wavetank_contract::planted::{self, Bug};
 use wavetank_contract::{Instant, Lease, MrId};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::memory::Place;
@@ -144,6 +145,9 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Tells the sender of a held message that it was let go of, or why nobody has had it.
     pub(super) fn release(&mut self, key: Key, sequence: u64, failed: Option<Failure>, now: Instant) {
+        if planted::is(Bug::DropRelease) {
+            return;
+        }
         let message = Message::new(failed.map_or(0, |why| why as u16), &[], Instant::FAR);
         let parcel = Parcel { id: sequence, failed, ..Parcel::new(key, Sort::Release, message) };
         if let Err(error) = self.enqueue(now, parcel) {

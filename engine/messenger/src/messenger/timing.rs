@@ -1,6 +1,7 @@
 //! Times: requests that are given up, connections that are silent, acknowledgements that have waited long enough.
 
 use wavetank_contract::Instant;
+use wavetank_contract::planted::{self, Bug};
 use wavetank_engine::RdmaOps;
 use wavetank_engine::slab::Key;
 
@@ -12,6 +13,9 @@ impl<C: RdmaOps> Messenger<C> {
     /// Looks after whatever is due.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(place) = self.deadlines.pop_due(now) {
+            if planted::is(Bug::IgnoreRequestDeadlines) {
+                continue;
+            }
             if let Some(key) = self.requests.key_at(place) {
                 let Some(deadline) = self.requests.get(key).map(|request| request.deadline) else { continue };
                 self.give_up(key, &RequestError::Deadline(deadline));
@@ -57,7 +61,7 @@ impl<C: RdmaOps> Messenger<C> {
             return;
         };
         // What is due and could not be said waits for credits, which come with a frame, or for memory.
-        let can_say = connection.credits.left() > 0;
+        let can_say = connection.can_say();
         let said = |at: Instant| match (can_say, at > now) {
             (false, _) => Instant::FAR,
             (true, true) => at,

@@ -89,7 +89,7 @@ pub(crate) fn config(name: u64) -> MessengerConfig {
     MessengerConfig {
         pool_bytes: 1 << 20,
         receive_bytes: 1 << 20,
-        exposed_bytes_max: 16 << 20,
+        exposed_bytes_max: 4 << 20,
         message_bytes_max: 256 << 10,
         landing_bytes_max: 512 << 10,
         window: 16,

@@ -368,7 +368,12 @@ impl Scenario {
             self.stage = next;
         } else if now.since_ns(self.stage_began) > STAGE_MS * MS + self.trouble_ns() {
             let left: Vec<_> = self.ops.iter().filter(|op| op.ended.is_none()).collect();
-            let hosts: Vec<_> = self.net.hosts.iter_mut().map(|host| host.messenger.outstanding()).collect();
+            let state = |host: &mut crate::net::Host| {
+                let messenger = &mut host.messenger;
+                let flows: Vec<_> = messenger.connections().map(|each| messenger.flow(each)).collect();
+                (messenger.outstanding(), flows)
+            };
+            let hosts: Vec<_> = self.net.hosts.iter_mut().map(state).collect();
             return Err(format!("stage {} hangs: {left:#?}\n{hosts:#?}", self.stage));
         }
         if self.net.hosts.iter().any(|host| host.turns > 300_000) {
@@ -544,10 +549,10 @@ impl Scenario {
         let ends = now + cell.fault.lasts_ms() * MS;
         self.report.reached = true;
         let mut open = [None; 2];
-        for node in 0..2 {
+        for (node, open) in open.iter_mut().enumerate() {
             let survives = !(cell.fault.has_victim() && node == cell.victim);
             let messenger = &self.net.hosts[node].messenger;
-            open[node] = self.connection[node].filter(|c| survives && messenger.is_established(*c));
+            *open = self.connection[node].filter(|c| survives && messenger.is_established(*c));
         }
         let notice_by = match cell.fault.noticed_ms() {
             // A connection that is being closed, or is broken on purpose, is not waited for.
@@ -683,10 +688,8 @@ impl Scenario {
         {
             trouble.noticed[node] = true;
         }
-        let quiet = match (&self.trouble, self.believed) {
-            (Some(_), Some(Fault::Dozed)) | (None, _) | (_, None) => true,
-            _ => false,
-        };
+        let quiet =
+            matches!((&self.trouble, self.believed), (Some(_), Some(Fault::Dozed)) | (None, _) | (_, None));
         if quiet && !planned {
             return Err(format!("node {node} saw a connection break in quiet times: {why}"));
         }

@@ -56,7 +56,7 @@ fn flood(window: u32, keeps: usize) -> Result<(u64, u64), String> {
                 }
             }
             // What is kept is let go of slowly, and once there is too much of it.
-            if side.kept.len() > keeps || now.0 / 50_000 % 8 == 0 && !side.kept.is_empty() {
+            if side.kept.len() > keeps || (now.0 / 50_000).is_multiple_of(8) && !side.kept.is_empty() {
                 side.kept.remove(0);
             }
             if let Some(connection) = side.connection {

@@ -71,7 +71,10 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
         let call = ReadCall { key, offset, len_bytes };
         loop {
             match self.read_once(&call, attempts.deadline(self.now())).await {
-                Ok(data) => return Ok(self.succeeded(data)),
+                Ok(data) => {
+                    self.succeeded();
+                    return Ok(data);
+                }
                 Err(failed) => {
                     let damaged = matches!(failed, Failed::Chunk(ChunkError::CorruptOnTheWay { .. }));
                     let repeats = damaged || failed.may_be_repeated();

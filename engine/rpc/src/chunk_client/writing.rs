@@ -54,12 +54,7 @@ struct Kept {
 
 impl Kept {
     fn of(lease: &Lease) -> Kept {
-        Kept {
-            region: lease.region().clone(),
-            offset: lease.offset(),
-            len: lease.len(),
-            _hold: lease.hold(),
-        }
+        Kept { region: lease.region().clone(), offset: lease.offset(), len: lease.len(), _hold: lease.hold() }
     }
 
     fn copy_to(&self, lease: &Lease) {
@@ -107,7 +102,10 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
             let len_bytes = kept.len as u32;
             let order = WriteOrder { key, offset, len_bytes, crc32c, once, durable };
             match self.write_once(&order, first.take(), &kept, attempts.deadline(self.now())).await {
-                Ok(()) => return Ok(self.succeeded(())),
+                Ok(()) => {
+                    self.succeeded();
+                    return Ok(());
+                }
                 Err(failed) => {
                     let renews = self.renews(&failed, &mut number);
                     let repeats = renews || failed.may_be_repeated();
@@ -165,7 +163,10 @@ impl<C: RdmaOps + 'static> ChunkClient<C> {
                 self.ask::<RemoveChunk, _>(connection, &order, Carried::default(), until).await
             };
             match attempt.await {
-                Ok(_) => return Ok(self.succeeded(())),
+                Ok(_) => {
+                    self.succeeded();
+                    return Ok(());
+                }
                 Err(failed) => {
                     let repeats = failed.may_be_repeated();
                     self.again(&mut attempts, failed, repeats).await?;

@@ -158,5 +158,6 @@ fn writers_are_forgotten_by_silence_and_not_because_a_connection_broke() {
     net.run_ms(60);
     assert_eq!(server.stats().retired, 1);
     let deadline = in_ms(&client, 50);
-    net.run(client.write_bytes(KEY, 0, &[3; 10], false, deadline)).expect("a writer that comes back is a new one");
+    net.run(client.write_bytes(KEY, 0, &[3; 10], false, deadline))
+        .expect("a writer that comes back is a new one");
 }

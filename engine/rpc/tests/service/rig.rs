@@ -31,7 +31,10 @@ pub(crate) fn memory_store() -> MemoryStore {
 }
 
 /// A server of stores that are opened with each of its lives.
-pub(crate) fn serve<S: ChunkStore + 'static>(way: Option<Way>, mut open: impl FnMut() -> S + 'static) -> Begin {
+pub(crate) fn serve<S: ChunkStore + 'static>(
+    way: Option<Way>,
+    mut open: impl FnMut() -> S + 'static,
+) -> Begin {
     begin(move || ChunkServer::new(open(), ChunkServerConfig { way, ..Default::default() }).services())
 }
 

@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_util::future::join_all;
-use wavetank_contract::chance::{Choices as _, Seeded, Site};
 use wavetank_contract::Instant;
+use wavetank_contract::chance::{Choices as _, Seeded, Site};
 use wavetank_messenger::{LocalMessenger, Policy, Way};
 use wavetank_mock::LinkFaults;
 use wavetank_rpc::{
-    AppliedLimits, ChunkClient, ChunkError, ChunkFailure, ChunkKey, Effect, FileStore, FolderDisk, StoreLimits, Waits,
+    AppliedLimits, ChunkClient, ChunkError, ChunkFailure, ChunkKey, Effect, FileStore, FolderDisk,
+    StoreLimits, Waits,
 };
 
 use crate::net::{Begin, CLIENT, Fault, MS, Net, SERVER};
@@ -78,7 +79,13 @@ impl Model {
     }
 }
 
-async fn read(client: &ChunkClient, model: &Model, deadline: Instant, seed: u64, told: &Told) -> Result<(), ChunkFailure> {
+async fn read(
+    client: &ChunkClient,
+    model: &Model,
+    deadline: Instant,
+    seed: u64,
+    told: &Told,
+) -> Result<(), ChunkFailure> {
     match client.read(model.key, 0, model.len as u32, deadline).await {
         Ok(data) => model.check(Some(&data.to_vec()), seed),
         Err(failure) if failure.chunk_error() == Some(ChunkError::NotFound) => {
@@ -157,7 +164,10 @@ fn draw_fault(dice: &mut Seeded, restarts: bool) -> Fault {
         0 => lossy(1),
         1 => lossy(2 + dice.choose(Site::Swarm, 60)),
         2 => Fault::Links(LinkFaults { corrupt_one_in: 20, duplicate_one_in: 20, ..LinkFaults::default() }),
-        3 => Fault::Pause([SERVER, CLIENT][dice.choose(Site::Swarm, 2) as usize], dice.choose(Site::Swarm, 60) * MS),
+        3 => Fault::Pause(
+            [SERVER, CLIENT][dice.choose(Site::Swarm, 2) as usize],
+            dice.choose(Site::Swarm, 60) * MS,
+        ),
         4 => Fault::Lines(true),
         5 => Fault::Heal,
         _ => Fault::Restart,

@@ -8,8 +8,28 @@ use crate::rig::{KEY, in_ms, memory_store, pattern, rig};
 
 /// Around what is copied into a frame, what is sent eagerly, what a frame holds, pages, and extents.
 const SIZES: [usize; 22] = [
-    1, 7, 8, 9, 480, 511, 512, 513, 4095, 4096, 4097, 7000, 8191, 8192, 8193, 65_535, 65_536, 65_537, 1 << 20,
-    (1 << 20) + 1, (2 << 20) + 1, 4 << 20,
+    1,
+    7,
+    8,
+    9,
+    480,
+    511,
+    512,
+    513,
+    4095,
+    4096,
+    4097,
+    7000,
+    8191,
+    8192,
+    8193,
+    65_535,
+    65_536,
+    65_537,
+    1 << 20,
+    (1 << 20) + 1,
+    (2 << 20) + 1,
+    4 << 20,
 ];
 
 #[test]

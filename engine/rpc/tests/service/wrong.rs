@@ -86,7 +86,14 @@ fn damage_at_rest_is_told_at_once_and_not_as_damage_on_the_way() {
     struct Held(Rc<MemoryStore>);
     #[async_trait(?Send)]
     impl ChunkStore for Held {
-        async fn read(&self, key: ChunkKey, offset: u64, len: u32, into: &Lease, at: u64) -> Result<u32, ChunkError> {
+        async fn read(
+            &self,
+            key: ChunkKey,
+            offset: u64,
+            len: u32,
+            into: &Lease,
+            at: u64,
+        ) -> Result<u32, ChunkError> {
             self.0.read(key, offset, len, into, at).await
         }
         async fn write(&self, order: &WriteOrder, from: &Lease, at: u64) -> Result<(), ChunkError> {
@@ -112,7 +119,10 @@ fn damage_at_rest_is_told_at_once_and_not_as_damage_on_the_way() {
         client.write_bytes(KEY, 0, &pattern(1, 10_000), false, deadline).await.expect("there is room");
         assert!(store.borrow().as_ref().is_some_and(|store| store.flip_bit(KEY, 5000, 3)));
         let failure = client.read(KEY, 0, 10_000, deadline).await.expect_err("it is damaged");
-        assert_eq!((failure.chunk_error(), failure.attempts), (Some(ChunkError::CorruptAtRest { offset: 4096 }), 1));
+        assert_eq!(
+            (failure.chunk_error(), failure.attempts),
+            (Some(ChunkError::CorruptAtRest { offset: 4096 }), 1)
+        );
         assert_eq!(client.read(KEY, 0, 4096, deadline).await.expect("not this part").len_bytes(), 4096);
     });
 }
@@ -186,7 +196,8 @@ fn a_full_store_says_so_once_and_what_it_holds_is_served_on() {
     net.run(async {
         let deadline = in_ms(&client, 400);
         client.write_bytes(KEY, 0, &[1; 8192], false, deadline).await.expect("there is room");
-        let failure = client.write_bytes(KEY, 8192, &[2; 5000], false, deadline).await.expect_err("it is full");
+        let failure =
+            client.write_bytes(KEY, 8192, &[2; 5000], false, deadline).await.expect_err("it is full");
         assert_eq!(failure.chunk_error(), Some(ChunkError::NoSpace { need_bytes: 8192, free_bytes: 0 }));
         assert_eq!((failure.attempts, failure.effect, failure.gave_up), (1, Effect::None, false));
         assert!(client.read(KEY, 0, 8192, deadline).await.is_ok());
@@ -231,7 +242,8 @@ fn a_server_that_is_not_there_is_told_as_a_matter_of_the_connection_by_the_deadl
     let (mut net, client) = rig(None, memory_store);
     net.plan(Instant::ZERO, crate::net::Fault::Lines(true));
     net.run(async {
-        let failure = client.write_bytes(KEY, 0, &[1; 100], false, in_ms(&client, 200)).await.expect_err("no");
+        let failure =
+            client.write_bytes(KEY, 0, &[1; 100], false, in_ms(&client, 200)).await.expect_err("no");
         assert!(matches!(failure.failed, Failed::Call(_)) && failure.gave_up, "{failure}");
         assert!(failure.attempts > 1, "{failure:?}");
         assert!(client.messenger().now() <= Instant(210 * MS), "{}", client.messenger().now());

@@ -284,7 +284,7 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
 }
 
 fn is_conserved([(_, one), (_, other)]: &[(u16, Flow); 2]) -> bool {
-    [(one, other), (other, one)].into_iter().all(|(mine, theirs)| {
-        (mine.granted, mine.sent) == (theirs.told, theirs.came) && mine.held == 0
-    })
+    [(one, other), (other, one)]
+        .into_iter()
+        .all(|(mine, theirs)| (mine.granted, mine.sent) == (theirs.told, theirs.came) && mine.held == 0)
 }

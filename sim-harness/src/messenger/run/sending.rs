@@ -212,7 +212,6 @@ impl<X: Choices + Clone + 'static> Run<'_, X> {
             node,
             incarnation,
             connection: id.to_u64(),
-            at: now,
             deadline,
             request,
             sink: given,
