@@ -170,18 +170,22 @@ impl<C: RdmaOps> Messenger<C> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
         for _ in 0..connection.window.missing() {
             while self.shared.get(place).is_some_and(|queue| queue.posted < queue.promised + 1 + SPARE) {
-                let posted = self.shared[place].posted;
-                if posted >= self.shared_depth {
-                    let asked_bytes = self.config.frame_bytes.into();
-                    let (free_bytes, largest_free_bytes) = (0, 0);
-                    return Err(MemoryError::Exhausted {
-                        asked_bytes,
-                        free_bytes,
-                        largest_free_bytes,
+                let SharedQueue { posted, promised, .. } = self.shared[place];
+                let lease = match posted < self.shared_depth {
+                    true => self.receives.acquire(u64::from(self.config.frame_bytes)),
+                    false => Err(MemoryError::Exhausted {
+                        asked_bytes: self.config.frame_bytes.into(),
+                        free_bytes: 0,
+                        largest_free_bytes: 0,
                         leases: posted,
-                    });
-                }
-                let lease = self.receives.acquire(u64::from(self.config.frame_bytes))?;
+                    }),
+                };
+                let lease = match lease {
+                    Ok(lease) => lease,
+                    // Those to spare are for bad days: none is kept from a peer that keeps to its credits.
+                    Err(_) if posted > promised => break,
+                    Err(error) => return Err(error),
+                };
                 self.post_shared(place, lease);
             }
             let (Some(queue), Some(connection)) = (self.shared.get_mut(place), self.connections.get_mut(key))
