@@ -84,7 +84,7 @@ fn config(name: u64) -> MessengerConfig {
     MessengerConfig {
         frame_bytes: 8 << 10,
         pool_bytes: 16 << 20,
-        landing_pool_bytes: 16 << 20,
+        landing_pool_bytes: 8 << 20,
         receive_bytes: 2 << 20,
         exposed_bytes_max: 64 << 20,
         message_bytes_max: 4 << 20,
