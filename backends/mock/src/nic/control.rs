@@ -70,7 +70,7 @@ impl Nic {
     }
 
     pub(crate) fn close_srq(&mut self, srq: SrqId) -> Result<(), ModifyError> {
-        self.present("ibv_destroy_srq(3)")?;
+        // Closing is legal on a device that is gone.
         let slot = self.srqs.get_mut(srq.0 as usize).ok_or(ModifyError::UnknownSrq(srq))?;
         let queue = slot.as_ref().ok_or(ModifyError::UnknownSrq(srq))?;
         // One is the NIC's own, each other one an endpoint's.
