@@ -456,6 +456,10 @@ impl<C: RdmaOps> Messenger<C> {
         if self.halted {
             return false;
         }
+        if self.has_lined_up() {
+            // What was asked for since goes out before the device is polled, which takes a while on some.
+            self.flush(now);
+        }
         self.driver.spin(now);
         let any = self.settle(now);
         self.flush(now);
@@ -494,7 +498,11 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Whether something is to be done that the device does not know of: a turn, or a line asked for.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.returns.is_empty() || !self.asks.is_empty()
+        self.has_lined_up() || !self.asks.is_empty()
+    }
+
+    fn has_lined_up(&self) -> bool {
+        !self.dirty.is_empty() || !self.returns.is_empty()
     }
 
     /// When to be turned, given when the driver wants to be.

@@ -111,6 +111,9 @@ impl<C: RdmaOps> Messenger<C> {
         let credit = match connection.state {
             // The last frame may take the last credit.
             State::Closing { .. } => connection.credits.left(),
+            // So may any that brings credits, as good as a frame that does nothing else: two sides short of credits could go on
+            // telling each other so with the one that each has, and never get to what they wait for.
+            _ if connection.window.owed() > 0 => connection.credits.left(),
             _ => connection.credits.for_answers(),
         };
         if credit == 0 { None } else { connection.controls.pop_front() }
