@@ -230,7 +230,8 @@ struct Times {
 fn times(dice: &mut Dice) -> Times {
     Times {
         keepalive_ns: dice.scaled(300 * US, 4 * MS),
-        connect_ns: dice.scaled(4 * MS, 20 * MS),
+        // A handshake is seven messages of a line, the slowest of which take a millisecond and a third.
+        connect_ns: dice.scaled(10 * MS, 20 * MS),
         backoff_ns: dice.scaled(100 * US, 2 * MS),
         give_up_ns: if dice.coin() { dice.scaled(10 * MS, 60 * MS) } else { 400 * MS },
     }
@@ -267,7 +268,8 @@ fn config(dice: &mut Dice, times: &Times, name: u64, len_max: u64) -> MessengerC
         connect_ns: times.connect_ns * dice.within(2, 3) / 2,
         keepalive_ns: times.keepalive_ns,
         silence_ns: times.keepalive_ns * dice.within(3, 8) + 2 * MS,
-        transfer_ns: dice.scaled(4 * MS, 20 * MS),
+        // Undisturbed, the largest data in the smallest chunks takes a third of that.
+        transfer_ns: dice.scaled(20 * MS, 60 * MS),
         ack_delay_ns: if dice.coin() { 0 } else { dice.scaled(US, MS) },
         backoff_ns: times.backoff_ns,
         give_up_ns: times.give_up_ns,
