@@ -125,7 +125,10 @@ fn role_server() {
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
             }
         };
-        println!("listening on {address}");
+        #[expect(clippy::print_stdout, reason = "a test is told where to dial")]
+        {
+            println!("listening on {address}");
+        }
         // Until it is killed.
         carrier.run(clock(), std::future::pending::<()>()).await.unwrap();
     });
