@@ -8,7 +8,7 @@
 //! * [`message`]: one-way messages, requests and replies, and messages whose sender waits until they are let go of.
 //! * [`local`], [`dispatcher`]: futures and callbacks over the machine, for the tasks of one thread.
 //! * [`way`]: how data travels, and why.
-//! * [`line`]: the streams over which two messengers find each other; somebody else owns the sockets.
+//! * [`mod@line`]: the streams over which two messengers find each other; somebody else owns the sockets.
 //! * `tcp`: lines over TCP, with the feature `tokio`; [`within`]: lines within one process.
 //! * [`frame`], [`hello`]: what is on the wire.
 //! * [`step`]: the protocol's steps, as breakpoints for tests.
