@@ -24,6 +24,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod check;
 pub mod determinism;
+mod dice;
 pub mod explain;
 pub mod fault;
 pub mod judge;

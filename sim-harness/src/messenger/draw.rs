@@ -1,7 +1,6 @@
 //! Drawing plans: the first draws say which sorts of messages, ways and faults exist at all, then how much of each.
 
-use wavetank_contract::chance::mix64;
-use wavetank_contract::{Buggify, Choices, Seeded, Site};
+use wavetank_contract::Buggify;
 use wavetank_engine::BackendKind;
 use wavetank_messenger::config::FRAME_BYTES_MIN;
 use wavetank_messenger::{MessengerConfig, Policy, Thresholds, Way};
@@ -10,6 +9,7 @@ use super::plan::{
     ConnectionPlan, FRONT_BYTES_MIN, Happens, Incident, Letter, Load, NodePlan, OpPlan, Place, Plan, Reply,
     Sort, What,
 };
+use crate::dice::Dice;
 use crate::fault::{Fault, When};
 use crate::lab::{Cause, DeviceFault, HostFault, LinkFault};
 
@@ -21,7 +21,7 @@ const MS: u64 = 1_000_000;
 
 /// The plan of a seed.
 pub fn draw(seed: u64) -> Plan {
-    let mut dice = Dice(Seeded::new(mix64(seed ^ SALT)));
+    let mut dice = Dice::new(seed ^ SALT);
     let mut plan = topology(&mut dice);
     let features = Features::draw(&mut dice);
     plan.ops = ops(&mut dice, &features, &plan);
@@ -32,41 +32,6 @@ pub fn draw(seed: u64) -> Plan {
         }
     }
     plan
-}
-
-/// Draws.
-struct Dice(Seeded);
-
-impl Dice {
-    /// A number from `low` to `high`.
-    fn within(&mut self, low: u64, high: u64) -> u64 {
-        low + self.0.choose(Site::Swarm, high - low + 1)
-    }
-
-    /// Whether something happens that happens once in `n`.
-    fn once_in(&mut self, n: u64) -> bool {
-        self.0.choose(Site::Swarm, n) == n - 1
-    }
-
-    fn coin(&mut self) -> bool {
-        self.once_in(2)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.0.choose(Site::Swarm, from.len() as u64) as usize]
-    }
-
-    /// A number up to `high` whose size is drawn before it is: small ones are as likely as large ones.
-    fn scaled(&mut self, low: u64, high: u64) -> u64 {
-        let bits = self.within(low.max(1).ilog2().into(), high.max(1).ilog2().into());
-        self.within(1 << bits, (2 << bits) - 1).clamp(low, high)
-    }
-
-    /// Which of these exist: each with probability 1/2, and one at least.
-    fn some_of<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
-        let some: Vec<T> = all.iter().copied().filter(|_| self.coin()).collect();
-        if some.is_empty() { vec![self.pick(all)] } else { some }
-    }
 }
 
 /// Kinds of faults.

@@ -4,57 +4,22 @@
 mod faults;
 mod ops;
 
-use wavetank_contract::chance::mix64;
-use wavetank_contract::{Buggify, Choices, Mtu, Seeded, Site};
+use wavetank_contract::{Buggify, Mtu};
 
 use super::plan::{ConnectionPlan, EnginePlan, Plan, RegionPlan};
+use crate::dice::Dice;
 
 /// Keeps seeds of plans and seeds of their choices apart.
 const SALT: u64 = 0x5377_6172_6d20_7631;
 
 /// The plan of a seed.
 pub fn draw(seed: u64) -> Plan {
-    let mut dice = Dice(Seeded::new(mix64(seed ^ SALT)));
+    let mut dice = Dice::new(seed ^ SALT);
     let features = Features::draw(&mut dice);
     let mut plan = topology(&mut dice);
     plan.ops = ops::draw(&mut dice, &features, &mut plan);
     plan.faults = faults::draw(&mut dice, &features, &plan);
     plan
-}
-
-/// Draws.
-struct Dice(Seeded);
-
-impl Dice {
-    /// A number from `low` to `high`.
-    fn within(&mut self, low: u64, high: u64) -> u64 {
-        low + self.0.choose(Site::Swarm, high - low + 1)
-    }
-
-    /// Whether something happens that happens once in `n`.
-    fn once_in(&mut self, n: u64) -> bool {
-        self.0.choose(Site::Swarm, n) == n - 1
-    }
-
-    fn coin(&mut self) -> bool {
-        self.once_in(2)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.0.choose(Site::Swarm, from.len() as u64) as usize]
-    }
-
-    /// A number up to `high` whose size is drawn before it is: small ones are as likely as large ones.
-    fn scaled(&mut self, low: u64, high: u64) -> u64 {
-        let bits = self.within(low.max(1).ilog2().into(), high.ilog2().into());
-        self.within(1 << bits, (2 << bits) - 1).clamp(low, high)
-    }
-
-    /// Which of these exist: each with probability 1/2, and one at least.
-    fn some_of<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
-        let some: Vec<T> = all.iter().copied().filter(|_| self.coin()).collect();
-        if some.is_empty() { vec![self.pick(all)] } else { some }
-    }
 }
 
 /// Kinds of operations.
@@ -161,8 +126,7 @@ fn topology(dice: &mut Dice) -> Plan {
     let regions = (0..dice.within(1, 4))
         .map(|_| {
             // At an end of a connection, or nobody would ever use it.
-            let connection: &ConnectionPlan =
-                &connections[dice.0.choose(Site::Swarm, connections.len() as u64) as usize];
+            let connection: &ConnectionPlan = &connections[dice.below(connections.len() as u64) as usize];
             let slot_bytes = dice.pick(&[64, 256, 1_024, 4_096, 4_096, 16_384]);
             RegionPlan {
                 node: connection.nodes[usize::from(dice.coin())],
