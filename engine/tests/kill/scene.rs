@@ -251,6 +251,10 @@ impl<'a> Scene<'a> {
                 .map_err(|why| format!("memory that was back changed: {why}"))?;
         }
         self.lab.node.driver.context().deregister(self.arena.mr())?;
+        if self.cell.ending != Ending::Kill {
+            // It may still be sending. Killed now, it could leave a place of our queue unfilled, as `known::DEAF` says.
+            self.peer.ask("leave").map_err(|why| format!("after SIGCONT: {why}"))?;
+        }
         drop(self.peer);
         if let Some(anomaly) = self.lab.node.driver.context().take_anomaly() {
             return Err(format!("the device did what no device may: {anomaly}").into());

@@ -13,6 +13,7 @@
 //! | `flood EP OP COUNT BYTES [KEY]` | asks for so many; answers when the first is done | |
 //! | `hammer EP OP BYTES KEY` | the same with one, again and again, for ever; answers when the first is done | |
 //! | `close EP [SIGNAL]` | closes it; and sends itself a signal at once | |
+//! | `leave` | closes its device, and ends | |
 
 use std::io::{Read as _, Write as _, stdin, stdout};
 use std::os::fd::AsFd as _;
@@ -62,6 +63,10 @@ pub(crate) fn run(device: &Device) -> Try<()> {
         waiting.extend_from_slice(&bytes[..count]);
         while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = waiting.drain(..=end).collect();
+            if line == b"leave\n" {
+                drop(victim);
+                return Ok(stdout().write_all(b"ok \n")?);
+            }
             let answer = match victim.obey(str::from_utf8(&line)?.split_whitespace()) {
                 Ok(answer) => format!("ok {answer}\n"),
                 Err(why) => format!("err {why}\n").replace('\n', " ") + "\n",
