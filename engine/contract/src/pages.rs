@@ -11,6 +11,9 @@ pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
 /// Where the kernel says whether transparent huge pages may be asked for.
 const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
+/// The same for memory that processes share.
+const TRANSPARENT_SHARED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
 /// Longest answer of that file that is looked at.
 const TRANSPARENT_BYTES_MAX: u64 = 256;
 
@@ -158,16 +161,27 @@ impl fmt::Display for PagesGot {
 
 /// Whether transparent huge pages may be asked for.
 pub(crate) fn transparent_allowed() -> bool {
+    allowed_by(TRANSPARENT)
+}
+
+/// The same for memory that processes share.
+pub(crate) fn transparent_shared_allowed() -> bool {
+    allowed_by(TRANSPARENT_SHARED)
+}
+
+fn allowed_by(file: &str) -> bool {
     use std::io::Read as _;
     let mut text = String::new();
-    let read = std::fs::File::open(TRANSPARENT)
-        .and_then(|file| file.take(TRANSPARENT_BYTES_MAX).read_to_string(&mut text));
+    let read =
+        std::fs::File::open(file).and_then(|file| file.take(TRANSPARENT_BYTES_MAX).read_to_string(&mut text));
     read.is_ok() && allows(&text)
 }
 
 /// What the file says: the choice in force is in brackets.
 fn allows(text: &str) -> bool {
-    text.contains("[always]") || text.contains("[madvise]")
+    ["[always]", "[madvise]", "[advise]", "[within_size]", "[force]"]
+        .iter()
+        .any(|choice| text.contains(choice))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [`Hold`] keeps that part out of circulation while a work uses it. A part comes back to its pool when its lease and
 //! every hold on it are gone, so a cancelled operation can never free memory that a device still writes.
 //!
-//! This file is the only one outside the hardware backends that handles raw memory.
+//! This file and [`shared`](crate::shared) are the only ones outside the hardware backends that handle raw memory.
 #![allow(unsafe_code)]
 
 use core::any::Any;
@@ -136,6 +136,8 @@ struct Memory {
     source: Source,
     pages: PagesGot,
     granule_shift: u32,
+    /// See [`Region::origin`].
+    origin: u64,
     slots: Box<[Slot]>,
     /// Slots with a lease or a hold.
     live: Cell<u32>,
@@ -286,6 +288,57 @@ impl Region {
         Ok(Region::new(base, layout, slots, spec, Source::Owner { _owner: owner }, got))
     }
 
+    /// The same for memory whose bytes are wanted as they are, with the pages that its owner says it has.
+    ///
+    /// # Errors
+    /// Limits, as [`allocate`](Region::allocate).
+    ///
+    /// # Safety
+    /// As [`adopt`](Region::adopt); and the bytes are initialised.
+    pub(crate) unsafe fn over(
+        base: NonNull<u8>,
+        spec: &RegionSpec,
+        pages: PagesGot,
+        owner: Box<dyn Any>,
+    ) -> Result<Region, AllocError> {
+        let (layout, slots) = spec.layout()?;
+        Ok(Region::new(base, layout, slots, spec, Source::Owner { _owner: owner }, pages))
+    }
+
+    /// A region of the memory of a lease, whole and as it is. It returns when the last handle of the new region is gone.
+    ///
+    /// # Errors
+    /// [`AllocError::BadGranule`] where the granule is no power of two, or the lease not a whole number of granules on a page.
+    pub fn within(lease: Lease, granule_bytes: u64) -> Result<Region, AllocError> {
+        let outer = lease.region();
+        let (base, len_bytes) = (outer.at(lease.offset(), lease.len() as usize), lease.len());
+        let spec = RegionSpec { len_bytes, granule_bytes, pages: outer.pages().asked };
+        let (layout, slots) = spec.layout()?;
+        if layout.size() as u64 != len_bytes || base.align_offset(PAGE_BYTES as usize) != 0 {
+            return Err(AllocError::BadGranule(granule_bytes));
+        }
+        let base = NonNull::new(base).ok_or(AllocError::Empty)?;
+        let pages = PagesGot { len_bytes, ..*outer.pages() };
+        let origin = outer.0.origin + lease.offset();
+        let region =
+            Region::new(base, layout, slots, &spec, Source::Owner { _owner: Box::new(lease) }, pages);
+        Ok(region.with_origin(origin))
+    }
+
+    /// Only before there is a second handle.
+    fn with_origin(mut self, origin: u64) -> Region {
+        if let Some(memory) = Rc::get_mut(&mut self.0) {
+            memory.origin = origin;
+        }
+        self
+    }
+
+    /// Where it begins in the outermost region it is part of; 0 if that is itself. In shared memory this is where other processes
+    /// find it.
+    pub fn origin(&self) -> u64 {
+        self.0.origin
+    }
+
     fn new(
         base: NonNull<u8>,
         layout: Layout,
@@ -300,6 +353,7 @@ impl Region {
             source,
             pages,
             granule_shift: spec.granule_bytes.trailing_zeros(),
+            origin: 0,
             slots: (0..slots).map(|_| Slot::default()).collect(),
             live: Cell::new(0),
             returned: RefCell::new(Vec::new()),

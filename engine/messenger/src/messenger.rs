@@ -13,7 +13,7 @@ mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wavetank_contract::{Access, CqId, EpId, Instant, Lease, PdId, RegionSpec, SrqId, Wake};
+use wavetank_contract::{Access, CqId, EpId, Instant, Lease, MrId, PdId, Region, RegionSpec, SrqId, Wake};
 use wavetank_engine::bootstrap::{InstanceId, Introduction};
 use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::{Arena, ExtentPool, ExtentPoolConfig, ExtentStats, MemoryError};
@@ -223,6 +223,24 @@ impl<C: RdmaOps> Messenger<C> {
             outcomes: Vec::new(),
             returned: Vec::new(),
         })
+    }
+
+    /// Cuts what peers may reach from a region from now on, so that data lands where its user wants it: in memory that other
+    /// processes map. Only before the first connection; the region has at least `exposed_bytes_max` bytes.
+    ///
+    /// # Errors
+    /// [`MemoryError::TooLong`] when it has less, [`MemoryError::RegionInUse`] when it is too late.
+    pub fn expose_from(&mut self, region: Region) -> Result<(), MemoryError> {
+        let (asked_bytes, limit_bytes) = (self.config.exposed_bytes_max, region.len());
+        if asked_bytes > limit_bytes {
+            return Err(MemoryError::TooLong { asked_bytes, limit_bytes });
+        }
+        self.extents.cut_from(region)
+    }
+
+    /// Where a lease of what a connection exposes is registered, for works of this side's own: a READ that is to land in it.
+    pub fn registration(&self, connection: ConnectionId, lease: &Lease) -> Option<MrId> {
+        Some(self.connections.get(connection.0)?.exposed.place(lease)?.mr)
     }
 
     /// Accepts peers from now on, with this policy; `None` accepts nobody any more.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use wavetank_contract::error::DeregisterError;
 use wavetank_contract::region::{PAGE_BYTES, REGION_BYTES_MAX};
-use wavetank_contract::{Access, MrId, PageKind, Pages, PdId, Region, RegionSpec, RemoteKey};
+use wavetank_contract::{Access, Lease, MrId, PageKind, Pages, PdId, Region, RegionSpec, RemoteKey};
 
 use super::arena::Arena;
 use super::error::MemoryError;
@@ -20,6 +20,9 @@ use crate::context::RdmaOps;
 /// What peers may do with an extent: READ and WRITE, no atomics.
 const ACCESS: Access =
     Access { local_write: true, remote_read: true, remote_write: true, remote_atomic: false };
+
+/// The registration of what has none: the outer region of extents, which are registered one by one.
+const UNREGISTERED: MrId = MrId(u32::MAX);
 
 /// What extents are made of, and how much there may be of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub(super) type Abandoned = Rc<RefCell<Vec<Retiring>>>;
 #[derive(Debug)]
 pub struct ExtentPool {
     config: ExtentPoolConfig,
+    /// What extents are cut from, if not from the device's own memory.
+    outer: Option<Arena>,
     /// Registered for nobody, by class: `extent_bytes` times 2 to the power of the index.
     free: Vec<Vec<Region>>,
     retiring: Vec<Retiring>,
@@ -122,6 +127,7 @@ impl ExtentPool {
         let extent_bytes = power(config.extent_bytes, granule_bytes);
         ExtentPool {
             config: ExtentPoolConfig { extent_bytes, granule_bytes, ..config },
+            outer: None,
             free: Vec::new(),
             retiring: Vec::new(),
             abandoned: Rc::default(),
@@ -132,6 +138,19 @@ impl ExtentPool {
             refusals: 0,
             told: false,
         }
+    }
+
+    /// Cuts extents from a region from now on, instead of asking the device for memory: from shared memory, so that other processes
+    /// find in it what peers write. Only before there is an extent.
+    ///
+    /// # Errors
+    /// [`MemoryError::RegionInUse`] when parts of it are leased already, or there are extents.
+    pub fn cut_from(&mut self, region: Region) -> Result<(), MemoryError> {
+        if self.total_bytes > 0 {
+            return Err(MemoryError::RegionInUse { leases: self.extents.max(1) });
+        }
+        self.outer = Some(Arena::of(region, UNREGISTERED)?);
+        Ok(())
     }
 
     /// What it was made with, rounded.
@@ -227,13 +246,31 @@ impl ExtentPool {
         self.make_room(short);
         // A long extent has one lease: it needs no granules.
         let granule_bytes = if class == 0 { granule_bytes } else { len_bytes };
-        let region = context.allocate(&RegionSpec { len_bytes, granule_bytes, pages })?;
+        let region = match self.cut(len_bytes) {
+            None => context.allocate(&RegionSpec { len_bytes, granule_bytes, pages })?,
+            Some(lease) => {
+                let region = Region::within(lease?, granule_bytes)?;
+                // It is as its last user left it.
+                region.zero();
+                region
+            }
+        };
         self.total_bytes += region.len();
         self.total_bytes_max = self.total_bytes_max.max(self.total_bytes);
         self.kind_bytes[region.pages().kind as usize] += region.len();
         log_pages("extent", region.pages(), self.told);
         self.told |= region.pages().is_short();
         Ok(region)
+    }
+
+    /// Part of the outer region, if there is one: free extents of other sizes may be in the way.
+    fn cut(&mut self, len_bytes: u64) -> Option<Result<Lease, MemoryError>> {
+        match self.outer.as_mut()?.acquire(len_bytes) {
+            Err(MemoryError::Exhausted { .. }) => {}
+            done => return Some(done),
+        }
+        self.make_room(u64::MAX);
+        Some(self.outer.as_mut()?.acquire(len_bytes))
     }
 
     /// Gives free extents back to the system, the longest first, until that many bytes are gone or none is left.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wavetank_contract::error::{KeyError, RegisterError};
-use wavetank_contract::{Hold, Lease, MrId, Op, Pages, RemoteKey};
+use wavetank_contract::{Hold, Lease, MrId, Op, Others, Pages, RemoteKey, SharedMemory};
 use wavetank_engine::memory::{Exposed, ExtentId, ExtentPool, ExtentPoolConfig, MemoryError};
 use wavetank_engine::{Port, PortConfig, RdmaOps, TransferSpec};
 use wavetank_mock::{Fabric, Profile};
@@ -427,4 +427,32 @@ proptest! {
         prop_assert_eq!((stats.in_use_bytes, stats.retiring_bytes, stats.extents), (0, 0, 0));
         prop_assert!(known.iter().all(|(mr, ..)| port.export(*mr).is_err()));
     }
+}
+
+#[test]
+fn what_a_peer_writes_to_shared_memory_is_seen_by_whoever_maps_it() {
+    let mut lab = lab(Plan::default());
+    let shared = SharedMemory::create("extents", 4 * EXTENT, Others::Read, Pages::Plain).unwrap();
+    let other = SharedMemory::attach(shared.fd().try_clone_to_owned().unwrap(), 1 << 20).unwrap();
+    let mut pool = pool(4 * EXTENT);
+    pool.cut_from(shared.region(4096).unwrap()).unwrap();
+    let mut exposed = Exposed::new();
+    let before = lease(&lab, &mut pool, &mut exposed, 5000).unwrap();
+    let theirs = lease(&lab, &mut pool, &mut exposed, 100).unwrap();
+    let (key, offset) = key_of(&exposed, &theirs);
+    assert_eq!(peer(&mut lab, &key, offset, Some(b"in plain")), Ok(*b"in plain"));
+    let at = theirs.region().origin() + theirs.offset();
+    assert_eq!(other.bytes(at, 8), Some(&b"in plain"[..]));
+
+    // One long extent takes the place of all short ones, and finds nothing of theirs.
+    drop((before, theirs));
+    close(&lab, &mut pool, exposed);
+    let mut second = Exposed::new();
+    let long = lease(&lab, &mut pool, &mut second, 4 * EXTENT).unwrap();
+    assert_eq!(other.bytes(at, 8), Some(&[0; 8][..]));
+    assert!(lease(&lab, &mut pool, &mut second, 1).is_err(), "all is leased");
+    drop(long);
+    close(&lab, &mut pool, second);
+    let late = SharedMemory::create("late", 4 * EXTENT, Others::Read, Pages::Plain).unwrap();
+    assert!(pool.cut_from(late.region(4096).unwrap()).is_err(), "there are extents already");
 }
