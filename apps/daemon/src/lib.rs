@@ -6,6 +6,8 @@ pub mod health;
 pub mod log;
 pub mod meters;
 pub mod settings;
+#[cfg(feature = "mock")]
+pub mod tank;
 
 pub use config::{BadSetting, EngineConfig, SharedKey, SocketConfig};
 pub use settings::{LogFormat, Settings, SettingsError, WaySetting};
