@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Index, IndexEntry, IndexError, Needle, NeedleError, NeedleId, OffsetWidth, ReadError, SuperBlock,
+    Index, IndexEntry, IndexError, IndexReadError, Needle, NeedleError, NeedleId, OffsetWidth, ReadError, SuperBlock,
     SuperBlockError, Volume,
 };
 
@@ -67,8 +67,8 @@ impl VolumeFiles {
         let mut idx = CountingReader { file: open_file(&idx_path)?, len_bytes: 0 };
 
         let superblock = read_superblock(&dat, &dat_path)?;
-        let index = Index::read(&mut idx, options.offset_width)
-            .map_err(|fault| FilesError::Io { path: idx_path.clone(), fault })?;
+        let index = Index::read(&mut idx, options.offset_width, Index::NEEDLES_MAX)
+            .map_err(|fault| FilesError::Log { idx_path: idx_path.clone(), fault })?;
         // A server appends to the .dat first and to the .idx second. The length is taken after the index was read,
         // so that an append in between cannot look like an entry past the end.
         let dat_len_bytes =
@@ -260,6 +260,14 @@ pub enum FilesError {
         idx_path: PathBuf,
         /// Which entry, and where it points.
         fault: IndexError,
+    },
+    /// The `.idx` cannot be folded.
+    #[error("{}: {fault}", idx_path.display())]
+    Log {
+        /// The `.idx`.
+        idx_path: PathBuf,
+        /// Why.
+        fault: IndexReadError,
     },
     /// A needle is missing, deleted or damaged.
     #[error("{}: {fault}", dat_path.display())]

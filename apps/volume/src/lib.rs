@@ -54,7 +54,7 @@ pub use checksum::{Checksum, ChecksumForm, crc32c_masked, crc32c_raw};
 pub use entry::{IndexEntry, OffsetWidth, UnknownOffsetWidth};
 pub use files::{FilesError, Freshness, OpenOptions, VolumeFiles};
 pub use ids::{Cookie, NeedleId};
-pub use index::{Index, IndexCounts, IndexError, Listed};
+pub use index::{Index, IndexCounts, IndexError, IndexReadError};
 pub use needle::{CookieMismatch, Needle, NeedleError};
 pub use record::{Record, RecordError, RecordHeader, Records, padding_length, record_length};
 pub use superblock::{ReplicaPlacement, SuperBlock, SuperBlockError};

@@ -58,8 +58,8 @@ impl Volume {
     #[must_use]
     pub fn lookup(&self, id: NeedleId) -> Lookup {
         match self.index.get(id) {
-            Some(listed) if listed.entry.size_bytes == 0 => Lookup::Empty(listed.entry),
-            Some(listed) => Lookup::Live(listed.entry),
+            Some(entry) if entry.size_bytes == 0 => Lookup::Empty(entry),
+            Some(entry) => Lookup::Live(entry),
             None if self.index.is_deleted(id) => Lookup::Deleted,
             None => Lookup::Missing,
         }
@@ -92,7 +92,7 @@ impl Volume {
 
     /// Every needle that can be read, in order of id.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = IndexEntry> {
-        self.index.live().map(|listed| listed.entry)
+        self.index.live()
     }
 
     /// The superblock.
