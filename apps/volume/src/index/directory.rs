@@ -7,7 +7,7 @@
 use super::table::Row;
 
 /// Rows in a block: half a kilobyte, of which an even spread of ids makes a look-up touch one or two lines.
-pub(super) const BLOCK_ROWS: usize = 32;
+pub(super) const BLOCK_ROWS: usize = 64;
 
 /// Samples and buckets over a sorted table. Costs less than half a byte for each row.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,7 @@ impl Directory {
         let (Some(first), Some(last)) = (samples.first().copied(), samples.last().copied()) else {
             return Self::default();
         };
-        let buckets_log2 = samples.len().next_power_of_two().trailing_zeros();
+        let buckets_log2 = (samples.len() / 2).max(1).next_power_of_two().trailing_zeros();
         let span_bits = u64::BITS - (last - first).leading_zeros();
         let shift = span_bits.saturating_sub(buckets_log2);
         let buckets = ((last - first) >> shift) as usize + 1;
