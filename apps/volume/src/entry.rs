@@ -44,7 +44,7 @@ impl OffsetWidth {
     }
 
     /// The first offset that does not fit.
-    pub(crate) fn limit_bytes(self) -> u64 {
+    pub(crate) const fn limit_bytes(self) -> u64 {
         match self {
             Self::Four => 8 << 32,
             Self::Five => 8 << 40,

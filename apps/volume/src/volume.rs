@@ -1,7 +1,7 @@
 //! A volume as its superblock and index describe it, without the bytes of its `.dat`.
 
 use crate::{
-    Index, IndexEntry, IndexError, Needle, NeedleError, NeedleId, OffsetWidth, SuperBlock, SuperBlockError,
+    Index, IndexEntry, IndexError, IndexReadError, Needle, NeedleError, NeedleId, OffsetWidth, SuperBlock, SuperBlockError,
 };
 
 /// What an index says about a needle.
@@ -52,6 +52,21 @@ impl Volume {
     pub fn assemble(superblock: SuperBlock, index: Index, dat_len_bytes: u64) -> Result<Self, IndexError> {
         index.check_against(&superblock, dat_len_bytes)?;
         Ok(Self { superblock, index, dat_len_bytes })
+    }
+
+    /// Takes up entries that were appended, and held against a `.dat` that is `dat_len_bytes` long now.
+    pub(crate) fn grow(
+        &mut self,
+        idx: &[u8],
+        dat_len_bytes: u64,
+        needles_max: usize,
+    ) -> Result<(), IndexReadError> {
+        self.dat_len_bytes = dat_len_bytes;
+        self.index.append(idx, needles_max)
+    }
+
+    pub(crate) fn delete(&mut self, id: NeedleId) -> Result<(), IndexReadError> {
+        self.index.delete(id)
     }
 
     /// What the index says about `id`.
