@@ -50,7 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: index_bench [--needles COUNT]".into()),
     };
     println!("{needles} needles; times are of one thread, look-ups in random order");
-    println!("{:<22}{:>6}{:>8}{:>12}{:>9}{:>9}{:>11}", "ids", "width", "B each", "load M/s", "hit ns", "miss ns", "chained ns");
+    println!(
+        "{:<22}{:>6}{:>8}{:>12}{:>9}{:>9}{:>11}",
+        "ids", "width", "B each", "load M/s", "hit ns", "miss ns", "chained ns"
+    );
     let dir = tempfile::tempdir()?;
     for spread in SPREADS {
         for width in [OffsetWidth::Four, OffsetWidth::Five] {
@@ -79,7 +82,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn write(path: &std::path::Path, needles: u64, width: OffsetWidth, id: fn(u64) -> u64) -> std::io::Result<()> {
+fn write(
+    path: &std::path::Path,
+    needles: u64,
+    width: OffsetWidth,
+    id: fn(u64) -> u64,
+) -> std::io::Result<()> {
     let mut idx = BufWriter::new(File::create(path)?);
     for number in 0..needles {
         idx.write_all(&id(number).to_be_bytes())?;

@@ -14,8 +14,8 @@ use crate::verify::VerifiedSet;
 use crate::width::WidthEvidence;
 use crate::{Index, IndexEntry, Needle, NeedleError, NeedleId, OffsetWidth, Volume};
 
-pub use coded::CodedPaths;
 use coded::CodedFiles;
+pub use coded::CodedPaths;
 pub use error::FilesError;
 use log::LogFiles;
 use opening::{Stamp, source_error};
@@ -85,7 +85,7 @@ pub struct VolumeFiles {
     pub(crate) source: Source,
     volume: Volume,
     options: OpenOptions,
-    pub(crate) generation: u64,
+    generation: u64,
     pub(crate) verified: VerifiedSet,
     /// What opening it again said, and of which files.
     broken: Option<(Vec<Option<Stamp>>, String)>,
@@ -187,12 +187,13 @@ impl VolumeFiles {
         if let Some((_, what)) = self.broken.as_ref().filter(|(then, _)| *then == stamps) {
             return Err(FilesError::NotReopened { path: self.dat_path().to_path_buf(), what: what.clone() });
         }
-        let opened = match &self.kind {
-            Kind::Log(files) => log::load(&files.dat_path, &self.options)
-                .map(|(files, loaded)| (Kind::Log(files), loaded)),
-            Kind::Coded(files) => coded::load(&files.paths, &self.options)
-                .map(|(files, loaded)| (Kind::Coded(files), loaded)),
-        };
+        let opened =
+            match &self.kind {
+                Kind::Log(files) => log::load(&files.dat_path, &self.options)
+                    .map(|(files, loaded)| (Kind::Log(files), loaded)),
+                Kind::Coded(files) => coded::load(&files.paths, &self.options)
+                    .map(|(files, loaded)| (Kind::Coded(files), loaded)),
+            };
         match opened {
             Ok((kind, Loaded { source, volume })) => {
                 (self.kind, self.source, self.volume) = (kind, source, volume);

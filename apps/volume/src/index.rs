@@ -311,7 +311,11 @@ impl Folding {
 
     fn check_len(&self) -> Result<(), IndexReadError> {
         let needles_max = self.needles_max;
-        if self.index.table.len() > needles_max { Err(IndexReadError::TooMany { needles_max }) } else { Ok(()) }
+        if self.index.table.len() > needles_max {
+            Err(IndexReadError::TooMany { needles_max })
+        } else {
+            Ok(())
+        }
     }
 
     fn end(mut self) -> Result<Index, IndexReadError> {
@@ -329,7 +333,9 @@ pub enum IndexReadError {
     #[error(transparent)]
     Io(io::Error),
     /// It names more ids than were allowed for.
-    #[error("the index names more than {needles_max} needles; allow for more if this volume is meant to have them")]
+    #[error(
+        "the index names more than {needles_max} needles; allow for more if this volume is meant to have them"
+    )]
     TooMany {
         /// The most there may be.
         needles_max: usize,

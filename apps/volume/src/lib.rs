@@ -50,6 +50,7 @@ mod reading;
 mod record;
 mod shards;
 mod source;
+mod store;
 mod superblock;
 mod ttl;
 mod verify;
@@ -72,6 +73,7 @@ pub use outcome::{Ask, Content, Damage, Outcome};
 pub use record::{Record, RecordError, RecordHeader, Records, padding_length, record_length};
 pub use shards::{ShardLayout, TooFewShards};
 pub use source::Extent;
+pub use store::{Refreshed, Refusal, RefusalCause, Store, StoreDirectory, StoreError, VolumeId, VolumeName};
 pub use superblock::{ReplicaPlacement, SuperBlock, SuperBlockError};
 pub use ttl::Ttl;
 pub use verify::{Verified, Verifier};
@@ -79,4 +81,7 @@ pub use version::Version;
 pub use vif::{Vif, VifError};
 pub use volume::{Lookup, ReadError, Volume, VolumeError};
 pub use width::{WidthEvidence, WidthTally, WidthUndecided};
-pub use writer::{NewNeedle, Padding, VolumeWriter, WriteError, WriterOptions};
+pub use writer::{
+    EncodeError, Fate, Generator, NewNeedle, Padding, Vacuum, VolumeOnDisk, VolumeWriter, WriteError,
+    WriterOptions, encode_shards, sorted_index,
+};

@@ -41,7 +41,6 @@ pub struct Located {
     /// When the record was appended, in Unix nanoseconds.
     pub append_at_ns: Option<u64>,
     pub(crate) source: Source,
-    pub(crate) generation: u64,
     pub(crate) verified: bool,
 }
 
@@ -114,7 +113,7 @@ impl Located {
     }
 
     pub(crate) fn token(&self) -> Verified {
-        Verified { generation: self.generation, offset_bytes: self.entry.offset_bytes }
+        Verified { source: self.source.clone(), offset_bytes: self.entry.offset_bytes }
     }
 
     fn in_dat(&self, range: &Range<u64>) -> Range<u64> {
@@ -229,7 +228,6 @@ impl Located {
             stored_checksum: u32_at(tail, 0).ok_or(cut_off)?,
             append_at_ns,
             source: source.clone(),
-            generation: 0,
             verified: false,
         })
     }

@@ -98,7 +98,9 @@ pub enum ManifestError {
         chunks: usize,
     },
     /// One chunk is not what it should be.
-    #[error("chunk {number} of the manifest: {what}; write the file again, or restore it from another replica")]
+    #[error(
+        "chunk {number} of the manifest: {what}; write the file again, or restore it from another replica"
+    )]
     Chunk {
         /// Counted from 0.
         number: usize,

@@ -7,9 +7,7 @@ use crate::inflate::{Inflated, inflate, is_gzip};
 use crate::located::LocateFault;
 use crate::source::SourceFault;
 use crate::verify::{Verified, Verifier};
-use crate::{
-    Ask, Content, Damage, FilesError, Followed, Located, Lookup, NeedleError, Outcome, VolumeFiles,
-};
+use crate::{Ask, Content, Damage, FilesError, Followed, Located, Lookup, NeedleError, Outcome, VolumeFiles};
 
 /// How often the files are looked at again when a record is not what the index says.
 const TRIES: u32 = 3;
@@ -60,7 +58,6 @@ impl VolumeFiles {
         if let Some(at_unix_ns) = located.expires_at_ns().filter(|at| ask.now_unix_ns >= *at) {
             return Outcome::Expired { at_unix_ns };
         }
-        located.generation = self.generation;
         located.verified = self.verified.contains(located.entry.offset_bytes);
         if located.entry.size_bytes == 0 { Outcome::Empty(located) } else { Outcome::Found(located) }
     }
@@ -82,7 +79,7 @@ impl VolumeFiles {
     /// Remembers that a needle was verified, so that parts of it may be read from now on. What was verified in files
     /// that have been replaced since is not remembered.
     pub fn remember(&mut self, verified: Verified) {
-        if verified.generation == self.generation {
+        if verified.source.is_same(&self.source) {
             self.verified.insert(verified.offset_bytes);
         }
     }

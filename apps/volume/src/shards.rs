@@ -172,7 +172,8 @@ mod tests {
     /// field gives other parity.
     #[test]
     fn the_code_is_that_of_upstream_s_encoder() {
-        let mut shards: Vec<Vec<u8>> = [[0, 1], [4, 5], [2, 3], [6, 7], [8, 9]].map(|pair| pair.to_vec()).into();
+        let mut shards: Vec<Vec<u8>> =
+            [[0, 1], [4, 5], [2, 3], [6, 7], [8, 9]].map(|pair| pair.to_vec()).into();
         shards.extend(vec![vec![0; 2]; 5]);
         ReedSolomon::new(5, 5).unwrap().encode(&mut shards).unwrap();
         assert_eq!(shards[5..], [[12, 13], [10, 11], [14, 15], [90, 91], [94, 95]]);

@@ -40,6 +40,15 @@ impl From<io::Error> for SourceFault {
 }
 
 impl Source {
+    /// Whether both are the same open files.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(another)) => Arc::ptr_eq(one, another),
+            (Self::Shards(one), Self::Shards(another)) => Arc::ptr_eq(one, another),
+            _ => false,
+        }
+    }
+
     /// Fills the buffer; `UnexpectedEof` when the `.dat` ends first.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<(), SourceFault> {
         match self {

@@ -1,6 +1,7 @@
 //! The checksum over data that comes in blocks, and a bounded memory of what it was found right for.
 
 use crate::checksum::{crc32c_masked, form_of};
+use crate::source::Source;
 use crate::{Located, NeedleError, NeedleId};
 
 /// Sums the stored data of one needle as it passes.
@@ -16,9 +17,10 @@ pub struct Verifier {
 }
 
 /// The word that a needle's data was verified whole. Only a [`Verifier`] gives it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Verified {
-    pub(crate) generation: u64,
+    /// The open file it was read from: a word on another one, even of the same name, is worth nothing.
+    pub(crate) source: Source,
     pub(crate) offset_bytes: u64,
 }
 
@@ -51,7 +53,12 @@ impl Verifier {
         let (id, offset_bytes) = (self.id, self.token.offset_bytes);
         if self.seen_bytes != self.data_len_bytes {
             let have_bytes = usize::try_from(self.seen_bytes).unwrap_or(usize::MAX);
-            return Err(NeedleError::CutOff { id, offset_bytes, need_bytes: self.data_len_bytes, have_bytes });
+            return Err(NeedleError::CutOff {
+                id,
+                offset_bytes,
+                need_bytes: self.data_len_bytes,
+                have_bytes,
+            });
         }
         // Behind a record without a body upstream leaves whatever checksum it has at hand.
         if self.is_empty || form_of(self.stored, self.computed).is_some() {

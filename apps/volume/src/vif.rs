@@ -40,7 +40,8 @@ impl Vif {
         }
         let remote = match key(&root, &["files"]) {
             Some(Value::Array(files)) => files.first().map(|file| {
-                let text = |names: &[&str]| key(file, names).and_then(Value::as_str).unwrap_or("?").to_owned();
+                let text =
+                    |names: &[&str]| key(file, names).and_then(Value::as_str).unwrap_or("?").to_owned();
                 format!("{} {}", text(&["backendType", "backend_type"]), text(&["key"]))
             }),
             _ => None,
@@ -52,7 +53,8 @@ impl Vif {
                 Some(version.ok_or(VifError::Number { key: "version", found: found.to_string() })?)
             }
         };
-        let offset_width = match number(&root, &["bytesOffset", "bytes_offset", "BytesOffset"])?.unwrap_or(0) {
+        let offset_width = match number(&root, &["bytesOffset", "bytes_offset", "BytesOffset"])?.unwrap_or(0)
+        {
             0 => None,
             found => Some(OffsetWidth::from_vif(u32::try_from(found).unwrap_or(u32::MAX))?),
         };
@@ -91,14 +93,18 @@ fn number(object: &Value, names: &[&'static str]) -> Result<Option<u64>, VifErro
         other => other.as_u64(),
     };
     let key = names.first().copied().unwrap_or_default();
-    found.map(Some).ok_or_else(|| VifError::Number { key, found: value.to_string().chars().take(40).collect() })
+    found
+        .map(Some)
+        .ok_or_else(|| VifError::Number { key, found: value.to_string().chars().take(40).collect() })
 }
 
 /// Why a `.vif` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VifError {
     /// It is no JSON object.
-    #[error("{0}; the .vif holds one JSON object: remove it if it is damaged, and the server will write it again")]
+    #[error(
+        "{0}; the .vif holds one JSON object: remove it if it is damaged, and the server will write it again"
+    )]
     Json(String),
     /// It is too long.
     #[error("{len_bytes} bytes; a .vif has at most {}: check what this file is", Vif::LEN_BYTES_MAX)]

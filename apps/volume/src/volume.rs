@@ -1,7 +1,8 @@
 //! A volume as its superblock and index describe it, without the bytes of its `.dat`.
 
 use crate::{
-    Index, IndexEntry, IndexError, IndexReadError, Needle, NeedleError, NeedleId, OffsetWidth, SuperBlock, SuperBlockError,
+    Index, IndexEntry, IndexError, IndexReadError, Needle, NeedleError, NeedleId, OffsetWidth, SuperBlock,
+    SuperBlockError,
 };
 
 /// What an index says about a needle.

@@ -74,7 +74,8 @@ fn decide(
             return Ok((OffsetWidth::Five, WidthEvidence::Records));
         }
         // Nothing speaks, or too little to tell the two apart.
-        let width = if len_bytes % 17 == 0 && len_bytes % 16 != 0 { OffsetWidth::Five } else { OffsetWidth::Four };
+        let width =
+            if len_bytes % 17 == 0 && len_bytes % 16 != 0 { OffsetWidth::Five } else { OffsetWidth::Four };
         return Ok((width, WidthEvidence::Assumed));
     }
     if speaks(four) && (silent(five) || four.all()) {
@@ -164,6 +165,9 @@ mod tests {
         for (four, five, expected) in all {
             assert_eq!(decide(four, five, 17).ok(), expected, "{four:?} {five:?}");
         }
-        assert_eq!(decide(tally(0, 0), tally(0, 0), 16 * 17), Ok((OffsetWidth::Four, WidthEvidence::Assumed)));
+        assert_eq!(
+            decide(tally(0, 0), tally(0, 0), 16 * 17),
+            Ok((OffsetWidth::Four, WidthEvidence::Assumed))
+        );
     }
 }

@@ -58,7 +58,8 @@ fn shard_paths(paths: &CodedPaths) -> Vec<(usize, PathBuf)> {
 
 pub(super) fn load(paths: &CodedPaths, options: &OpenOptions) -> Result<(CodedFiles, Loaded), FilesError> {
     let path = paths.path();
-    let missing = |extension: &str| io_error(&path.with_added_extension(extension), io::ErrorKind::NotFound.into());
+    let missing =
+        |extension: &str| io_error(&path.with_added_extension(extension), io::ErrorKind::NotFound.into());
     let vif_path = options.vif_path.clone().or_else(|| paths.find("vif"));
     let vif = vif_path.as_deref().map_or_else(|| Ok(Vif::default()), read_vif)?;
     let layout = match vif.shards {
@@ -81,7 +82,8 @@ pub(super) fn load(paths: &CodedPaths, options: &OpenOptions) -> Result<(CodedFi
     // A shard that is still being copied is shorter than the others, and not taken.
     let shard_len_bytes = lens.into_iter().max().ok_or_else(|| missing("ec00"))?;
     let files = files.into_iter();
-    let files = files.map(|file| file.filter(|(_, len)| *len == shard_len_bytes).map(|(file, _)| file)).collect();
+    let files =
+        files.map(|file| file.filter(|(_, len)| *len == shard_len_bytes).map(|(file, _)| file)).collect();
     let shards = Shards::new(layout, files, shard_len_bytes, vif.dat_len_bytes).map_err(|_| {
         let (data, parity) = (layout.data_shards.into(), layout.parity_shards.into());
         let vif_path = vif_path.clone().unwrap_or_else(|| path.clone());
@@ -111,8 +113,17 @@ pub(super) fn load(paths: &CodedPaths, options: &OpenOptions) -> Result<(CodedFi
     };
     let shard_paths = found.into_iter().map(|(_, path)| path).collect();
     let paths = paths.clone();
-    let mut files =
-        CodedFiles { paths, name_path: path, ecx_path, ecx_stamp, ecj, taken_bytes: 0, shards, shard_paths, evidence };
+    let mut files = CodedFiles {
+        paths,
+        name_path: path,
+        ecx_path,
+        ecx_stamp,
+        ecj,
+        taken_bytes: 0,
+        shards,
+        shard_paths,
+        evidence,
+    };
     let mut loaded = Loaded { source, volume };
     files.take_up(&mut loaded.volume)?;
     Ok((files, loaded))
@@ -150,8 +161,8 @@ impl CodedFiles {
 
     /// What a server changed: it appends ids to the journal, or works the journal into the index and removes it.
     pub(super) fn glance(&self) -> Result<Freshness, FilesError> {
-        let ecx_now = look(&self.ecx_path)?
-            .ok_or_else(|| io_error(&self.ecx_path, io::ErrorKind::NotFound.into()))?;
+        let ecx_now =
+            look(&self.ecx_path)?.ok_or_else(|| io_error(&self.ecx_path, io::ErrorKind::NotFound.into()))?;
         let same = ecx_now.is_same_file(&self.ecx_stamp) && ecx_now.len_bytes == self.ecx_stamp.len_bytes;
         if !same {
             return Ok(Freshness::Replaced);
@@ -193,7 +204,11 @@ impl CodedFiles {
             let (ids, _) = chunk[..count].as_chunks::<8>();
             if ids.is_empty() {
                 let held_back = 0;
-                return Ok(if entries == 0 { Followed::Current } else { Followed::Grown { entries, held_back } });
+                return Ok(if entries == 0 {
+                    Followed::Current
+                } else {
+                    Followed::Grown { entries, held_back }
+                });
             }
             for id in ids {
                 volume

@@ -81,7 +81,8 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
     // an append in between cannot look like an entry past the end.
     let dat_len_bytes = dat_len()?;
     if let Err(fault) = index.check_against(&superblock, dat_len_bytes) {
-        let not_there = appends_not_there(&idx, &idx_path, idx_stamp.len_bytes, width, &superblock, dat_len_bytes)?;
+        let not_there =
+            appends_not_there(&idx, &idx_path, idx_stamp.len_bytes, width, &superblock, dat_len_bytes)?;
         let Some(good_bytes) = not_there else {
             return Err(FilesError::Index { dat_path, idx_path, fault });
         };
@@ -94,9 +95,8 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
         fault,
     })?;
     let dat_stamp = Stamp::of_file(&dat, &dat_path)?;
-    let still_these = |path: &Path, stamp: &Stamp| {
-        look(path).map(|now| now.is_some_and(|now| now.is_same_file(stamp)))
-    };
+    let still_these =
+        |path: &Path, stamp: &Stamp| look(path).map(|now| now.is_some_and(|now| now.is_same_file(stamp)));
     if !still_these(&dat_path, &dat_stamp)? || !still_these(&idx_path, &idx_stamp)? {
         return Ok(None);
     }
@@ -175,17 +175,14 @@ fn appends_not_there(
 }
 
 fn is_there(entry: &IndexEntry, superblock: &SuperBlock, dat_len_bytes: u64) -> bool {
-    !matches!(
-        check_entry(entry, superblock, dat_len_bytes),
-        Err(crate::IndexError::PastEnd { .. })
-    )
+    !matches!(check_entry(entry, superblock, dat_len_bytes), Err(crate::IndexError::PastEnd { .. }))
 }
 
 impl LogFiles {
     /// What a server changed, as far as one look at the index's name tells. A vacuum renames the `.idx` last.
     pub(super) fn glance(&self) -> Result<Freshness, FilesError> {
-        let now = look(&self.idx_path)?
-            .ok_or_else(|| io_error(&self.idx_path, io::ErrorKind::NotFound.into()))?;
+        let now =
+            look(&self.idx_path)?.ok_or_else(|| io_error(&self.idx_path, io::ErrorKind::NotFound.into()))?;
         Ok(if !now.is_same_file(&self.idx_stamp) || now.len_bytes < self.taken_bytes {
             Freshness::Replaced
         } else if now.len_bytes >= self.taken_bytes + self.entry_len_bytes() {
@@ -219,7 +216,11 @@ impl LogFiles {
     }
 
     /// Takes up what the `.idx` has grown by, as far as its records are in the `.dat`; the rest is left for later.
-    pub(super) fn take_up(&mut self, volume: &mut Volume, needles_max: usize) -> Result<Followed, FilesError> {
+    pub(super) fn take_up(
+        &mut self,
+        volume: &mut Volume,
+        needles_max: usize,
+    ) -> Result<Followed, FilesError> {
         let width = volume.index().offset_width();
         let entry_len = width.entry_len_bytes();
         let mut chunk = vec![0; GROWTH_BYTES / entry_len * entry_len];
@@ -258,7 +259,11 @@ impl LogFiles {
             let held_back = ((whole.len() - good) / entry_len) as u64;
             if held_back > 0 || filled < chunk.len() {
                 let is_current = entries == 0 && held_back == 0;
-                return Ok(if is_current { Followed::Current } else { Followed::Grown { entries, held_back } });
+                return Ok(if is_current {
+                    Followed::Current
+                } else {
+                    Followed::Grown { entries, held_back }
+                });
             }
         }
     }
