@@ -73,7 +73,7 @@ impl VolumeFiles {
             Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => {}
             read => read.map_err(|fault| self.source_error(SourceFault::Io(fault)))?,
         }
-        Ok(self.settle(verifier).map_or_else(|outcome| outcome, Outcome::Found))
+        Ok(self.settle(verifier))
     }
 
     /// Remembers that a needle was verified, so that parts of it may be read from now on. What was verified in files
@@ -84,14 +84,14 @@ impl VolumeFiles {
         }
     }
 
-    fn settle<T>(&mut self, verifier: Verifier) -> Result<(), Outcome<T>> {
+    fn settle(&mut self, verifier: Verifier) -> Outcome<()> {
         match verifier.finish() {
             Ok(verified) => {
                 self.remember(verified);
-                Ok(())
+                Outcome::Found(())
             }
-            Err(fault @ NeedleError::CutOff { .. }) => Err(Outcome::Stale(fault)),
-            Err(fault) => Err(Outcome::Damaged(fault.into())),
+            Err(fault @ NeedleError::CutOff { .. }) => Outcome::Stale(fault),
+            Err(fault) => Outcome::Damaged(fault.into()),
         }
     }
 
@@ -164,7 +164,7 @@ impl VolumeFiles {
             Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => {}
             read => read.map_err(failed)?,
         }
-        Ok(self.settle(verifier).map_or_else(|outcome| outcome, |()| Outcome::Found(whole_len_bytes)))
+        self.settle(verifier).then(|()| Ok(Outcome::Found(whole_len_bytes)))
     }
 
     fn read_inflated(
@@ -188,15 +188,13 @@ impl VolumeFiles {
         if inflated == Inflated::OverLimit {
             return Ok(Outcome::TooLong { inflated_len_max: ask.inflated_len_max });
         }
-        if !located.is_verified()
-            && let Err(outcome) = self.settle(gzip.verifier)
-        {
-            return Ok(outcome);
-        }
+        let settled = if located.is_verified() { Outcome::Found(()) } else { self.settle(gzip.verifier) };
         let (id, offset_bytes) = (located.entry.id, located.entry.offset_bytes);
-        Ok(match inflated {
-            Inflated::Whole(whole_len_bytes) => Outcome::Found(whole_len_bytes),
-            _ => Outcome::Damaged(Damage::Gzip { id, offset_bytes }),
+        settled.then(|()| {
+            Ok(match inflated {
+                Inflated::Whole(whole_len_bytes) => Outcome::Found(whole_len_bytes),
+                _ => Outcome::Damaged(Damage::Gzip { id, offset_bytes }),
+            })
         })
     }
 }
@@ -268,9 +266,12 @@ impl BufRead for Gzip<'_> {
             self.used = 0;
             let end = self.located.data_len_bytes.min(self.at + GZIP_BLOCK_BYTES);
             // A file that ends early must not look like a gzip that does.
-            self.located
-                .read_blocks(self.at..end, |part| self.block.extend_from_slice(part))
-                .map_err(io::Error::other)?;
+            self.located.read_blocks(self.at..end, |part| self.block.extend_from_slice(part)).map_err(
+                |fault| match fault.kind() {
+                    io::ErrorKind::UnexpectedEof => io::Error::other(fault),
+                    _ => fault,
+                },
+            )?;
             self.verifier.update(&self.block);
             self.at = end;
         }

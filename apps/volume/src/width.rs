@@ -75,8 +75,11 @@ fn decide(
             _ => {}
         }
         // Nothing speaks, or too little to tell the two apart.
-        let width =
-            if len_bytes % 17 == 0 && len_bytes % 16 != 0 { OffsetWidth::Five } else { OffsetWidth::Four };
+        let width = if len_bytes.is_multiple_of(17) && !len_bytes.is_multiple_of(16) {
+            OffsetWidth::Five
+        } else {
+            OffsetWidth::Four
+        };
         return Ok((width, WidthEvidence::Assumed));
     }
     if speaks(four) && (silent(five) || four.all()) {

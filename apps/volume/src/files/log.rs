@@ -223,7 +223,9 @@ impl LogFiles {
     ) -> Result<Followed, FilesError> {
         let width = volume.index().offset_width();
         let entry_len = width.entry_len_bytes();
-        let mut chunk = vec![0; GROWTH_BYTES / entry_len * entry_len];
+        let idx_len_bytes = Stamp::of_file(&self.idx, &self.idx_path)?.len_bytes;
+        let left = usize::try_from(idx_len_bytes.saturating_sub(self.taken_bytes)).unwrap_or(usize::MAX);
+        let mut chunk = vec![0; left.clamp(entry_len, GROWTH_BYTES) / entry_len * entry_len];
         let mut entries = 0;
         loop {
             let mut filled = 0;
