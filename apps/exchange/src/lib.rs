@@ -38,4 +38,4 @@ pub use reader::{PORT, PeerConfig, Reader, ReaderConfig, ReaderStats};
 #[doc(hidden)]
 pub use segments::Lie;
 pub use segments::{SegmentConfig, SegmentStats};
-pub use shelf::{FolderShelf, Shelf, ShelfError, Shelved};
+pub use shelf::{Shelf, Shelved, StoreShelf, StoreShelfConfig};

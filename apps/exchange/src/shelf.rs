@@ -1,15 +1,14 @@
 //! Where an exporter's volumes stand: what it needs of whoever reads the files.
 
-mod folder;
+mod stored;
 
 use wavetank_contract::Lease;
-use wavetank_volume::{Cookie, NeedleId, Version};
+use wavetank_volume::{Cookie, Needle, NeedleId, Version};
 
 use crate::calls::{About, Standing, Which};
 use crate::outcome::Absence;
 
-pub(crate) use folder::about;
-pub use folder::{FolderShelf, ShelfError};
+pub use stored::{StoreShelf, StoreShelfConfig};
 
 /// A needle that was found: its record in one opening of a volume's files, and all that is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +35,20 @@ impl Shelved {
 /// Bytes of a record without its padding.
 pub(crate) fn record_bytes(size_bytes: u32, version: Version) -> u64 {
     wavetank_volume::RecordHeader::LEN_BYTES as u64 + u64::from(size_bytes) + version.tail_len_bytes()
+}
+
+/// What a needle says of itself.
+pub(crate) fn about(needle: &Needle<'_>, whole_bytes: u64) -> About {
+    About {
+        whole_bytes,
+        flags: needle.flags,
+        checksum: needle.checksum.stored,
+        last_modified_s: needle.last_modified_s,
+        append_at_ns: needle.append_at_ns,
+        ttl: needle.ttl,
+        name: needle.name.map(Box::from),
+        mime: needle.mime.map(Box::from),
+    }
 }
 
 /// Volumes and their files. It is called on the engine's thread: what it does is short, or waits for a disk.

@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use wavetank_contract::Instant;
 use wavetank_exchange::{
-    Exporter, ExporterConfig, FolderShelf, Nonces, Reader, ReaderConfig, SegmentConfig, SharedKey, Wanted,
+    Exporter, ExporterConfig, Nonces, Reader, ReaderConfig, SegmentConfig, SharedKey, StoreShelf, Wanted,
 };
 use wavetank_messenger::LocalMessenger;
-use wavetank_volume::{Cookie, NeedleId, NewNeedle, OpenOptions, Ttl, Version, VolumeWriter, WriterOptions};
+use wavetank_volume::{Cookie, NeedleId, NewNeedle, Ttl, Version, VolumeWriter, WriterOptions};
 
 use crate::net::{Begin, MS, Net};
 
@@ -150,7 +150,7 @@ pub(crate) fn reader_config(peers: &[&str]) -> ReaderConfig {
 }
 
 /// An exporter that is to be looked at: the one of the present life.
-pub(crate) type Seen = Rc<RefCell<Option<Rc<Exporter<FolderShelf>>>>>;
+pub(crate) type Seen = Rc<RefCell<Option<Rc<Exporter<StoreShelf>>>>>;
 
 /// A server of a folder.
 pub(crate) fn serve(folder: &Path, config: ExporterConfig) -> (Begin, Seen) {
@@ -159,7 +159,7 @@ pub(crate) fn serve(folder: &Path, config: ExporterConfig) -> (Begin, Seen) {
     let begin = Box::new(move |messenger| {
         lives.set(lives.get() + 1);
         let folders: Vec<PathBuf> = vec![folder.clone()];
-        let shelf = FolderShelf::open(&folders, &OpenOptions::default()).unwrap();
+        let shelf = StoreShelf::open(&folders);
         let exporter = Exporter::new(shelf, config.clone(), nonces(1000 + lives.get()));
         *theirs.borrow_mut() = Some(Rc::clone(&exporter));
         let messenger = LocalMessenger::new(messenger, exporter.gate(exporter.services()));
@@ -174,7 +174,7 @@ pub(crate) fn rig(
     folder: &Path,
     exporter: ExporterConfig,
     reader: ReaderConfig,
-) -> (Net, Reader, Rc<Exporter<FolderShelf>>) {
+) -> (Net, Reader, Rc<Exporter<StoreShelf>>) {
     let (begin, seen) = serve(folder, exporter);
     let net = Net::new(1, vec![begin]);
     let reader = Reader::new(net.client(), reader, nonces(1), None);
