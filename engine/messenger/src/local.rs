@@ -15,14 +15,14 @@ use wavetank_contract::{Instant, Lease, Wake};
 use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::{Key, Slab};
-use wavetank_engine::{RdmaContext, RdmaOps};
+use wavetank_engine::{RdmaContext, RdmaOps, TransferError};
 
 use crate::connection::ConnectionId;
 use crate::dispatcher::Dispatcher;
-use crate::error::{ConnectRefused, SendError};
+use crate::error::{ConnectRefused, PullError, SendError};
 use crate::event::{Cause, Event, NoReply, RequestId};
 use crate::message::{Data, Incoming, Message, ReplyTo};
-use crate::messenger::Messenger;
+use crate::messenger::{Messenger, Reached};
 use crate::policy::Policy;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -64,6 +64,7 @@ enum End {
     Released(Option<Data>, bool),
     Connected(Result<u64, Cause>),
     Slept,
+    Pulled(Result<Lease, Box<TransferError>>),
 }
 
 /// Some task has something to do.
@@ -213,6 +214,24 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         self.with(|messenger| messenger.expose(connection, len_bytes))
     }
 
+    /// READs a peer's memory and answers a future of its end.
+    ///
+    /// # Errors
+    /// As [`Messenger::pull`].
+    pub fn pull(
+        &self,
+        from: &Reached,
+        offset: u64,
+        lease: Lease,
+        len_bytes: u64,
+        deadline: Instant,
+    ) -> Result<Pulling<C>, PullError> {
+        let wait = self.wait();
+        let tag = wait.key.to_u64();
+        self.with(|messenger| messenger.pull(self.now(), from, offset, lease, len_bytes, deadline, tag))?;
+        Ok(Pulling { wait })
+    }
+
     /// Closes a connection.
     pub fn close(&self, connection: ConnectionId, text: &str) -> bool {
         self.with(|messenger| messenger.close(self.now(), connection, text))
@@ -299,6 +318,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
                 Event::Released { tag, data, delivered, .. } => {
                     self.end(Key::from_u64(tag), End::Released(data, delivered));
                 }
+                Event::Pulled { tag, result, .. } => self.end(Key::from_u64(tag), End::Pulled(result)),
                 Event::Accepted { connection, peer } => dispatcher.accepted(self, connection, peer),
                 Event::Established { connection, peer, resumed } => {
                     dispatcher.established(self, connection, peer, resumed);
@@ -482,6 +502,18 @@ impl<C: RdmaOps + 'static> Connecting<C> {
 }
 
 future!(Connecting => Result<u64, Cause>, End::Connected(end) => end);
+
+/// A READ under way. Dropped, nobody waits for its end, and its memory goes back by itself.
+pub struct Pulling<C: RdmaOps + 'static = RdmaContext> {
+    wait: Wait<C>,
+}
+
+impl<C: RdmaOps + 'static> Pulling<C> {
+    #[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut)] // as its siblings
+    fn is_over(&mut self) {}
+}
+
+future!(Pulling => Result<Lease, Box<TransferError>>, End::Pulled(end) => end);
 
 /// Somebody who sleeps until some time.
 pub struct Sleeping<C: RdmaOps + 'static = RdmaContext> {

@@ -1,0 +1,6 @@
+//! Volumes read by other engines over the simulated NIC, whatever happens on the way.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod net;
+mod rig;
+mod ways;
