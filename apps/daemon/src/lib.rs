@@ -1,1 +1,7 @@
-//! The engine as a process.
+//! The engine as a process: it reads needles for clients on the same machine.
+//!
+//! [`reads`] is the seam between those who ask and whatever finds the bytes; [`ipc`] is who asks over the Unix socket.
+//! Everything runs on one thread, the one that turns the device.
+
+pub mod ipc;
+pub mod reads;
