@@ -1,0 +1,1 @@
+//! Reads needles through an engine on the same machine, without a copy.
