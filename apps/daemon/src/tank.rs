@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 use wavetank_contract::{Instant, Quiet, Wake};
 use wavetank_engine::{Port, PortConfig, RdmaContext};
-use wavetank_messenger::{LocalMessenger, Within};
+use wavetank_messenger::{Bell, Beside, LocalMessenger, Within};
 use wavetank_mock::{Fabric, Profile};
 
 /// The longest sleep: should a wake-up be lost, no longer than this.
@@ -30,6 +30,7 @@ pub struct Tank {
     fabric: Fabric,
     messengers: Vec<LocalMessenger>,
     lines: Within,
+    bell: Bell,
 }
 
 impl Default for Tank {
@@ -41,7 +42,7 @@ impl Default for Tank {
 impl Tank {
     /// A network with nobody on it.
     pub fn new(profile: Profile) -> Tank {
-        Tank { fabric: Fabric::new(profile), messengers: Vec::new(), lines: Within::new() }
+        Tank { fabric: Fabric::new(profile), messengers: Vec::new(), lines: Within::new(), bell: Bell::default() }
     }
 
     /// A NIC on the network. Messengers are added in the order of their NICs.
@@ -55,13 +56,17 @@ impl Tank {
         self.messengers.len() - 1
     }
 
-    /// Lets time pass until a future is over. `now` is real time, from any beginning on; `beside` is turned with the messengers,
-    /// and says whether it did anything.
+    /// Wakes its loop from another task.
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Lets time pass until a future is over. `now` is real time, from any beginning on; `beside` is turned with the messengers.
     pub async fn run<T>(
         &mut self,
         now: impl Fn() -> Instant,
         spin: Duration,
-        mut beside: impl FnMut(Instant) -> bool,
+        beside: &mut impl Beside,
         until: impl Future<Output = T>,
     ) -> T {
         let spin_ns = u64::try_from(spin.as_nanos()).unwrap_or(u64::MAX);
@@ -70,7 +75,7 @@ impl Tank {
         let mut turns = 0;
         loop {
             let time = now();
-            let mut any = beside(time) | self.flow(time);
+            let mut any = beside.turn(time) | self.flow(time);
             for messenger in &self.messengers {
                 any |= messenger.spin(time);
             }
@@ -100,7 +105,12 @@ impl Tank {
                 continue;
             }
             let rest = Duration::from_nanos(rest_ns).min(SLEEP_MAX);
-            if let Some(value) = self.rest(wake, rest, until.as_mut()).await {
+            let over = match beside.sleep() {
+                true => self.rest(wake, rest, until.as_mut()).await,
+                false => None,
+            };
+            beside.wake();
+            if let Some(value) = over {
                 return value;
             }
         }
@@ -143,12 +153,13 @@ impl Tank {
         mut until: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
         let mut slept = pin!(sleep(rest));
+        let mut rung = pin!(self.bell.rung());
         let mut first = true;
         poll_fn(|context| {
             if let Poll::Ready(value) = until.as_mut().poll(context) {
                 return Poll::Ready(Some(value));
             }
-            let over = slept.as_mut().poll(context).is_ready();
+            let over = slept.as_mut().poll(context).is_ready() | rung.as_mut().poll(context).is_ready();
             // The future may have asked for something in here, which no turn has seen.
             let asked = self.messengers.iter().any(|messenger| {
                 messenger.with(|messenger| messenger.has_work())

@@ -9,7 +9,7 @@ use wavetank_daemon::tank::Tank;
 use wavetank_engine::bootstrap::InstanceId;
 use wavetank_engine::{BackendKind, Driver, DriverConfig};
 use wavetank_messenger::{
-    Data, Deaf, Dispatcher, Incoming, LocalMessenger, Message, Messenger, MessengerConfig, Policy,
+    Beside, Data, Deaf, Dispatcher, Incoming, LocalMessenger, Message, Messenger, MessengerConfig, Policy,
 };
 
 /// Answers with as many bytes as it was sent, all of one value.
@@ -26,6 +26,27 @@ impl Dispatcher for Sevens {
     }
 
     async fn deliver(&self, _: LocalMessenger, _: Incoming) {}
+}
+
+/// Counts.
+#[derive(Default)]
+struct Turned {
+    turns: u32,
+    sleeps: u32,
+}
+
+impl Beside for Turned {
+    fn turn(&mut self, _: Instant) -> bool {
+        self.turns += 1;
+        false
+    }
+
+    fn sleep(&mut self) -> bool {
+        self.sleeps += 1;
+        true
+    }
+
+    fn wake(&mut self) {}
 }
 
 fn messenger(tank: &mut Tank, name: u64, dispatcher: impl Dispatcher) -> LocalMessenger {
@@ -63,14 +84,11 @@ async fn bytes_move_between_both_ends_by_the_clock() {
             assert!(bytes.iter().all(|byte| *byte == 7));
         }
     };
-    let turned = std::cell::Cell::new(0);
-    let beside = |_| {
-        turned.set(turned.get() + 1);
-        false
-    };
+    let mut beside = Turned::default();
     let limit = Duration::from_secs(20);
     let tasks = LocalSet::new();
-    let ran = tasks.run_until(tank.run(clock, Duration::from_micros(50), beside, asking));
+    let ran = tasks.run_until(tank.run(clock, Duration::from_micros(50), &mut beside, asking));
     tokio::time::timeout(limit, ran).await.expect("it ends");
-    assert!(turned.get() > 20, "what runs beside is turned");
+    assert!(beside.turns > 20, "what is beside is turned");
+    assert!(beside.sleeps > 0, "and told of sleep");
 }
