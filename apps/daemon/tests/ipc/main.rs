@@ -1,5 +1,4 @@
 //! Clients and an engine over real sockets, in one process.
-#![cfg(feature = "mock")]
 #![allow(clippy::unwrap_used)]
 
 mod native;
