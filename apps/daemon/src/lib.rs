@@ -4,11 +4,14 @@
 //! [`reads`] is the seam between those who ask and whatever finds the bytes; [`ipc`] is who asks over the Unix socket. Everything
 //! runs on one thread, the one that turns the device.
 
+#[cfg(feature = "mock")]
+pub mod bench;
 pub mod config;
 pub mod health;
 pub mod ipc;
 pub mod log;
 pub mod meters;
+pub mod reading;
 pub mod reads;
 pub mod settings;
 #[cfg(feature = "mock")]
