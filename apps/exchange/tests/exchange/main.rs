@@ -3,6 +3,8 @@
 
 mod doors;
 mod hostile;
+mod lies;
 mod net;
 mod rig;
+mod swarm;
 mod ways;
