@@ -24,6 +24,8 @@ pub(super) struct LogFiles {
     idx_stamp: Stamp,
     /// How much of the `.idx` is in the index.
     taken_bytes: u64,
+    /// Entries behind that, whose records are not there yet.
+    pub(super) held_back: u64,
     pub(super) evidence: WidthEvidence,
 }
 
@@ -81,8 +83,11 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
     // an append in between cannot look like an entry past the end.
     let dat_len_bytes = dat_len()?;
     if let Err(fault) = index.check_against(&superblock, dat_len_bytes) {
-        let not_there =
-            appends_not_there(&idx, &idx_path, idx_stamp.len_bytes, width, &superblock, dat_len_bytes)?;
+        let not_there = if options.is_written {
+            appends_not_there(&idx, &idx_path, idx_stamp.len_bytes, width, &superblock, dat_len_bytes)?
+        } else {
+            None
+        };
         let Some(good_bytes) = not_there else {
             return Err(FilesError::Index { dat_path, idx_path, fault });
         };
@@ -100,7 +105,8 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
     if !still_these(&dat_path, &dat_stamp)? || !still_these(&idx_path, &idx_stamp)? {
         return Ok(None);
     }
-    let files = LogFiles { dat_path, idx_path, dat, idx, idx_stamp, taken_bytes, evidence };
+    let held_back = (idx_stamp.len_bytes - taken_bytes) / width.entry_len_bytes() as u64;
+    let files = LogFiles { dat_path, idx_path, dat, idx, idx_stamp, taken_bytes, held_back, evidence };
     Ok(Some((files, Loaded { source, volume })))
 }
 
@@ -259,6 +265,7 @@ impl LogFiles {
             self.taken_bytes += good as u64;
             entries += (good / entry_len) as u64;
             let held_back = ((whole.len() - good) / entry_len) as u64;
+            self.held_back = held_back;
             if held_back > 0 || filled < chunk.len() {
                 let is_current = entries == 0 && held_back == 0;
                 return Ok(if is_current {

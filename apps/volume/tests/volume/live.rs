@@ -82,9 +82,13 @@ fn an_entry_counts_once_its_record_is_in_the_dat() {
     assert_eq!(files.follow().unwrap(), Followed::Grown { entries: 0, held_back: 2 });
     assert_eq!(content(&mut files, 1), b"before");
     assert!(matches!(outcome(&mut files, 2), Outcome::Missing));
-    // Who opens it now sees the same.
+    // Who opens it now sees the same, unless it is known that nobody writes it.
     let mut opened = VolumeFiles::open(volume.dat_path()).unwrap();
     assert_eq!(content(&mut opened, 1), b"before");
+    assert_eq!((files.held_back(), opened.held_back()), (2, 2));
+    let finished = OpenOptions { is_written: false, ..OpenOptions::default() };
+    let error = VolumeFiles::open_with(volume.dat_path(), &finished).unwrap_err();
+    assert!(matches!(error, FilesError::Index { .. }), "{error:?}");
 
     volume.flush_dat(48).unwrap();
     assert_eq!(content(&mut files, 1), b"before", "half of the record is not the record");
@@ -92,6 +96,7 @@ fn an_entry_counts_once_its_record_is_in_the_dat() {
     for files in [&mut files, &mut opened] {
         assert_eq!(content(files, 1), b"after, and longer");
         assert_eq!(content(files, 2), b"new");
+        assert_eq!(files.held_back(), 0);
     }
 }
 
