@@ -34,7 +34,7 @@ pub struct OpenOptions {
     pub is_written: bool,
     /// The most ids an index may name: 16 to 17 bytes of memory each.
     pub needles_max: usize,
-    /// How many needles are remembered as verified, as a power of 2; 8 bytes each, at most 24.
+    /// How many needles are remembered as verified, as a power of 2; 16 bytes each, at most 24.
     pub verified_log2: u32,
     /// The blocks of erasure-coded volumes, and how many shards they have when no `.vif` says it.
     pub layout: ShardLayout,
@@ -176,6 +176,9 @@ impl VolumeFiles {
             (Freshness::Current, _) => Ok(Followed::Current),
             // What was assumed of an empty volume can be found out now.
             (Freshness::Grown, Kind::Log(files)) if files.evidence != WidthEvidence::Assumed => {
+                if !files.is_continued(&self.volume)? {
+                    return self.reopen();
+                }
                 files.take_up(&mut self.volume, self.options.needles_max)
             }
             (Freshness::Grown, Kind::Coded(files)) => files.take_up(&mut self.volume),

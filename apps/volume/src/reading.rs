@@ -58,7 +58,7 @@ impl VolumeFiles {
         if let Some(at_unix_ns) = located.expires_at_ns().filter(|at| ask.now_unix_ns >= *at) {
             return Outcome::Expired { at_unix_ns };
         }
-        located.verified = self.verified.contains(located.entry.offset_bytes);
+        located.verified = self.verified.contains(located.entry.offset_bytes, located.stored_checksum);
         if located.entry.size_bytes == 0 { Outcome::Empty(located) } else { Outcome::Found(located) }
     }
 
@@ -80,7 +80,7 @@ impl VolumeFiles {
     /// that have been replaced since is not remembered.
     pub fn remember(&mut self, verified: Verified) {
         if verified.source.is_same(&self.source) {
-            self.verified.insert(verified.offset_bytes);
+            self.verified.insert(verified.offset_bytes, verified.stored_checksum);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct LogFiles {
     idx_stamp: Stamp,
     /// How much of the `.idx` is in the index.
     taken_bytes: u64,
+    /// The last entry of that part.
+    last_entry: Vec<u8>,
     /// Entries behind that, whose records are not there yet.
     pub(super) held_back: u64,
     pub(super) evidence: WidthEvidence,
@@ -106,7 +108,9 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
         return Ok(None);
     }
     let held_back = (idx_stamp.len_bytes - taken_bytes) / width.entry_len_bytes() as u64;
-    let files = LogFiles { dat_path, idx_path, dat, idx, idx_stamp, taken_bytes, held_back, evidence };
+    let last_entry = read_last(&idx, &idx_path, taken_bytes, width)?;
+    let files =
+        LogFiles { dat_path, idx_path, dat, idx, idx_stamp, taken_bytes, last_entry, held_back, evidence };
     Ok(Some((files, Loaded { source, volume })))
 }
 
@@ -123,6 +127,16 @@ fn open_index(dat_path: &Path, options: &OpenOptions) -> Result<(PathBuf, File),
             }
         }
         opened => opened.map(|idx| (idx_path, idx)),
+    }
+}
+
+/// The entry before `end_bytes` of the `.idx`; nothing when there is none.
+fn read_last(idx: &File, idx_path: &Path, end_bytes: u64, width: OffsetWidth) -> Result<Vec<u8>, FilesError> {
+    let mut last = vec![0; width.entry_len_bytes()];
+    let Some(start_bytes) = end_bytes.checked_sub(last.len() as u64) else { return Ok(Vec::new()) };
+    match idx.read_exact_at(&mut last, start_bytes) {
+        Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        read => read.map(|()| last).map_err(|fault| io_error(idx_path, fault)),
     }
 }
 
@@ -198,6 +212,15 @@ impl LogFiles {
         })
     }
 
+    /// Whether the log still holds, where the part that was taken up ends, the entry it held there. A server that lost
+    /// power cuts both files to what fits together and appends to the same files.
+    ///
+    /// Source: `weed/storage/volume_checking.go`.
+    pub(super) fn is_continued(&self, volume: &Volume) -> Result<bool, FilesError> {
+        let width = volume.index().offset_width();
+        Ok(read_last(&self.idx, &self.idx_path, self.taken_bytes, width)? == self.last_entry)
+    }
+
     fn entry_len_bytes(&self) -> u64 {
         // Anything less is no entry of either width.
         OffsetWidth::Four.entry_len_bytes() as u64
@@ -218,7 +241,7 @@ impl LogFiles {
             Err(error @ FilesError::Io { .. }) => return Err(error),
             _ => return Ok(Freshness::Replaced),
         }
-        self.glance()
+        if self.is_continued(volume)? { self.glance() } else { Ok(Freshness::Replaced) }
     }
 
     /// Takes up what the `.idx` has grown by, as far as its records are in the `.dat`; the rest is left for later.
@@ -263,6 +286,9 @@ impl LogFiles {
                 .grow(&whole[..good], dat_len_bytes, needles_max)
                 .map_err(|fault| FilesError::Log { idx_path: self.idx_path.clone(), fault })?;
             self.taken_bytes += good as u64;
+            if let Some(last) = whole[..good].chunks_exact(entry_len).next_back() {
+                self.last_entry = last.to_vec();
+            }
             entries += (good / entry_len) as u64;
             let held_back = ((whole.len() - good) / entry_len) as u64;
             self.held_back = held_back;

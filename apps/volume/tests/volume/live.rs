@@ -157,6 +157,32 @@ fn files_rewritten_in_place_are_told_by_their_records() {
     assert_eq!(files.generation(), 1);
 }
 
+/// After a crash a server cuts both files to what fits together, and goes on in the same files.
+#[test]
+fn a_log_that_was_cut_and_has_grown_past_its_former_length_is_read_anew() {
+    for closely in [false, true] {
+        let (_dir, mut volume) = volume(writer(Version::V3));
+        for id in 1..=5 {
+            volume.writer.put(&plain(id, b"as before")).unwrap();
+        }
+        volume.flush().unwrap();
+        let mut files = VolumeFiles::open(volume.dat_path()).unwrap();
+        let mut after = writer(Version::V3);
+        for id in [1, 2, 13, 14, 15, 16].into_iter().take(if closely { 5 } else { 6 }) {
+            after.put(&plain(id, b"a new one")).unwrap();
+        }
+        fs::write(volume.dat_path(), after.dat()).unwrap();
+        fs::write(volume.dat_path().with_extension("idx"), after.idx()).unwrap();
+        if closely {
+            // Just as long as before: only a record that does not match makes one look.
+            assert!(matches!(outcome(&mut files, 4), Outcome::Missing));
+        }
+        assert_eq!(content(&mut files, 14), b"a new one");
+        assert!(matches!(outcome(&mut files, 4), Outcome::Missing));
+        assert_eq!(files.generation(), 1);
+    }
+}
+
 #[test]
 fn a_record_that_stays_wrong_is_stale_and_is_not_looked_for_forever() {
     let (_dir, mut volume) = volume(writer(Version::V3));
