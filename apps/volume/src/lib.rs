@@ -32,7 +32,8 @@
 //!   match.
 //! * Gzip, up to a limit; ranges are of the decompressed bytes. Data under the flag that is no gzip is served as it is.
 //! * Chunk manifests, parsed ([`ChunkManifest`]); their chunks may be anywhere, and fetching them is the caller's.
-//! * Erasure-coded volumes from the shards that are here: 10 and 4 of them or as the `.vif` says, 32 at most; `.ecj`.
+//! * Erasure-coded volumes from the shards that are here: 10 and 4 of them or as the `.vif` says, 32 at most; `.ecj`. If
+//!   one shard has rotted and the others are enough, [`VolumeFiles::read_into`] reads from those and names it.
 //! * Expiry of needles with a TTL and a modification time, as upstream; the TTL in the superblock is only told.
 //!
 //! # Rejected
