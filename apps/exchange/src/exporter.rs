@@ -177,7 +177,8 @@ impl<S: Shelf> Exporter<S> {
         });
     }
 
-    /// Looks after files and connections again and again: a task of the messenger's thread.
+    /// Looks after files and connections again and again: a task of the messenger's thread, which keeps the messenger until its
+    /// tasks are dropped.
     pub async fn upkeep<C: RdmaOps + 'static>(self: Rc<Self>, messenger: LocalMessenger<C>) {
         loop {
             self.look_after(&messenger);

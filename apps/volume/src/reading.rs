@@ -58,7 +58,7 @@ impl VolumeFiles {
         if let Some(at_unix_ns) = located.expires_at_ns().filter(|at| ask.now_unix_ns >= *at) {
             return Outcome::Expired { at_unix_ns };
         }
-        located.verified = self.verified.contains(located.entry.offset_bytes);
+        located.verified = self.verified.contains(located.entry.offset_bytes, located.stored_checksum);
         if located.entry.size_bytes == 0 { Outcome::Empty(located) } else { Outcome::Found(located) }
     }
 
@@ -80,7 +80,7 @@ impl VolumeFiles {
     /// that have been replaced since is not remembered.
     pub fn remember(&mut self, verified: Verified) {
         if verified.source.is_same(&self.source) {
-            self.verified.insert(verified.offset_bytes);
+            self.verified.insert(verified.offset_bytes, verified.stored_checksum);
         }
     }
 
@@ -103,11 +103,36 @@ impl VolumeFiles {
     /// [`FilesError`] when the files cannot be read, or cannot be used any more.
     pub fn read_into(&mut self, ask: &Ask, out: &mut Vec<u8>) -> Result<Outcome<Content>, FilesError> {
         out.clear();
-        let read = self.locate(ask)?.then(|located| self.read_located(located, ask, out));
+        let read = self.locate(ask)?.then(|located| {
+            let damage = match self.read_located(located.clone(), ask, out)? {
+                Outcome::Damaged(damage) => damage,
+                other => return Ok(other),
+            };
+            self.read_from_other_shards(&located, ask, out)
+                .map(|found| found.map_or(Outcome::Damaged(damage), Outcome::Found))
+        });
         if !matches!(read, Ok(Outcome::Found(_))) {
             out.clear();
         }
         read
+    }
+
+    /// Tries to do without each shard in turn: if one of them has rotted, the others tell what was in it.
+    fn read_from_other_shards(
+        &mut self,
+        located: &Located,
+        ask: &Ask,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Content>, FilesError> {
+        let range = located.data_offset_bytes..located.data_offset_bytes + located.data_len_bytes;
+        for (shard, source) in located.source.without_each_shard(range) {
+            out.clear();
+            let others = Located { source, verified: false, ..located.clone() };
+            if let Outcome::Found(content) = self.read_located(others, ask, out)? {
+                return Ok(Some(Content { rotted_shard: Some(shard), ..content }));
+            }
+        }
+        Ok(None)
     }
 
     fn read_located(
@@ -130,7 +155,7 @@ impl VolumeFiles {
         whole.then(|whole_len_bytes| {
             let range = clip(ask.range.as_ref(), whole_len_bytes);
             Ok(range.map_or(Outcome::NotInRange { whole_len_bytes }, |range| {
-                Outcome::Found(Content { located, range, whole_len_bytes, is_inflated })
+                Outcome::Found(Content { located, range, whole_len_bytes, is_inflated, rotted_shard: None })
             }))
         })
     }

@@ -242,6 +242,17 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         self.begin(Box::pin(task));
     }
 
+    /// Drops every task, wherever it waits. A task that has a clone of the messenger keeps it, and the messenger keeps the task:
+    /// whoever ends a messenger that has such tasks ends these first. From inside of a task it does nothing.
+    pub fn drop_tasks(&self) {
+        let tasks = self.shared.tasks.try_borrow_mut().map(|mut tasks| std::mem::take(&mut *tasks));
+        if let Ok(tasks) = tasks {
+            let begun = std::mem::take(&mut *self.shared.begun.borrow_mut());
+            // What they hold may come back in here.
+            drop((tasks, begun));
+        }
+    }
+
     /// Turns the messenger, tells of what came, and lets tasks go on. Says when to be turned again.
     pub fn turn(&self, now: Instant) -> Wake {
         self.shared.now.set(now);

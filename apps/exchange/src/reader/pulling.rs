@@ -231,9 +231,11 @@ impl<C: RdmaOps + 'static> Reader<C> {
         until: Instant,
     ) -> Result<Pulled, Trouble> {
         let Grant { at, seal, .. } = granted.grant;
-        let (offset, len) = self.range(wanted, verified)?;
+        let range = self.range(wanted, verified);
         let mut part = None;
-        if len > 0 {
+        if let Ok((offset, len)) = range
+            && len > 0
+        {
             let lease = self.expose(opened, len)?;
             let from_at = at.saturating_add(SEAL_BYTES + verified.data_at + offset);
             match self.pull_into(from, from_at, lease, len, until).await? {
@@ -241,9 +243,11 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 Err(why) => return Ok(Err(why)),
             }
         }
+        // Also what is not there is so only of the needle's newest writing.
         if let Some(why) = self.broken_seal(from, at, seal, until).await? {
             return Ok(Err(why));
         }
+        range?;
         Ok(Ok(pulled(part, verified.clone())))
     }
 

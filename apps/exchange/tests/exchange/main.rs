@@ -1,6 +1,10 @@
 //! Volumes read by other engines over the simulated NIC, whatever happens on the way.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod doors;
+mod hostile;
+mod lies;
 mod net;
 mod rig;
+mod swarm;
 mod ways;

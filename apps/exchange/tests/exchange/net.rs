@@ -168,6 +168,7 @@ impl Net {
         self.said.retain(|(_, end, _)| end.node != server);
         // What the process had open closes before it is opened again.
         let nobody = self.client();
+        self.nodes[server].drop_tasks();
         drop(std::mem::replace(&mut self.nodes[server], nobody));
         self.nodes[server] = (self.begins[server])(messenger(nic, server, self.lives));
         self.nodes[server].bind(Some(Policy::StatelessServer));
@@ -281,5 +282,11 @@ impl Net {
     pub(crate) fn run_ms(&mut self, ms: u64) {
         let (client, until) = (self.client(), self.fabric.now() + ms * MS);
         self.run(async move { client.sleep_until(until).await });
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.nodes.iter().for_each(LocalMessenger::drop_tasks);
     }
 }

@@ -187,26 +187,41 @@ fn a_journal_deletes_and_is_followed_as_it_grows_and_when_it_is_worked_in() {
 }
 
 #[test]
-fn a_rotted_shard_is_found_by_the_needle_s_checksum() {
+fn a_rotted_shard_is_found_by_the_needle_s_checksum_and_the_others_tell() {
     let mut volume = writer(Version::V3);
     let entry = volume.put(&plain(1, &[5; 3000])).unwrap();
     volume.put(&plain(2, b"two")).unwrap();
     let coded = Coded::new(&volume, LAYOUT);
-    let path = coded.file("ec05");
-    let mut shard = fs::read(&path).unwrap();
-    shard[50] ^= 1;
-    fs::write(&path, shard).unwrap();
+    let rot = |shard: u32| {
+        let path = coded.file(&format!("ec{shard:02}"));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[50] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    };
+    rot(5);
     let mut files = coded.open().unwrap();
-    let outcome = files.read_into(&Ask { range: Some(0..10), ..ask(1) }, &mut Vec::new()).unwrap();
+    for range in [0..10, 0..3000, 500..600] {
+        let mut out = Vec::new();
+        let outcome = files.read_into(&Ask { range: Some(range.clone()), ..ask(1) }, &mut out).unwrap();
+        assert_eq!(outcome.found().unwrap().rotted_shard, Some(5));
+        assert_eq!(out, vec![5; (range.end - range.start) as usize]);
+    }
+    assert!(!files.locate(&ask(1)).unwrap().found().unwrap().is_verified(), "not as the shards are");
+    let located = files.locate(&ask(1)).unwrap().found().unwrap();
+    assert!(matches!(files.verify(&located).unwrap(), Outcome::Damaged(_)));
+
+    // Two are one too many to tell which.
+    rot(7);
+    let mut out = Vec::new();
+    let outcome = coded.open().unwrap().read_into(&ask(1), &mut out).unwrap();
     let Outcome::Damaged(Damage::Record(NeedleError::Checksum { offset_bytes, .. })) = outcome else {
         panic!("{outcome:?}");
     };
-    assert_eq!(offset_bytes, entry.offset_bytes);
-    // Without that shard it is rebuilt from the others, and good.
-    coded.remove(&[5]);
-    let mut out = Vec::new();
-    let mut files = coded.open().unwrap();
-    assert!(matches!(files.read_into(&ask(1), &mut out).unwrap(), Outcome::Found(_)));
+    assert!(out.is_empty() && offset_bytes == entry.offset_bytes);
+    // Without them both it is rebuilt and good.
+    coded.remove(&[5, 7]);
+    let outcome = coded.open().unwrap().read_into(&ask(1), &mut out).unwrap();
+    assert_eq!(outcome.found().unwrap().rotted_shard, None);
     assert_eq!(out, [5; 3000]);
 }
 

@@ -82,9 +82,13 @@ fn an_entry_counts_once_its_record_is_in_the_dat() {
     assert_eq!(files.follow().unwrap(), Followed::Grown { entries: 0, held_back: 2 });
     assert_eq!(content(&mut files, 1), b"before");
     assert!(matches!(outcome(&mut files, 2), Outcome::Missing));
-    // Who opens it now sees the same.
+    // Who opens it now sees the same, unless it is known that nobody writes it.
     let mut opened = VolumeFiles::open(volume.dat_path()).unwrap();
     assert_eq!(content(&mut opened, 1), b"before");
+    assert_eq!((files.held_back(), opened.held_back()), (2, 2));
+    let finished = OpenOptions { is_written: false, ..OpenOptions::default() };
+    let error = VolumeFiles::open_with(volume.dat_path(), &finished).unwrap_err();
+    assert!(matches!(error, FilesError::Index { .. }), "{error:?}");
 
     volume.flush_dat(48).unwrap();
     assert_eq!(content(&mut files, 1), b"before", "half of the record is not the record");
@@ -92,6 +96,7 @@ fn an_entry_counts_once_its_record_is_in_the_dat() {
     for files in [&mut files, &mut opened] {
         assert_eq!(content(files, 1), b"after, and longer");
         assert_eq!(content(files, 2), b"new");
+        assert_eq!(files.held_back(), 0);
     }
 }
 
@@ -150,6 +155,32 @@ fn files_rewritten_in_place_are_told_by_their_records() {
     assert_eq!(content(&mut files, 5), b"some data");
     assert_eq!(content(&mut files, 30), b"more data");
     assert_eq!(files.generation(), 1);
+}
+
+/// After a crash a server cuts both files to what fits together, and goes on in the same files.
+#[test]
+fn a_log_that_was_cut_and_has_grown_past_its_former_length_is_read_anew() {
+    for closely in [false, true] {
+        let (_dir, mut volume) = volume(writer(Version::V3));
+        for id in 1..=5 {
+            volume.writer.put(&plain(id, b"as before")).unwrap();
+        }
+        volume.flush().unwrap();
+        let mut files = VolumeFiles::open(volume.dat_path()).unwrap();
+        let mut after = writer(Version::V3);
+        for id in [1, 2, 13, 14, 15, 16].into_iter().take(if closely { 5 } else { 6 }) {
+            after.put(&plain(id, b"a new one")).unwrap();
+        }
+        fs::write(volume.dat_path(), after.dat()).unwrap();
+        fs::write(volume.dat_path().with_extension("idx"), after.idx()).unwrap();
+        if closely {
+            // Just as long as before: only a record that does not match makes one look.
+            assert!(matches!(outcome(&mut files, 4), Outcome::Missing));
+        }
+        assert_eq!(content(&mut files, 14), b"a new one");
+        assert!(matches!(outcome(&mut files, 4), Outcome::Missing));
+        assert_eq!(files.generation(), 1);
+    }
 }
 
 #[test]

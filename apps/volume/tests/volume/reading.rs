@@ -151,6 +151,25 @@ fn what_was_verified_whole_is_remembered_until_the_file_is_replaced() {
     assert!(files.locate(&ask(1)).unwrap().found().unwrap().is_verified());
 }
 
+/// Not what a server does, but a copy over the file may.
+#[test]
+fn a_record_written_over_a_verified_one_is_verified_again() {
+    let mut before = writer(Version::V3);
+    let entry = before.put(&plain(1, b"before")).unwrap();
+    before.put(&plain(2, b"two")).unwrap();
+    let mut after = writer(Version::V3);
+    after.put(&plain(1, b"after!")).unwrap();
+    let (_dir, path, mut files) = opened(&before);
+    assert_eq!(read(&mut files, &ranged(1, 0..3)).1, b"bef");
+    let dat = Open::new().write(true).open(&path).unwrap();
+    dat.write_all_at(&after.dat()[8..], 8).unwrap();
+    assert!(!files.locate(&ask(1)).unwrap().found().unwrap().is_verified());
+    rot(&path, &entry, 20);
+    assert!(matches!(read(&mut files, &ranged(1, 1..3)).0, Outcome::Damaged(_)));
+    rot(&path, &entry, 20);
+    assert_eq!(read(&mut files, &ranged(1, 1..4)).1, b"fte");
+}
+
 #[test]
 fn data_read_elsewhere_is_verified_as_it_comes() {
     for version in VERSIONS {
