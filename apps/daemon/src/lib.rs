@@ -7,12 +7,14 @@
 #[cfg(feature = "mock")]
 pub mod bench;
 pub mod config;
+pub mod engine;
 pub mod health;
 pub mod ipc;
 pub mod log;
 pub mod meters;
 pub mod reading;
 pub mod reads;
+pub mod run;
 pub mod settings;
 #[cfg(feature = "mock")]
 pub mod tank;

@@ -67,6 +67,11 @@ impl<C: RdmaOps + 'static> Reading<C> {
         self.draining.set(true);
     }
 
+    /// Whether it begins nothing any more.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// Reads that are under way.
     pub fn under_way(&self) -> u64 {
         self.under_way.get()

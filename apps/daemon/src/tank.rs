@@ -42,7 +42,12 @@ impl Default for Tank {
 impl Tank {
     /// A network with nobody on it.
     pub fn new(profile: Profile) -> Tank {
-        Tank { fabric: Fabric::new(profile), messengers: Vec::new(), lines: Within::new(), bell: Bell::default() }
+        Tank {
+            fabric: Fabric::new(profile),
+            messengers: Vec::new(),
+            lines: Within::new(),
+            bell: Bell::default(),
+        }
     }
 
     /// A NIC on the network. Messengers are added in the order of their NICs.

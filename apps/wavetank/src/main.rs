@@ -14,6 +14,7 @@ mod clock;
 mod device;
 mod device_bench;
 mod doctor;
+mod engine;
 mod explain;
 mod faults;
 mod figures;
@@ -49,6 +50,7 @@ use clap::{Parser, Subcommand};
 #[command(after_help = "Examples:
   wavetank replay workloads/pgbench-8k.toml   replay a PostgreSQL's I/O and check every byte of it
   wavetank sim --seeds 1000 --jobs 2          look for bugs: runs drawn from seeds, with faults
+  wavetank engine --backend mock --export DIR serve SeaweedFS volumes to local programs, NICs simulated
   wavetank bench sim                          measure what the simulator does per core-second
 
 Exit status:
@@ -66,6 +68,7 @@ enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
     Doctor(doctor::Args),
+    Engine(Box<engine::Args>),
     Explain(explain::Args),
     Judge(judge::Args),
     Kit(kit::Args),
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Engine(args) => engine::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Kit(args) => kit::run(&args),
