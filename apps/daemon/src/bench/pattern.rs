@@ -23,7 +23,8 @@ const SLOT_BYTES: u64 = WHOLE_LEN;
 
 /// A byte of a needle.
 pub fn byte(needle: u64, offset: u64) -> u8 {
-    (needle.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(offset).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 56) as u8
+    (needle.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(offset).wrapping_mul(0xff51_afd7_ed55_8ccd)
+        >> 56) as u8
 }
 
 /// CRC32-C of a range of a needle.

@@ -145,7 +145,8 @@ impl Native {
                 let limits = common.limits();
                 let entries = ring.entries.min(limits.ring_entries_max).clamp(ENTRIES_MIN, ENTRIES_MAX);
                 // At most what was asked for, a power of two.
-                let entries = if entries.is_power_of_two() { entries } else { entries.next_power_of_two() / 2 };
+                let entries =
+                    if entries.is_power_of_two() { entries } else { entries.next_power_of_two() / 2 };
                 self.ring_asked = Some(id);
                 common.asks.push_back(Ask::Ring { entries });
             }
