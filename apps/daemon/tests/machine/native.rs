@@ -153,7 +153,8 @@ fn requests_and_loans_are_bounded_for_each_client() {
 }
 
 fn submission(name: u64, volume: u32, needle: u64) -> Submission {
-    let task = Task::Read { volume, needle, cookie: needle as u32, offset: 0, len: 10, timeout_ns: 0, server: 0 };
+    let task =
+        Task::Read { volume, needle, cookie: needle as u32, offset: 0, len: 10, timeout_ns: 0, server: 0 };
     Submission { name, task }
 }
 
@@ -161,8 +162,10 @@ fn submission(name: u64, volume: u32, needle: u64) -> Submission {
 fn a_ring_obeys_the_same_limits_and_says_what_is_wrong() {
     let house = House::new(ClientLimits { requests_max: 2, ..ClientLimits::default() });
     let mut talk = with_ring(&house, 8);
-    let wrong_server = Task::Read { volume: 3, needle: 9, cookie: 9, offset: 0, len: 1, timeout_ns: 0, server: 4 };
-    let too_long = Task::Read { volume: 3, needle: 9, cookie: 9, offset: 0, len: u64::MAX, timeout_ns: 0, server: 0 };
+    let wrong_server =
+        Task::Read { volume: 3, needle: 9, cookie: 9, offset: 0, len: 1, timeout_ns: 0, server: 4 };
+    let too_long =
+        Task::Read { volume: 3, needle: 9, cookie: 9, offset: 0, len: u64::MAX, timeout_ns: 0, server: 0 };
     let ring = talk.ring.as_mut().unwrap();
     for submission in [
         submission(1, 1_000, 9),

@@ -15,7 +15,15 @@ const SECOND: u64 = 1000 * MS;
 
 pub(crate) fn start(needle_id: u64, offset: u64, size: u64, timeout_secs: u64) -> Message {
     let cookie = needle_id as u32;
-    Message::StartRead(StartRead { volume_id: 3, needle_id, cookie, offset, size, timeout_secs, ..StartRead::default() })
+    Message::StartRead(StartRead {
+        volume_id: 3,
+        needle_id,
+        cookie,
+        offset,
+        size,
+        timeout_secs,
+        ..StartRead::default()
+    })
 }
 
 fn started(talk: &mut Talk<'_>, at: u64, message: &Message) -> StartReadResponse {
@@ -116,9 +124,14 @@ fn any_time_may_be_asked_for_and_none_overflows() {
     let house = House::new(limits);
     let mut talk = house.talk(1000);
     let at = 5 * SECOND;
-    for (timeout_secs, lives) in
-        [(0, usual), (1, SECOND), (1 << 46, most), (9_300_000_000_000_000, most), (1 << 63, most), (u64::MAX, most)]
-    {
+    for (timeout_secs, lives) in [
+        (0, usual),
+        (1, SECOND),
+        (1 << 46, most),
+        (9_300_000_000_000_000, most),
+        (1 << 63, most),
+        (u64::MAX, most),
+    ] {
         let begun = started(&mut talk, at, &start(9, 0, 10, timeout_secs));
         assert_eq!(begun.expires_at_ns, UNIX_NS + at + lives, "asked for {timeout_secs} s");
         assert!(complete(&mut talk, at + lives - 1, done(&begun)).success);
@@ -130,7 +143,9 @@ fn a_session_ends_at_its_time_looked_at_or_not() {
     let house = House::new(ClientLimits::default());
     let mut talk = house.talk(1000);
     let begun = started(&mut talk, 0, &start(9, 0, 10, 1));
-    assert!(error(&mut talk, SECOND, &Message::CompleteRead(done(&begun))).code.starts_with("SessionExpired"));
+    assert!(
+        error(&mut talk, SECOND, &Message::CompleteRead(done(&begun))).code.starts_with("SessionExpired")
+    );
     assert_eq!(house.out(), (0, 0));
     let begun = started(&mut talk, 0, &start(9, 0, 10, 1));
     assert_eq!(house.commons.next_end(), Instant(SECOND));
@@ -138,7 +153,9 @@ fn a_session_ends_at_its_time_looked_at_or_not() {
     assert_eq!(house.out(), (1, 1));
     house.commons.expire(Instant(SECOND));
     assert_eq!((house.out(), house.commons.stats().sessions_now.get()), ((0, 0), 0));
-    assert!(error(&mut talk, SECOND, &Message::CompleteRead(done(&begun))).code.starts_with("SessionNotFound"));
+    assert!(
+        error(&mut talk, SECOND, &Message::CompleteRead(done(&begun))).code.starts_with("SessionNotFound")
+    );
 }
 
 #[test]
@@ -160,7 +177,8 @@ fn one_session_too_many_is_refused_and_one_less_makes_room() {
     let (mut one, mut other) = (house.talk(1000), house.talk(1000));
     let first = started(&mut one, 0, &start(9, 0, 10, 30));
     // Those whose bytes are still under way count.
-    let slow = Message::StartRead(StartRead { volume_id: 1_000, needle_id: 9, cookie: 9, ..StartRead::default() });
+    let slow =
+        Message::StartRead(StartRead { volume_id: 1_000, needle_id: 9, cookie: 9, ..StartRead::default() });
     one.hear(0, &frame(&request_as_go(&slow).unwrap()));
     started(&mut other, 0, &start(9, 0, 10, 30));
     for _ in 0..100 {
@@ -203,7 +221,8 @@ fn what_cannot_be_understood_gets_an_error_and_the_connection_goes_on() {
 fn replies_keep_the_order_of_requests_and_wait_for_a_read() {
     let house = House::new(ClientLimits::default());
     let mut talk = house.talk(1000);
-    let slow = Message::StartRead(StartRead { volume_id: 1_000, needle_id: 9, cookie: 9, ..StartRead::default() });
+    let slow =
+        Message::StartRead(StartRead { volume_id: 1_000, needle_id: 9, cookie: 9, ..StartRead::default() });
     let ping = |timestamp_ns| Message::Ping(Ping { timestamp_ns, client_id: None });
     for message in [ping(1), slow, ping(2), start(9, 0, 10, 30), ping(3)] {
         talk.hear(0, &frame(&request_as_go(&message).unwrap()));
@@ -228,8 +247,10 @@ fn replies_keep_the_order_of_requests_and_wait_for_a_read() {
 fn the_stream_may_be_cut_anywhere() {
     let house = House::new(ClientLimits::default());
     let ping = Message::Ping(Ping { timestamp_ns: 7, client_id: Some("x".into()) });
-    let messages = [ping.clone(), Message::GetCapabilities(GetCapabilities::default()), start(0, 0, 1, 1), ping];
-    let stream: Vec<u8> = messages.iter().flat_map(|message| frame(&request_as_go(message).unwrap())).collect();
+    let messages =
+        [ping.clone(), Message::GetCapabilities(GetCapabilities::default()), start(0, 0, 1, 1), ping];
+    let stream: Vec<u8> =
+        messages.iter().flat_map(|message| frame(&request_as_go(message).unwrap())).collect();
     let mut whole = house.talk(1000);
     whole.hear(9, &stream);
     let expected = whole.messages();
