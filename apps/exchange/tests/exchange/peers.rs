@@ -101,7 +101,7 @@ fn a_peer_with_another_name_than_was_configured_is_not_read_from() {
     let peers = vec![PeerConfig { address: "0".into(), name: Some(99) }];
     let reader = Reader::new(net.client(), ReaderConfig { peers, ..reader_config(&[]) }, nonces(1), None);
     let error = net.run(reader.read(&wanted(&reader, 1, &known[5]))).expect_err("somebody else answers");
-    assert!(matches!(error, NotRead::PeerGone { .. } | NotRead::TimedOut(_)), "{error}");
+    assert!(matches!(error, NotRead::NotAdmitted { .. }), "{error}");
 }
 
 #[test]
@@ -139,4 +139,16 @@ fn what_this_engine_exports_itself_is_read_from_the_file_into_the_arena() {
     assert_eq!(net.run(reader.read(&wanted(&reader, 2, &known[5]))).unwrap().path, Path::Pushed);
     let pulled = Wanted { mode: Mode::Pull, ..wanted(&reader, 4, &all[5]) };
     assert!(matches!(net.run(reader.read(&pulled)), Err(NotRead::NotExported { .. })));
+}
+
+#[test]
+fn a_device_that_is_gone_is_told_from_peers_that_are() {
+    let (_folders, mut net, known) = two();
+    let reader = reader(&net, &["0"]);
+    net.run(reader.read(&wanted(&reader, 1, &known[5]))).unwrap();
+    net.fabric.remove_device(2);
+    for _ in 0..2 {
+        let error = net.run(reader.read(&wanted(&reader, 1, &known[5]))).expect_err("nothing works any more");
+        assert_eq!(error, NotRead::DeviceGone);
+    }
 }
