@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{LocalBoxFuture, Shared};
 use thiserror::Error;
+use wavetank_contract::error::OpenError;
 use wavetank_contract::{Class, Instant};
 use wavetank_messenger::{Cause, ConnectionId, Reached};
 use wavetank_rpc::CallError;
@@ -12,6 +13,9 @@ use wavetank_rpc::CallError;
 use crate::calls::Standing;
 use crate::found::{NotRead, Why};
 use crate::outcome::Absence;
+
+/// What a device that was removed says to everything (`errno(3)`).
+const ENODEV: i32 = 19;
 
 /// Why an attempt with one peer failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -40,6 +44,13 @@ impl Trouble {
     pub(crate) fn of_cause(cause: &Cause) -> Trouble {
         match cause.class() {
             Class::DeviceGone => Trouble::DeviceGone,
+            _ if matches!(cause, Cause::Open(OpenError::System(error)) if error.errno == ENODEV) => {
+                Trouble::DeviceGone
+            }
+            Class::PeerRefused => {
+                tracing::warn!("a peer does not want this engine, or is another than was named: {cause}");
+                Trouble::NotAdmitted("it does not want this engine, or is another than was named")
+            }
             _ => Trouble::Gone(cause.to_string()),
         }
     }

@@ -117,10 +117,13 @@ fn a_flood_of_reads_that_nobody_takes_is_answered_as_busy_and_others_are_served(
     assert_eq!(exporter.stats().busy, busy.get());
 }
 
+/// What a liar answers.
+type Lie = Box<dyn FnMut(&Asked, &NeedleCall) -> Answer<NeedleReply>>;
+
 /// An exporter that says what it is told to.
 struct Liar {
     page: CataloguePage,
-    reply: RefCell<Box<dyn FnMut(&Asked, &NeedleCall) -> Answer<NeedleReply>>>,
+    reply: RefCell<Lie>,
     key: SegmentReply,
     asked: Cell<u64>,
 }
@@ -177,8 +180,7 @@ fn lied(
     let standing = |volume| Standing { volume, version: 3, revision: 0, change: 1 };
     // It never ends, and it never gets any further.
     let page = CataloguePage { volumes: vec![standing(3)], more: true };
-    let reply: RefCell<Box<dyn FnMut(&Asked, &NeedleCall) -> Answer<NeedleReply>>> =
-        RefCell::new(Box::new(reply));
+    let reply: RefCell<Lie> = RefCell::new(Box::new(reply));
     let liar = Rc::new(Liar { page, reply, key, asked: Cell::new(0) });
     let theirs = Rc::clone(&liar);
     let begin = Box::new(move |messenger| {

@@ -5,6 +5,7 @@ mod doors;
 mod hostile;
 mod lies;
 mod net;
+mod peers;
 mod rig;
 mod swarm;
 mod ways;

@@ -25,9 +25,6 @@ pub(crate) const MS: u64 = 1_000_000;
 /// More turns than anything needs at one time.
 const TURNS_MAX: u32 = 100_000;
 
-/// The first server of every net. The client comes after the last.
-pub(crate) const SERVER: usize = 0;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct End {
     node: usize,

@@ -69,7 +69,7 @@ pub(crate) fn volume(version: Version, number: u32) -> (VolumeWriter, Vec<Known>
     let mut writer = VolumeWriter::new(WriterOptions { version, ..WriterOptions::default() });
     let mut known = Vec::new();
     let append_at_ns = EPOCH_NS - 120_000_000_000;
-    let mut put = |writer: &mut VolumeWriter, id: u64, data: &[u8], change: &dyn Fn(&mut NewNeedle<'_>)| {
+    let put = |writer: &mut VolumeWriter, id: u64, data: &[u8], change: &dyn Fn(&mut NewNeedle<'_>)| {
         let cookie = 0x1000 + id as u32;
         let mut needle = NewNeedle::new(NeedleId(id), Cookie(cookie), data);
         needle.append_at_ns = append_at_ns;
