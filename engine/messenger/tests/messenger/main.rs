@@ -4,3 +4,4 @@
 mod basics;
 mod many;
 mod pair;
+mod patience;
