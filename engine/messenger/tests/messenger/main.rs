@@ -4,4 +4,5 @@
 mod basics;
 mod many;
 mod pair;
+mod patience;
 mod pulls;
