@@ -64,7 +64,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let scratch = Scratch::new()?;
     let folder = match &args.volume {
         Some(folder) if folder.is_dir() => folder.clone(),
-        Some(folder) => return Err(format!("--volume {}: no directory that can be read", folder.display()).into()),
+        Some(folder) => {
+            return Err(format!("--volume {}: no directory that can be read", folder.display()).into());
+        }
         None => {
             made_up(args, &scratch.0)?;
             scratch.0.clone()

@@ -24,7 +24,9 @@ pub(super) struct Row {
 impl Row {
     fn new() -> Row {
         // 3 digits up to an hour: what a histogram of this kind can always have.
-        let Ok(ns) = Histogram::new_with_max(3_600_000_000_000, 3) else { unreachable!("3 digits can be had") };
+        let Ok(ns) = Histogram::new_with_max(3_600_000_000_000, 3) else {
+            unreachable!("3 digits can be had")
+        };
         Row { ns, bytes: 0, took_ns: 0 }
     }
 

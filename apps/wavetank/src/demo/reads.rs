@@ -41,7 +41,9 @@ pub(super) fn all(folder: &Path, socket: &Path, seed: u64) -> Result<Judged, Box
     if ids.is_empty() {
         let why: Vec<String> = store.refusals().iter().map(ToString::to_string).collect();
         let folder: PathBuf = folder.to_owned();
-        return Err(format!("{}: no volume in there can be read; {}", folder.display(), why.join("; ")).into());
+        return Err(
+            format!("{}: no volume in there can be read; {}", folder.display(), why.join("; ")).into()
+        );
     }
     for volume in ids {
         judged.volumes += 1;
@@ -96,8 +98,7 @@ fn read(
         None => bytes,
     };
     let (offset, len) = range.map_or((0, 0), |range| (range.start, range.end - range.start));
-    let wanted =
-        Wanted { volume: *volume, needle: *id, cookie: *cookie, offset, len, ..Wanted::default() };
+    let wanted = Wanted { volume: *volume, needle: *id, cookie: *cookie, offset, len, ..Wanted::default() };
     let began = Clock::start();
     let outcome = client.read(&wanted);
     let ns = began.wall_ns();
