@@ -1,15 +1,11 @@
 //! `wavetank demo`.
 
-mod judged;
-mod reads;
-
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -17,12 +13,9 @@ use wavetank_daemon::engine::Engine;
 use wavetank_daemon::meters::Meters;
 use wavetank_daemon::{EngineConfig, Settings};
 use wavetank_harness::workload::units::Bytes;
-use wavetank_volume::{Generator, VolumeOnDisk, WriterOptions};
 
-use crate::figures::{duration, grouped, throughput};
-use crate::table::table;
-use crate::{print, say};
-use judged::Judged;
+use crate::audit::{self, Judged};
+use crate::make_volume;
 
 /// Exports a SeaweedFS volume and reads all of it back, in one process on simulated NICs, and checks every byte.
 ///
@@ -57,9 +50,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Longest needle that is made up: what a test of a minute can do with many of them.
-const LONGEST_MAX: u64 = 64 << 20;
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let scratch = Scratch::new()?;
     let folder = match &args.volume {
@@ -68,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             return Err(format!("--volume {}: no directory that can be read", folder.display()).into());
         }
         None => {
-            made_up(args, &scratch.0)?;
+            make_volume::write(&scratch.0, args.needles, args.longest, args.seed, 3)?;
             scratch.0.clone()
         }
     };
@@ -89,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         #[expect(clippy::disallowed_methods, reason = "a client is another program: a thread stands for it")]
         let client = std::thread::spawn(move || {
             // Nobody waits any more only if the engine has failed.
-            let _ = tell.send(reads::all(&folder, &socket, seed).map_err(|why| why.to_string()));
+            let _ = tell.send(audit::all(&folder, &socket, seed).map_err(|why| why.to_string()));
         });
         let judged = engine.run(told).await?;
         // It has said its last word.
@@ -102,13 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(Judged { leases_left: left, ..judged })
     })?;
     runtime.shutdown_background();
-    match args.json {
-        true => print(&json(&judged).to_string())?,
-        false => print(&text(&judged))?,
-    }
-    if let Some(wrong) = &judged.wrong {
-        say(&format!("wavetank: {wrong}"));
-    }
+    audit::tell(&judged, args.json)?;
     Ok(if judged.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -128,60 +112,4 @@ impl Drop for Scratch {
         // What cannot be removed is not worth failing for.
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-fn made_up(args: &Args, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let Bytes(longest) = args.longest;
-    if longest == 0 || longest > LONGEST_MAX {
-        return Err(format!("--longest {longest}: 1 byte to 64MiB").into());
-    }
-    let generator = Generator { seed: args.seed, needles: args.needles, len_max: longest as usize };
-    let writer = generator.write(WriterOptions::default())?;
-    VolumeOnDisk::create(writer, folder, "1")?;
-    Ok(())
-}
-
-fn text(judged: &Judged) -> String {
-    let head = ["read", "by", "count", "bytes", "p50", "p99", "max", "rate"];
-    let rows = judged.rows.iter().map(|(name, row)| {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| duration(row.ns.value_at_quantile(quantile)));
-        vec![
-            name.what.to_owned(),
-            name.path.to_owned(),
-            grouped(row.ns.len()),
-            grouped(row.bytes),
-            p50,
-            p99,
-            max,
-            throughput(row.rate()),
-        ]
-    });
-    let verdict = if judged.is_right() { "every byte is right" } else { "NOT everything is right" };
-    format!(
-        "{}\n\n{} needles of {} volumes read whole and in part: {verdict}\n  \
-         absent       {} answers that there is no such needle, each as it should be\n  \
-         simulated    both ends on simulated NICs in this process; no device took part",
-        table(&head, rows),
-        grouped(judged.needles),
-        grouped(judged.volumes),
-        grouped(judged.absent),
-    )
-}
-
-fn json(judged: &Judged) -> serde_json::Value {
-    let rows: Vec<_> = judged
-        .rows
-        .iter()
-        .map(|(name, row)| {
-            json!({
-                "read": name.what, "by": name.path, "count": row.ns.len(), "bytes": row.bytes,
-                "p50_ns": row.ns.value_at_quantile(0.5), "p99_ns": row.ns.value_at_quantile(0.99),
-                "max_ns": row.ns.max(), "bytes_per_s": row.rate(),
-            })
-        })
-        .collect();
-    json!({
-        "ok": judged.is_right(), "simulated": true, "needles": judged.needles, "volumes": judged.volumes,
-        "absent": judged.absent, "leases_left": judged.leases_left, "wrong": judged.wrong, "rows": rows,
-    })
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod again;
+mod audit;
 mod bench;
 mod beside;
 mod calibrate;
@@ -22,6 +23,7 @@ mod figures;
 mod files;
 mod judge;
 mod kit;
+mod make_volume;
 mod memory;
 mod messenger_bench;
 mod pcap;
@@ -66,6 +68,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Args),
     Replay(replay::Args),
     Bench(bench::Args),
     Calibrate(calibrate::Args),
@@ -75,6 +78,7 @@ enum Command {
     Explain(explain::Args),
     Judge(judge::Args),
     Kit(kit::Args),
+    MakeVolume(make_volume::Args),
     ServeMemory(serve_memory::Args),
     Sim(sim::Args),
     Shrink(shrink::Args),
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         return code;
     }
     let result = match Cli::parse().command {
+        Command::Audit(args) => audit::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Kit(args) => kit::run(&args),
+        Command::MakeVolume(args) => make_volume::run(&args),
         Command::ServeMemory(args) => serve_memory::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Shrink(args) => shrink::run(&args),

@@ -6,19 +6,19 @@ use hdrhistogram::Histogram;
 
 /// Which reads a row is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
+pub(crate) struct Name {
     /// Whole or part, and over what.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     /// By which way the bytes came.
-    pub(super) path: &'static str,
+    pub(crate) path: &'static str,
 }
 
 /// Reads of one sort.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) ns: Histogram<u64>,
-    pub(super) bytes: u64,
-    pub(super) took_ns: u64,
+pub(crate) struct Row {
+    pub(crate) ns: Histogram<u64>,
+    pub(crate) bytes: u64,
+    pub(crate) took_ns: u64,
 }
 
 impl Row {
@@ -31,7 +31,7 @@ impl Row {
     }
 
     /// Bytes per second, one read at a time.
-    pub(super) fn rate(&self) -> u64 {
+    pub(crate) fn rate(&self) -> u64 {
         let per_s = u128::from(self.bytes) * 1_000_000_000 / u128::from(self.took_ns.max(1));
         u64::try_from(per_s).unwrap_or(u64::MAX)
     }
@@ -39,20 +39,22 @@ impl Row {
 
 /// What became of the reads.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
-    pub(super) rows: BTreeMap<Name, Row>,
-    pub(super) needles: u64,
-    pub(super) volumes: u64,
+pub(crate) struct Judged {
+    pub(crate) rows: BTreeMap<Name, Row>,
+    pub(crate) needles: u64,
+    pub(crate) volumes: u64,
     /// Answers that there is nothing, as there should not be.
-    pub(super) absent: u64,
+    pub(crate) absent: u64,
+    /// Whether the engine says that its NICs are simulated.
+    pub(crate) simulated: bool,
     /// The first that was wrong.
-    pub(super) wrong: Option<String>,
+    pub(crate) wrong: Option<String>,
     /// Loans that did not come back.
-    pub(super) leases_left: u64,
+    pub(crate) leases_left: u64,
 }
 
 impl Judged {
-    pub(super) fn took(&mut self, name: Name, bytes: u64, ns: u64) {
+    pub(crate) fn took(&mut self, name: Name, bytes: u64, ns: u64) {
         let row = self.rows.entry(name).or_insert_with(Row::new);
         // Longer than the histogram knows is as long as it knows.
         row.ns.saturating_record(ns);
@@ -60,11 +62,11 @@ impl Judged {
         row.took_ns += ns;
     }
 
-    pub(super) fn is_wrong(&mut self, why: String) {
+    pub(crate) fn is_wrong(&mut self, why: String) {
         self.wrong.get_or_insert(why);
     }
 
-    pub(super) fn is_right(&self) -> bool {
+    pub(crate) fn is_right(&self) -> bool {
         self.wrong.is_none() && self.leases_left == 0 && self.needles > 0
     }
 }
