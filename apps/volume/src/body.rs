@@ -127,6 +127,12 @@ impl<'a> Body<'a> {
         let need_bytes =
             u32_at(data_size, 0).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
         let data = parts.take(BodyPart::Data, need_bytes)?;
+        Self::parse_rest(data, parts.0)
+    }
+
+    /// Parses what stands behind the data, to which the data itself is nothing.
+    pub(crate) fn parse_rest(data: &'a [u8], rest: &'a [u8]) -> Result<Self, BodyFault> {
+        let mut parts = Parts(rest);
         let [flags] = parts.take_array(BodyPart::Flags)?;
         let flags = Flags(flags);
         let mut found = Self { data, flags, ..Self::default() };

@@ -44,7 +44,7 @@ impl OffsetWidth {
     }
 
     /// The first offset that does not fit.
-    pub(crate) fn limit_bytes(self) -> u64 {
+    pub(crate) const fn limit_bytes(self) -> u64 {
         match self {
             Self::Four => 8 << 32,
             Self::Five => 8 << 40,
@@ -96,6 +96,17 @@ pub(crate) struct LogEntry {
 }
 
 impl LogEntry {
+    /// Whether it deletes. Source: `weed/storage/needle_map_memory.go`.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.size < 0 || self.offset_bytes == 0
+    }
+
+    /// What it promises; `None` for a tombstone.
+    pub(crate) fn entry(&self) -> Option<IndexEntry> {
+        let size_bytes = u32::try_from(self.size).ok().filter(|_| !self.is_tombstone())?;
+        Some(IndexEntry { id: self.id, offset_bytes: self.offset_bytes, size_bytes })
+    }
+
     /// Reads one entry; `None` when `bytes` is shorter than one.
     pub(crate) fn parse(bytes: &[u8], width: OffsetWidth) -> Option<Self> {
         let id = NeedleId(u64_at(bytes, 0)?);

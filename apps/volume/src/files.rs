@@ -1,47 +1,111 @@
-//! A volume on a file system: `.dat` and `.idx` side by side.
+//! A volume on a file system, open for reading while its server goes on writing.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+mod coded;
+mod error;
+mod log;
+mod opening;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{
-    Index, IndexEntry, IndexError, Needle, NeedleError, NeedleId, OffsetWidth, ReadError, SuperBlock,
-    SuperBlockError, Volume,
-};
+use crate::shards::ShardLayout;
+use crate::source::Source;
+use crate::verify::VerifiedSet;
+use crate::width::WidthEvidence;
+use crate::{Index, IndexEntry, Needle, NeedleError, NeedleId, OffsetWidth, Volume};
 
-/// What [`VolumeFiles::open_with`] cannot find out by itself.
-#[derive(Debug, Clone, Default)]
+use coded::CodedFiles;
+pub use coded::CodedPaths;
+pub use error::FilesError;
+use log::LogFiles;
+use opening::{Stamp, source_error};
+
+/// What [`VolumeFiles::open_with`] does otherwise than by itself.
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// How wide the offsets in the `.idx` are.
-    pub offset_width: OffsetWidth,
+    /// How wide the offsets in the index are; `None` = as the `.vif` says, else as the records show.
+    pub offset_width: Option<OffsetWidth>,
     /// Where the `.idx` is, for servers run with `-dir.idx`; `None` = beside the `.dat`.
     pub idx_path: Option<PathBuf>,
+    /// Where the `.vif` is; `None` = beside the `.dat`.
+    pub vif_path: Option<PathBuf>,
+    /// The most ids an index may name: 16 to 17 bytes of memory each.
+    pub needles_max: usize,
+    /// How many needles are remembered as verified, as a power of 2; 8 bytes each, at most 24.
+    pub verified_log2: u32,
+    /// The blocks of erasure-coded volumes, and how many shards they have when no `.vif` says it.
+    pub layout: ShardLayout,
 }
 
-/// How the files on disk stand to what was opened.
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            offset_width: None,
+            idx_path: None,
+            vif_path: None,
+            needles_max: Index::NEEDLES_MAX,
+            verified_log2: 16,
+            layout: ShardLayout::default(),
+        }
+    }
+}
+
+/// How the files on disk stand to what is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// Nothing was written since.
     Current,
-    /// The `.idx` has grown: needles were added or deleted. What was opened can still be read.
+    /// The index has grown: needles were added or deleted. What is open can still be read.
     Grown,
-    /// The `.dat` was replaced or rewritten (a vacuum, a new copy): open it again.
+    /// The files were replaced or rewritten (a vacuum, a new copy), or shards came or went.
     Replaced,
 }
 
-/// An open volume. The index is a snapshot of the moment of opening; needles are read from the `.dat` on demand.
+/// What [`VolumeFiles::follow`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// Nothing had changed.
+    Current,
+    /// The index has grown.
+    Grown {
+        /// Entries taken up.
+        entries: u64,
+        /// Entries whose record is not in the `.dat` yet, so far as they were looked at: taken up when it is.
+        held_back: u64,
+    },
+    /// The files had been replaced and were opened again. What was verified before is forgotten.
+    Reopened,
+}
+
+/// An open volume: one file with an index beside it, or the shards of an erasure-coded one. Needles are read on demand,
+/// always at an offset; nothing is ever written. Made for one thread.
 #[derive(Debug)]
 pub struct VolumeFiles {
-    dat_path: PathBuf,
-    idx_path: PathBuf,
-    dat: File,
-    idx_len_bytes: u64,
+    kind: Kind,
+    pub(crate) source: Source,
+    volume: Volume,
+    options: OpenOptions,
+    generation: u64,
+    pub(crate) verified: VerifiedSet,
+    /// What opening it again said, and of which files.
+    broken: Option<(Vec<Option<Stamp>>, String)>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Log(LogFiles),
+    Coded(CodedFiles),
+}
+
+/// What every kind of volume is, once it is open.
+#[derive(Debug)]
+struct Loaded {
+    source: Source,
     volume: Volume,
 }
 
 impl VolumeFiles {
-    /// Opens `<name>.dat` and the `<name>.idx` beside it, with 4-byte offsets.
+    /// Opens `<name>.dat` and the `<name>.idx` beside it.
     ///
     /// # Errors
     ///
@@ -50,42 +114,123 @@ impl VolumeFiles {
         Self::open_with(dat_path, &OpenOptions::default())
     }
 
-    /// Opens a volume and holds every live index entry against the length of the `.dat`.
+    /// Opens a volume and holds every live index entry against the length of the `.dat`. Entries at the end of the
+    /// `.idx` whose records are not there yet are left for later.
     ///
     /// # Errors
     ///
-    /// [`FilesError`] when a file cannot be read, the copy of the volume never finished, the superblock is damaged,
-    /// or an entry points outside the `.dat`.
+    /// [`FilesError`] when a file cannot be read, the copy of the volume never finished, its data is elsewhere, the
+    /// superblock is damaged, or an entry points outside the `.dat`.
     pub fn open_with(dat_path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, FilesError> {
-        let dat_path = dat_path.as_ref().to_path_buf();
-        let idx_path = options.idx_path.clone().unwrap_or_else(|| dat_path.with_extension("idx"));
-        let note_path = dat_path.with_extension("note");
-        if note_path.exists() {
-            return Err(FilesError::UnfinishedCopy { dat_path, note_path });
-        }
-        let dat = open_file(&dat_path)?;
-        let mut idx = CountingReader { file: open_file(&idx_path)?, len_bytes: 0 };
-
-        let superblock = read_superblock(&dat, &dat_path)?;
-        let index = Index::read(&mut idx, options.offset_width)
-            .map_err(|fault| FilesError::Io { path: idx_path.clone(), fault })?;
-        // A server appends to the .dat first and to the .idx second. The length is taken after the index was read,
-        // so that an append in between cannot look like an entry past the end.
-        let dat_len_bytes =
-            dat.metadata().map_err(|fault| FilesError::Io { path: dat_path.clone(), fault })?.len();
-        let volume = Volume::assemble(superblock, index, dat_len_bytes).map_err(|fault| {
-            FilesError::Index { dat_path: dat_path.clone(), idx_path: idx_path.clone(), fault }
-        })?;
-        Ok(Self { dat_path, idx_path, dat, idx_len_bytes: idx.len_bytes, volume })
+        let (files, loaded) = log::load(dat_path.as_ref(), options)?;
+        Ok(Self::of(Kind::Log(files), loaded, options))
     }
 
-    /// Reads one needle into `buffer` (grown as needed, reused between calls) and checks it.
+    /// Opens an erasure-coded volume from the shards that are here.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`] when the index or every shard is missing, or an entry points outside the volume. Too few shards
+    /// are an error of the needles that are in the missing ones.
+    pub fn open_coded(paths: &CodedPaths, options: &OpenOptions) -> Result<Self, FilesError> {
+        let (files, loaded) = coded::load(paths, options)?;
+        Ok(Self::of(Kind::Coded(files), loaded, options))
+    }
+
+    fn of(kind: Kind, Loaded { source, volume }: Loaded, options: &OpenOptions) -> Self {
+        let verified = VerifiedSet::new(options.verified_log2);
+        let options = options.clone();
+        Self { kind, source, volume, options, generation: 0, verified, broken: None }
+    }
+
+    /// Takes up what the server has written since: one look at the index's name when that is nothing. Opens the files
+    /// again when they were replaced. Every read begins with this.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`] when the files are gone ([`FilesError::is_gone`]), or cannot be used as they are now.
+    pub fn follow(&mut self) -> Result<Followed, FilesError> {
+        let freshness = match &self.kind {
+            Kind::Log(files) => files.glance()?,
+            Kind::Coded(files) => files.glance()?,
+        };
+        self.bring_up(freshness)
+    }
+
+    /// As [`Self::follow`], and looks at everything that may have been replaced: both names, the superblock, and
+    /// which shards are here. Reads do this when a record is not what the index says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::follow`].
+    pub fn follow_closely(&mut self) -> Result<Followed, FilesError> {
+        self.bring_up(self.freshness()?)
+    }
+
+    fn bring_up(&mut self, freshness: Freshness) -> Result<Followed, FilesError> {
+        match (freshness, &mut self.kind) {
+            (Freshness::Current, _) => Ok(Followed::Current),
+            // What was assumed of an empty volume can be found out now.
+            (Freshness::Grown, Kind::Log(files)) if files.evidence != WidthEvidence::Assumed => {
+                files.take_up(&mut self.volume, self.options.needles_max)
+            }
+            (Freshness::Grown, Kind::Coded(files)) => files.take_up(&mut self.volume),
+            _ => self.reopen(),
+        }
+    }
+
+    fn reopen(&mut self) -> Result<Followed, FilesError> {
+        let stamps = match &self.kind {
+            Kind::Log(files) => files.stamps(),
+            Kind::Coded(files) => files.stamps(),
+        };
+        if let Some((_, what)) = self.broken.as_ref().filter(|(then, _)| *then == stamps) {
+            return Err(FilesError::NotReopened { path: self.dat_path().to_path_buf(), what: what.clone() });
+        }
+        let opened =
+            match &self.kind {
+                Kind::Log(files) => log::load(&files.dat_path, &self.options)
+                    .map(|(files, loaded)| (Kind::Log(files), loaded)),
+                Kind::Coded(files) => coded::load(&files.paths, &self.options)
+                    .map(|(files, loaded)| (Kind::Coded(files), loaded)),
+            };
+        match opened {
+            Ok((kind, Loaded { source, volume })) => {
+                (self.kind, self.source, self.volume) = (kind, source, volume);
+                self.generation += 1;
+                self.verified.clear();
+                self.broken = None;
+                Ok(Followed::Reopened)
+            }
+            Err(error) => {
+                self.broken = Some((stamps, error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Compares the files on disk with what is open.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError::Io`] when the files cannot be looked at; one that is gone is [`Freshness::Replaced`].
+    ///
+    /// Source of the rule: `weed/storage/volume_vacuum.go` (renames new files into place, revision plus one).
+    pub fn freshness(&self) -> Result<Freshness, FilesError> {
+        match &self.kind {
+            Kind::Log(files) => files.freshness(&self.source, &self.volume),
+            Kind::Coded(files) => files.freshness(),
+        }
+    }
+
+    /// Reads one needle into `buffer` (grown as needed, reused between calls) and checks it, by the index as it is:
+    /// for a volume that nobody writes. [`Self::read_into`] is for one that is in use.
     ///
     /// # Errors
     ///
     /// [`FilesError::Read`] when it is missing, deleted or damaged, [`FilesError::Io`] when the file system fails.
     pub fn read<'b>(&self, id: NeedleId, buffer: &'b mut Vec<u8>) -> Result<Needle<'b>, FilesError> {
-        let refused = |fault| FilesError::Read { dat_path: self.dat_path.clone(), fault };
+        let refused = |fault| FilesError::Read { dat_path: self.dat_path().to_path_buf(), fault };
         let entry = self.volume.entry(id).map_err(refused)?;
         self.read_record(&entry, buffer)?;
         Needle::parse(buffer, self.volume.superblock().version, &entry).map_err(|fault| refused(fault.into()))
@@ -98,175 +243,71 @@ impl VolumeFiles {
     /// [`FilesError::Read`] for an entry (of another volume, say) outside the `.dat`; [`FilesError::Io`] when the
     /// file system fails, the file became shorter, or there is no memory for the record.
     pub fn read_record(&self, entry: &IndexEntry, buffer: &mut Vec<u8>) -> Result<(), FilesError> {
-        let failed = |fault| FilesError::Io { path: self.dat_path.clone(), fault };
+        let failed = |fault| opening::io_error(self.dat_path(), fault);
         let need_bytes = entry.record_len_bytes(self.volume.superblock().version);
         let left_bytes = self.volume.dat_len_bytes().saturating_sub(entry.offset_bytes);
         if need_bytes > left_bytes {
             let have_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX);
             let (id, offset_bytes) = (entry.id, entry.offset_bytes);
             let fault = NeedleError::CutOff { id, offset_bytes, need_bytes, have_bytes }.into();
-            return Err(FilesError::Read { dat_path: self.dat_path.clone(), fault });
+            return Err(FilesError::Read { dat_path: self.dat_path().to_path_buf(), fault });
         }
         let len = usize::try_from(need_bytes).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
         let missing_len = len.saturating_sub(buffer.len());
         buffer.try_reserve(missing_len).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
         buffer.resize(len, 0);
-        self.dat.read_exact_at(buffer, entry.offset_bytes).map_err(failed)
+        self.source.read_exact_at(buffer, entry.offset_bytes).map_err(|fault| self.source_error(fault))
     }
 
-    /// Compares the files on disk with what was opened. Ask after a [`NeedleError::IdMismatch`] or
-    /// [`NeedleError::SizeMismatch`], or now and then.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError::Io`] when the files cannot be looked at; one that is gone is [`Freshness::Replaced`].
-    ///
-    /// Source of the rule: `weed/storage/volume_vacuum.go` (renames new files into place, revision plus one).
-    pub fn freshness(&self) -> Result<Freshness, FilesError> {
-        let failed = |path: &Path, fault| FilesError::Io { path: path.to_path_buf(), fault };
-        let stat = |path: &Path| match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(path, error)),
-        };
-        let (Some(dat_now), Some(idx_now)) = (stat(&self.dat_path)?, stat(&self.idx_path)?) else {
-            return Ok(Freshness::Replaced);
-        };
-        let dat_then = self.dat.metadata().map_err(|fault| failed(&self.dat_path, fault))?;
-        let same_file = (dat_then.dev(), dat_then.ino()) == (dat_now.dev(), dat_now.ino());
-        let shrunk = dat_now.len() < self.volume.dat_len_bytes() || idx_now.len() < self.idx_len_bytes;
-        if !same_file || shrunk {
-            return Ok(Freshness::Replaced);
-        }
-        match read_superblock(&self.dat, &self.dat_path) {
-            Ok(superblock) if superblock == *self.volume.superblock() => {}
-            Err(error @ FilesError::Io { .. }) => return Err(error),
-            _ => return Ok(Freshness::Replaced),
-        }
-        if idx_now.len() > self.idx_len_bytes { Ok(Freshness::Grown) } else { Ok(Freshness::Current) }
+    pub(crate) fn source_error(&self, fault: crate::source::SourceFault) -> FilesError {
+        source_error(self.dat_path(), fault)
     }
 
-    /// Superblock and index.
+    /// Superblock and index, as far as they have been followed.
     #[must_use]
     pub fn volume(&self) -> &Volume {
         &self.volume
     }
 
-    /// Where the `.dat` is.
+    /// How often it was opened again: what is known of offsets and verified needles holds within one generation.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How the width of the offsets is known.
+    #[must_use]
+    pub fn width_evidence(&self) -> WidthEvidence {
+        match &self.kind {
+            Kind::Log(files) => files.evidence,
+            Kind::Coded(files) => files.evidence,
+        }
+    }
+
+    /// Where the `.dat` is; for an erasure-coded volume, what its files' names begin with.
     #[must_use]
     pub fn dat_path(&self) -> &Path {
-        &self.dat_path
+        match &self.kind {
+            Kind::Log(files) => &files.dat_path,
+            Kind::Coded(files) => files.name_path(),
+        }
     }
 
-    /// Where the `.idx` is.
+    /// Where the index is: `.idx`, `.sdx` or `.ecx`.
     #[must_use]
     pub fn idx_path(&self) -> &Path {
-        &self.idx_path
-    }
-}
-
-struct CountingReader {
-    file: File,
-    len_bytes: u64,
-}
-
-impl Read for CountingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.len_bytes += count as u64;
-        Ok(count)
-    }
-}
-
-fn open_file(path: &Path) -> Result<File, FilesError> {
-    let failed = |fault| FilesError::Io { path: path.to_path_buf(), fault };
-    // Asked before opening: to open a pipe would wait for its other end.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(FilesError::NotAFile { path: path.to_path_buf() });
-    }
-    File::open(path).map_err(failed)
-}
-
-fn read_superblock(dat: &File, dat_path: &Path) -> Result<SuperBlock, FilesError> {
-    let mut head = Vec::new();
-    let mut chunk = [0; 4096];
-    // Most superblocks have no extra bytes: the first chunk is nearly always enough.
-    loop {
-        match SuperBlock::parse(&head) {
-            Err(SuperBlockError::TooShort { need_bytes, .. }) if need_bytes > head.len() as u64 => {}
-            parsed => {
-                return parsed
-                    .map_err(|fault| FilesError::SuperBlock { dat_path: dat_path.to_path_buf(), fault });
-            }
-        }
-        match dat.read_at(&mut chunk, head.len() as u64) {
-            Ok(0) => {
-                let fault = SuperBlock::parse(&head).err();
-                let need_bytes = SuperBlock::FIXED_LEN_BYTES;
-                let fault = fault.unwrap_or(SuperBlockError::TooShort { need_bytes, have_bytes: head.len() });
-                return Err(FilesError::SuperBlock { dat_path: dat_path.to_path_buf(), fault });
-            }
-            Ok(count) => head.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(fault) => {
-                return Err(FilesError::Io { path: dat_path.to_path_buf(), fault });
-            }
+        match &self.kind {
+            Kind::Log(files) => &files.idx_path,
+            Kind::Coded(files) => &files.ecx_path,
         }
     }
-}
 
-/// Why a volume or a needle in it cannot be read from disk.
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    /// The file system refused.
-    #[error("{}: {fault}; check that it exists and may be read (a volume is <name>.dat with <name>.idx)", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        fault: io::Error,
-    },
-    /// A directory, pipe or device.
-    #[error("{}: not a regular file; name the .dat of a volume", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The server marked the volume as half copied.
-    #[error(
-        "{}: its copy never finished ({} is still there); copy the volume again",
-        dat_path.display(), note_path.display()
-    )]
-    UnfinishedCopy {
-        /// The `.dat`.
-        dat_path: PathBuf,
-        /// The mark.
-        note_path: PathBuf,
-    },
-    /// The `.dat` does not begin with a superblock.
-    #[error("{}: {fault}", dat_path.display())]
-    SuperBlock {
-        /// The `.dat`.
-        dat_path: PathBuf,
-        /// What is wrong with it.
-        fault: SuperBlockError,
-    },
-    /// The `.idx` points outside the `.dat`.
-    #[error("{}: {fault} (.dat: {})", idx_path.display(), dat_path.display())]
-    Index {
-        /// The `.dat`.
-        dat_path: PathBuf,
-        /// The `.idx`.
-        idx_path: PathBuf,
-        /// Which entry, and where it points.
-        fault: IndexError,
-    },
-    /// A needle is missing, deleted or damaged.
-    #[error("{}: {fault}", dat_path.display())]
-    Read {
-        /// The `.dat`.
-        dat_path: PathBuf,
-        /// Which, and why.
-        fault: ReadError,
-    },
+    /// Numbers of the shards that are here; `None` for a volume that is not erasure-coded.
+    #[must_use]
+    pub fn shards(&self) -> Option<Vec<u32>> {
+        match &self.kind {
+            Kind::Log(_) => None,
+            Kind::Coded(files) => Some(files.shards.here()),
+        }
+    }
 }

@@ -1,19 +1,17 @@
-//! The `.idx` log, folded into an ordered map of what is there now.
+//! The `.idx` log, folded into what is there now, in little memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod directory;
+mod slot;
+mod table;
+
+use std::collections::{BTreeMap, TryReserveError};
 use std::io::{self, Read};
 
 use crate::entry::LogEntry;
 use crate::{IndexEntry, NeedleId, OffsetWidth, SuperBlock};
 
-/// A live entry and which entry of the log it came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listed {
-    /// The place in the `.dat`.
-    pub entry: IndexEntry,
-    /// Its number in the `.idx`, from 0.
-    pub entry_number: u64,
-}
+use slot::Slot;
+use table::Table;
 
 /// What was met while folding the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,76 +20,136 @@ pub struct IndexCounts {
     pub entries: u64,
     /// Entries that delete: a negative size or offset 0.
     pub tombstones: u64,
-    /// Bytes after the last whole entry (an append that was cut off); ignored.
+    /// Bytes after the last whole entry (an append that was cut off, or is under way); ignored.
     pub trailing_len_bytes: usize,
 }
 
-/// The needles that exist, in order of id, and the ids that were deleted. The last entry for an id wins.
+/// The needles that exist and the ids that were deleted. The last entry for an id wins.
+///
+/// Both are rows of one sorted table, 16 to 17 bytes each, below a directory of half a byte. What the log brings later
+/// waits in a small tree and is merged when that has grown to a part of the table.
 ///
 /// Source: `weed/storage/idx/walk.go`, `weed/storage/needle_map_memory.go`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Index {
     width: OffsetWidth,
-    live: BTreeMap<NeedleId, Listed>,
-    deleted: BTreeSet<NeedleId>,
+    table: Table,
+    /// By id: what the log has said since the table was last merged.
+    recent: BTreeMap<u64, Slot>,
+    live: usize,
     counts: IndexCounts,
 }
 
+/// Entries gathered before they are sorted and merged, at the least.
+const RUN_ENTRIES_MIN: usize = 1 << 20;
+/// The tree is merged when it has more entries than this, and than the table's rows divided by [`RECENT_PART`].
+const RECENT_ENTRIES_MIN: usize = 4096;
+const RECENT_PART: usize = 256;
+/// What one entry of the tree takes, its part of the nodes included.
+const RECENT_ENTRY_BYTES: usize = 56;
+
 impl Index {
-    /// Folds a whole `.idx`. Any bytes are an index: what they point at is [`Self::check_against`]'s business.
+    /// How many ids an index holds unless its reader says otherwise: 2^28, in 4.5 GB.
+    pub const NEEDLES_MAX: usize = 1 << 28;
+
+    /// An index of nothing.
     #[must_use]
-    pub fn parse(idx: &[u8], width: OffsetWidth) -> Self {
-        let mut index =
-            Self { width, live: BTreeMap::new(), deleted: BTreeSet::new(), counts: IndexCounts::default() };
-        index.fold(idx);
-        index
+    pub fn empty(width: OffsetWidth) -> Self {
+        let (table, recent) = (Table::default(), BTreeMap::new());
+        Self { width, table, recent, live: 0, counts: IndexCounts::default() }
     }
 
-    /// Folds an `.idx` as it comes from a reader, without holding it whole.
+    /// Folds a whole `.idx`. Any bytes are an index: what they point at is [`Self::check_against`]'s business. Takes
+    /// about as much memory as `idx` itself.
+    #[must_use]
+    pub fn parse(idx: &[u8], width: OffsetWidth) -> Self {
+        // A slice in memory cannot fail to be read, and bounds its entries by its own length.
+        Self::read(idx, width, usize::MAX).unwrap_or_else(|_| Self::empty(width))
+    }
+
+    /// Folds an `.idx` as it comes from a reader, without holding it whole: what is allocated follows the ids that were
+    /// met, and ends at `needles_max` of them.
     ///
     /// # Errors
     ///
-    /// What the reader reports.
-    pub fn read(mut reader: impl Read, width: OffsetWidth) -> io::Result<Self> {
-        let mut index = Self::parse(&[], width);
+    /// [`IndexReadError`]: what the reader reports, or too many ids.
+    pub fn read(
+        mut reader: impl Read,
+        width: OffsetWidth,
+        needles_max: usize,
+    ) -> Result<Self, IndexReadError> {
+        let mut folding = Folding { index: Self::empty(width), run: Vec::new(), needles_max };
         let mut chunk = vec![0; width.entry_len_bytes() * 4096];
         let mut filled = 0;
         loop {
             let count = match reader.read(&mut chunk[filled..]) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(IndexReadError::Io(error)),
             };
             filled += count;
             // A chunk is a whole number of entries, so only the last one can leave a partial entry.
             if count == 0 || filled == chunk.len() {
-                index.fold(&chunk[..filled]);
+                folding.fold(&chunk[..filled])?;
                 filled = 0;
             }
             if count == 0 {
-                return Ok(index);
+                return folding.end();
             }
         }
     }
 
-    fn fold(&mut self, idx: &[u8]) {
-        let entries = idx.chunks_exact(self.width.entry_len_bytes());
+    /// Takes up what the log has grown by: whole entries, of which the caller has checked that they are to count.
+    /// Bytes after the last whole one are not kept: give them again with their rest.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexReadError::TooMany`] when that would make more than `needles_max` ids; then part of it was taken up, and
+    /// the index is to be read anew.
+    pub fn append(&mut self, idx: &[u8], needles_max: usize) -> Result<(), IndexReadError> {
+        let width = self.width;
+        let entries = idx.chunks_exact(width.entry_len_bytes());
         self.counts.trailing_len_bytes = entries.remainder().len();
-        for log in entries.filter_map(|bytes| LogEntry::parse(bytes, self.width)) {
-            match u32::try_from(log.size) {
-                Ok(size_bytes) if log.offset_bytes != 0 => {
-                    let entry = IndexEntry { id: log.id, offset_bytes: log.offset_bytes, size_bytes };
-                    self.deleted.remove(&log.id);
-                    self.live.insert(log.id, Listed { entry, entry_number: self.counts.entries });
-                }
-                _ => {
-                    self.counts.tombstones += 1;
-                    self.live.remove(&log.id);
-                    self.deleted.insert(log.id);
-                }
-            }
-            self.counts.entries += 1;
+        for log in entries.filter_map(|bytes| LogEntry::parse(bytes, width)) {
+            self.count(&log);
+            self.insert(Slot::of(&log), needles_max)?;
         }
+        Ok(())
+    }
+
+    /// Marks an id as deleted, as the journal of an erasure-coded volume does, which has no entries. An id that was
+    /// never there stays missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::append`].
+    pub(crate) fn delete(&mut self, id: NeedleId) -> Result<(), IndexReadError> {
+        match self.slot(id) {
+            Some(slot) if slot.is_live() => {
+                self.counts.tombstones += 1;
+                self.insert(Slot { id: id.0, units: 0, size: -1 }, usize::MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, slot: Slot, needles_max: usize) -> Result<(), IndexReadError> {
+        let was_live = self.slot(NeedleId(slot.id)).is_some_and(Slot::is_live);
+        if self.recent.len() >= RECENT_ENTRIES_MIN.max(self.table.len() / RECENT_PART) {
+            self.table.merge(std::mem::take(&mut self.recent).into_values())?;
+            self.table.settle();
+        }
+        if self.table.len() + self.recent.len() >= needles_max {
+            return Err(IndexReadError::TooMany { needles_max });
+        }
+        self.recent.insert(slot.id, slot);
+        self.live = self.live + usize::from(slot.is_live()) - usize::from(was_live);
+        Ok(())
+    }
+
+    fn count(&mut self, log: &LogEntry) {
+        self.counts.entries += 1;
+        self.counts.tombstones += u64::from(log.is_tombstone());
     }
 
     /// Holds every live entry against the `.dat` it belongs to: its record must lie between the first record and the
@@ -101,49 +159,31 @@ impl Index {
     ///
     /// [`IndexError`] for the first entry, in order of id, that points elsewhere.
     pub fn check_against(&self, superblock: &SuperBlock, dat_len_bytes: u64) -> Result<(), IndexError> {
-        let first_record_bytes = superblock.first_record_offset_bytes();
-        for &Listed { entry, entry_number } in self.live.values() {
-            let idx_offset_bytes = entry_number.saturating_mul(self.width.entry_len_bytes() as u64);
-            let start_bytes = entry.offset_bytes;
-            if start_bytes < first_record_bytes {
-                return Err(IndexError::BeforeFirstRecord {
-                    entry_number,
-                    idx_offset_bytes,
-                    id: entry.id,
-                    start_bytes,
-                    first_record_bytes,
-                });
-            }
-            let end_bytes = entry.record_range(superblock.version).map_or(u64::MAX, |range| range.end);
-            if end_bytes > dat_len_bytes {
-                return Err(IndexError::PastEnd {
-                    entry_number,
-                    idx_offset_bytes,
-                    id: entry.id,
-                    start_bytes,
-                    end_bytes,
-                    dat_len_bytes,
-                });
-            }
+        self.live().try_for_each(|entry| check_entry(&entry, superblock, dat_len_bytes))
+    }
+
+    fn slot(&self, id: NeedleId) -> Option<Slot> {
+        if let Some(slot) = self.recent.get(&id.0) {
+            return Some(*slot);
         }
-        Ok(())
+        self.table.find(id.0)
     }
 
     /// The place of a needle that exists, empty ones included.
     #[must_use]
-    pub fn get(&self, id: NeedleId) -> Option<&Listed> {
-        self.live.get(&id)
+    pub fn get(&self, id: NeedleId) -> Option<IndexEntry> {
+        self.slot(id)?.entry()
     }
 
     /// Whether the log's last word on this id is a tombstone.
     #[must_use]
     pub fn is_deleted(&self, id: NeedleId) -> bool {
-        self.deleted.contains(&id)
+        self.slot(id).is_some_and(|slot| !slot.is_live())
     }
 
     /// Every needle that exists, in order of id.
-    pub fn live(&self) -> impl ExactSizeIterator<Item = &Listed> {
-        self.live.values()
+    pub fn live(&self) -> impl ExactSizeIterator<Item = IndexEntry> {
+        Live { index: self, at: 0, recent: self.recent.values().copied().peekable(), left: self.live }
     }
 
     /// What was met while folding.
@@ -157,6 +197,170 @@ impl Index {
     pub fn offset_width(&self) -> OffsetWidth {
         self.width
     }
+
+    /// Memory it takes, an estimate for the part that has not been merged.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes() + self.recent.len() * RECENT_ENTRY_BYTES
+    }
+}
+
+/// Two are equal when they say the same of every id, however much of it has been merged.
+impl PartialEq for Index {
+    fn eq(&self, other: &Self) -> bool {
+        let known = |index: &Self| index.width == other.width && index.counts == other.counts;
+        known(self) && self.slots().eq(other.slots())
+    }
+}
+
+impl Eq for Index {}
+
+impl Index {
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let (mut at, mut recent) = (0, self.recent.values().copied().peekable());
+        std::iter::from_fn(move || next_slot(&self.table, &mut at, &mut recent))
+    }
+}
+
+/// The next slot in order of id; what is recent stands for the row of its id.
+fn next_slot(
+    table: &Table,
+    at: &mut usize,
+    recent: &mut std::iter::Peekable<impl Iterator<Item = Slot>>,
+) -> Option<Slot> {
+    let row = table.slot(*at);
+    let Some(newer) = recent.next_if(|newer| row.is_none_or(|row| newer.id <= row.id)) else {
+        *at += 1;
+        return row;
+    };
+    if row.is_some_and(|row| row.id == newer.id) {
+        *at += 1;
+    }
+    Some(newer)
+}
+
+struct Live<'a, R: Iterator<Item = Slot>> {
+    index: &'a Index,
+    at: usize,
+    recent: std::iter::Peekable<R>,
+    left: usize,
+}
+
+impl<R: Iterator<Item = Slot>> Iterator for Live<'_, R> {
+    type Item = IndexEntry;
+
+    fn next(&mut self) -> Option<IndexEntry> {
+        loop {
+            if let Some(entry) = next_slot(&self.index.table, &mut self.at, &mut self.recent)?.entry() {
+                self.left -= 1;
+                return Some(entry);
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<R: Iterator<Item = Slot>> ExactSizeIterator for Live<'_, R> {}
+
+/// An index while its log is read for the first time. Entries in order of id, which most logs have, become rows as they
+/// come; from the first one that is not on they gather in a run, which is sorted and merged when it is long.
+struct Folding {
+    index: Index,
+    run: Vec<Slot>,
+    needles_max: usize,
+}
+
+impl Folding {
+    fn fold(&mut self, idx: &[u8]) -> Result<(), IndexReadError> {
+        let width = self.index.width;
+        let entries = idx.chunks_exact(width.entry_len_bytes());
+        self.index.counts.trailing_len_bytes = entries.remainder().len();
+        for log in entries.filter_map(|bytes| LogEntry::parse(bytes, width)) {
+            self.index.count(&log);
+            let slot = Slot::of(&log);
+            if self.run.is_empty() && self.index.table.last_id().is_none_or(|last| last < slot.id) {
+                self.index.table.push(slot)?;
+                self.check_len()?;
+            } else {
+                self.run.try_reserve(1)?;
+                self.run.push(slot);
+                if self.run.len() >= RUN_ENTRIES_MIN.max(self.index.table.len() / 2) {
+                    self.merge_run()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_run(&mut self) -> Result<(), IndexReadError> {
+        // Stable, so that the last of an id stays the last, and is the one to be kept.
+        self.run.sort_by_key(|slot| slot.id);
+        self.run.dedup_by(|next, kept| {
+            let same = next.id == kept.id;
+            if same {
+                *kept = *next;
+            }
+            same
+        });
+        self.index.table.merge(self.run.drain(..))?;
+        self.check_len()
+    }
+
+    fn check_len(&self) -> Result<(), IndexReadError> {
+        let needles_max = self.needles_max;
+        if self.index.table.len() > needles_max {
+            Err(IndexReadError::TooMany { needles_max })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end(mut self) -> Result<Index, IndexReadError> {
+        self.merge_run()?;
+        self.index.table.settle();
+        self.index.live = self.index.table.live();
+        Ok(self.index)
+    }
+}
+
+/// Why an `.idx` could not be folded.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexReadError {
+    /// The reader failed.
+    #[error(transparent)]
+    Io(io::Error),
+    /// It names more ids than were allowed for.
+    #[error(
+        "the index names more than {needles_max} needles; allow for more if this volume is meant to have them"
+    )]
+    TooMany {
+        /// The most there may be.
+        needles_max: usize,
+    },
+    /// There is no memory for it.
+    #[error("no memory for the index: {0}; open fewer volumes, or allow for more memory")]
+    NoMemory(#[from] TryReserveError),
+}
+
+/// Holds one entry against the `.dat`: see [`Index::check_against`].
+pub(crate) fn check_entry(
+    entry: &IndexEntry,
+    superblock: &SuperBlock,
+    dat_len_bytes: u64,
+) -> Result<(), IndexError> {
+    let first_record_bytes = superblock.first_record_offset_bytes();
+    let (id, start_bytes) = (entry.id, entry.offset_bytes);
+    if start_bytes < first_record_bytes {
+        return Err(IndexError::BeforeFirstRecord { id, start_bytes, first_record_bytes });
+    }
+    let end_bytes = entry.record_range(superblock.version).map_or(u64::MAX, |range| range.end);
+    if end_bytes > dat_len_bytes {
+        return Err(IndexError::PastEnd { id, start_bytes, end_bytes, dat_len_bytes });
+    }
+    Ok(())
 }
 
 /// An index entry points where no record can be. The file's name is added by [`crate::FilesError::Index`].
@@ -164,15 +368,10 @@ impl Index {
 pub enum IndexError {
     /// The record would end past the end of the `.dat`.
     #[error(
-        "entry {entry_number} (at byte {idx_offset_bytes} of the .idx) puts needle {id} at bytes \
-         {start_bytes}..{end_bytes} of a .dat that is {dat_len_bytes} bytes long: the two files are not of one \
-         volume and one moment, or the offset width is wrong; copy both again, or rebuild the .idx with `weed fix`"
+        "the .idx puts needle {id} at bytes {start_bytes}..{end_bytes} of a .dat that is {dat_len_bytes} bytes long: \
+         the two files are not of one volume and one moment, or the offset width is wrong; copy both again, or rebuild the .idx with `weed fix`"
     )]
     PastEnd {
-        /// Number of the entry in the `.idx`, from 0.
-        entry_number: u64,
-        /// Where the entry begins in the `.idx`.
-        idx_offset_bytes: u64,
         /// The needle.
         id: NeedleId,
         /// Where its record would begin in the `.dat`.
@@ -184,15 +383,11 @@ pub enum IndexError {
     },
     /// The record would begin inside the superblock.
     #[error(
-        "entry {entry_number} (at byte {idx_offset_bytes} of the .idx) puts needle {id} at byte {start_bytes} of the \
+        "the .idx puts needle {id} at byte {start_bytes} of the \
          .dat, where the first record begins at {first_record_bytes}: the .idx is damaged or the offset width is \
          wrong; rebuild it with `weed fix`"
     )]
     BeforeFirstRecord {
-        /// Number of the entry in the `.idx`, from 0.
-        entry_number: u64,
-        /// Where the entry begins in the `.idx`.
-        idx_offset_bytes: u64,
         /// The needle.
         id: NeedleId,
         /// Where its record would begin in the `.dat`.

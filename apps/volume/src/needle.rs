@@ -92,13 +92,20 @@ impl<'a> Needle<'a> {
     /// Source: `weed/storage/volume_read.go`.
     #[must_use]
     pub fn is_expired_at(&self, now_unix_ns: u64) -> bool {
-        let (Some(ttl), Some(last_modified_s)) = (self.ttl, self.last_modified_s) else {
-            return false;
-        };
-        let born_ns = self.append_at_ns.unwrap_or_else(|| last_modified_s.saturating_mul(1_000_000_000));
-        let span_ns = u64::from(ttl.minutes()) * 60 * 1_000_000_000;
-        span_ns != 0 && now_unix_ns >= born_ns.saturating_add(span_ns)
+        expires_at_ns(self.ttl, self.last_modified_s, self.append_at_ns).is_some_and(|end| now_unix_ns >= end)
     }
+}
+
+/// When a needle with this metadata expires, in Unix nanoseconds: see [`Needle::is_expired_at`].
+pub(crate) fn expires_at_ns(
+    ttl: Option<Ttl>,
+    last_modified_s: Option<u64>,
+    append_at_ns: Option<u64>,
+) -> Option<u64> {
+    let (ttl, last_modified_s) = (ttl?, last_modified_s?);
+    let born_ns = append_at_ns.unwrap_or_else(|| last_modified_s.saturating_mul(1_000_000_000));
+    let span_ns = u64::from(ttl.minutes()) * 60 * 1_000_000_000;
+    (span_ns != 0).then(|| born_ns.saturating_add(span_ns))
 }
 
 fn check_data(expected: &IndexEntry, data: &[u8], stored: u32) -> Result<Checksum, NeedleError> {

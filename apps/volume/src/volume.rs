@@ -1,7 +1,8 @@
 //! A volume as its superblock and index describe it, without the bytes of its `.dat`.
 
 use crate::{
-    Index, IndexEntry, IndexError, Needle, NeedleError, NeedleId, OffsetWidth, SuperBlock, SuperBlockError,
+    Index, IndexEntry, IndexError, IndexReadError, Needle, NeedleError, NeedleId, OffsetWidth, SuperBlock,
+    SuperBlockError,
 };
 
 /// What an index says about a needle.
@@ -54,12 +55,27 @@ impl Volume {
         Ok(Self { superblock, index, dat_len_bytes })
     }
 
+    /// Takes up entries that were appended, and held against a `.dat` that is `dat_len_bytes` long now.
+    pub(crate) fn grow(
+        &mut self,
+        idx: &[u8],
+        dat_len_bytes: u64,
+        needles_max: usize,
+    ) -> Result<(), IndexReadError> {
+        self.dat_len_bytes = dat_len_bytes;
+        self.index.append(idx, needles_max)
+    }
+
+    pub(crate) fn delete(&mut self, id: NeedleId) -> Result<(), IndexReadError> {
+        self.index.delete(id)
+    }
+
     /// What the index says about `id`.
     #[must_use]
     pub fn lookup(&self, id: NeedleId) -> Lookup {
         match self.index.get(id) {
-            Some(listed) if listed.entry.size_bytes == 0 => Lookup::Empty(listed.entry),
-            Some(listed) => Lookup::Live(listed.entry),
+            Some(entry) if entry.size_bytes == 0 => Lookup::Empty(entry),
+            Some(entry) => Lookup::Live(entry),
             None if self.index.is_deleted(id) => Lookup::Deleted,
             None => Lookup::Missing,
         }
@@ -92,7 +108,7 @@ impl Volume {
 
     /// Every needle that can be read, in order of id.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = IndexEntry> {
-        self.index.live().map(|listed| listed.entry)
+        self.index.live()
     }
 
     /// The superblock.

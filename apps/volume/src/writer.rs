@@ -1,5 +1,11 @@
 //! Writes volumes in memory, for tests: the same calls give the same bytes.
 
+mod coding;
+mod disk;
+mod error;
+mod generator;
+mod needle;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,9 +13,15 @@ use std::path::{Path, PathBuf};
 use crate::checksum::{crc32c_masked, crc32c_raw};
 use crate::entry::LogEntry;
 use crate::{
-    ChecksumForm, Cookie, Flags, IndexEntry, Needle, NeedleId, OffsetWidth, RecordHeader, ReplicaPlacement,
+    ChecksumForm, Cookie, Index, IndexEntry, NeedleId, OffsetWidth, RecordHeader, ReplicaPlacement,
     SuperBlock, Ttl, Version, padding_length,
 };
+
+pub use coding::{EncodeError, encode_shards, sorted_index};
+pub use disk::{Vacuum, VolumeOnDisk};
+pub use error::WriteError;
+pub use generator::{Fate, Generator};
+pub use needle::NewNeedle;
 
 /// What to leave in a record's padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,124 +67,6 @@ impl Default for WriterOptions {
             ttl: Ttl::default(),
             compaction_revision: 0,
             extra: Vec::new(),
-        }
-    }
-}
-
-/// A needle to append. Version 1 keeps only id, cookie and data; no version keeps metadata of a needle without data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewNeedle<'a> {
-    /// The needle; written again, it replaces the earlier one.
-    pub id: NeedleId,
-    /// Its cookie. Upstream wants an overwrite to bring the same one; this writer does not check.
-    pub cookie: Cookie,
-    /// The content, already compressed if `compressed`.
-    pub data: &'a [u8],
-    /// Sets the flag that says `data` is gzip.
-    pub compressed: bool,
-    /// Sets the flag that says `data` is a list of chunks.
-    pub chunk_manifest: bool,
-    /// At most 255 bytes.
-    pub name: Option<&'a [u8]>,
-    /// At most 255 bytes.
-    pub mime: Option<&'a [u8]>,
-    /// Unix seconds, below 2^40.
-    pub last_modified_s: Option<u64>,
-    /// Time to live.
-    pub ttl: Option<Ttl>,
-    /// JSON, at most 65,535 bytes.
-    pub pairs: Option<&'a [u8]>,
-    /// Unix nanoseconds; kept in version 3 only.
-    pub append_at_ns: u64,
-}
-
-impl<'a> NewNeedle<'a> {
-    /// A needle with data and nothing else.
-    #[must_use]
-    pub fn new(id: NeedleId, cookie: Cookie, data: &'a [u8]) -> Self {
-        Self {
-            id,
-            cookie,
-            data,
-            compressed: false,
-            chunk_manifest: false,
-            name: None,
-            mime: None,
-            last_modified_s: None,
-            ttl: None,
-            pairs: None,
-            append_at_ns: 0,
-        }
-    }
-
-    fn flags(&self) -> u8 {
-        let mark = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
-        mark(self.compressed, Flags::COMPRESSED)
-            | mark(self.chunk_manifest, Flags::CHUNK_MANIFEST)
-            | mark(self.name.is_some(), Flags::NAME)
-            | mark(self.mime.is_some(), Flags::MIME)
-            | mark(self.last_modified_s.is_some(), Flags::LAST_MODIFIED)
-            | mark(self.ttl.is_some(), Flags::TTL)
-            | mark(self.pairs.is_some(), Flags::PAIRS)
-    }
-
-    fn body(&self, version: Version) -> Result<Vec<u8>, WriteError> {
-        let id = self.id;
-        let fits = |part, length: usize, limit_bytes: u64| {
-            if length as u64 <= limit_bytes {
-                Ok(length)
-            } else {
-                Err(WriteError::TooLong { id, part, limit_bytes })
-            }
-        };
-        // The signed 32-bit size counts the whole body; a mebibyte is more than any metadata takes.
-        fits("data", self.data.len(), (1 << 31) - (1 << 20))?;
-        if version == Version::V1 || self.data.is_empty() {
-            return Ok(self.data.to_vec());
-        }
-        let mut body = Vec::new();
-        body.extend((self.data.len() as u32).to_be_bytes());
-        body.extend(self.data);
-        body.push(self.flags());
-        if let Some(name) = self.name {
-            body.push(fits("name", name.len(), 255)? as u8);
-            body.extend(name);
-        }
-        if let Some(mime) = self.mime {
-            body.push(fits("mime type", mime.len(), 255)? as u8);
-            body.extend(mime);
-        }
-        if let Some(seconds) = self.last_modified_s {
-            let [0, 0, 0, kept @ ..] = seconds.to_be_bytes() else {
-                return Err(WriteError::TooLong { id, part: "modification time", limit_bytes: 5 });
-            };
-            body.extend(kept);
-        }
-        if let Some(ttl) = self.ttl {
-            body.extend(ttl.bytes());
-        }
-        if let Some(pairs) = self.pairs {
-            body.extend((fits("pairs", pairs.len(), 65_535)? as u16).to_be_bytes());
-            body.extend(pairs);
-        }
-        Ok(body)
-    }
-}
-
-impl<'a> From<&Needle<'a>> for NewNeedle<'a> {
-    fn from(needle: &Needle<'a>) -> Self {
-        Self {
-            id: needle.id,
-            cookie: needle.cookie,
-            data: needle.data,
-            compressed: needle.flags.is_compressed(),
-            chunk_manifest: needle.flags.is_chunk_manifest(),
-            name: needle.name,
-            mime: needle.mime,
-            last_modified_s: needle.last_modified_s,
-            ttl: needle.ttl,
-            pairs: needle.pairs,
-            append_at_ns: needle.append_at_ns.unwrap_or(0),
         }
     }
 }
@@ -236,6 +130,34 @@ impl VolumeWriter {
         let offset_bytes = self.append_record(&record, &[], 0)?;
         LogEntry { id, offset_bytes, size: -1 }.append_to(&mut self.idx, self.options.offset_width);
         Ok(())
+    }
+
+    /// What a vacuum makes of it: the live records as they stand, in their order, and a revision that is one higher.
+    ///
+    /// Source: `weed/storage/volume_vacuum.go`.
+    #[must_use]
+    pub fn vacuumed(&self) -> Self {
+        let mut options = self.options.clone();
+        options.compaction_revision = options.compaction_revision.wrapping_add(1);
+        let mut compact = Self::new(options);
+        let index = Index::parse(&self.idx, self.options.offset_width);
+        let mut live: Vec<IndexEntry> = index.live().collect();
+        live.sort_by_key(|entry| entry.offset_bytes);
+        for entry in live {
+            let start = entry.offset_bytes as usize;
+            let len = entry.record_len_bytes(self.options.version) as usize;
+            let (id, offset_bytes) = (entry.id, compact.dat.len() as u64);
+            compact.dat.extend(self.dat.get(start..start + len).unwrap_or_default());
+            let size = entry.size_bytes as i32;
+            LogEntry { id, offset_bytes, size }.append_to(&mut compact.idx, self.options.offset_width);
+        }
+        compact
+    }
+
+    /// How it writes.
+    #[must_use]
+    pub fn options(&self) -> &WriterOptions {
+        &self.options
     }
 
     fn append_record(
@@ -310,27 +232,4 @@ fn scratch(version: Version, header: &[u8; 16], needle: &NewNeedle<'_>, body: &[
         Version::V3 => left[..4].copy_from_slice(&header[12..]),
     }
     left
-}
-
-/// Why a needle cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// A part is longer than its length field can say.
-    #[error("needle {id}: its {part} is over {limit_bytes} bytes; shorten it")]
-    TooLong {
-        /// The needle.
-        id: NeedleId,
-        /// Which part.
-        part: &'static str,
-        /// The most that fits.
-        limit_bytes: u64,
-    },
-    /// The next record would begin where the index cannot point.
-    #[error("needle {id}: offsets of this volume end at {limit_bytes} bytes; begin another volume")]
-    VolumeFull {
-        /// The needle.
-        id: NeedleId,
-        /// The first offset that does not fit.
-        limit_bytes: u64,
-    },
 }

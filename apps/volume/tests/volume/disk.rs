@@ -45,7 +45,11 @@ fn an_index_elsewhere_and_of_another_width_is_read_when_named() {
     let (dir, path) = on_disk(&writer);
     let moved = dir.path().join("elsewhere");
     fs::rename(path.with_extension("idx"), &moved).unwrap();
-    let options = OpenOptions { offset_width: OffsetWidth::Five, idx_path: Some(moved) };
+    let options = OpenOptions {
+        offset_width: Some(OffsetWidth::Five),
+        idx_path: Some(moved),
+        ..OpenOptions::default()
+    };
     let files = VolumeFiles::open_with(&path, &options).unwrap();
     assert_eq!(files.read(NeedleId(1), &mut Vec::new()).unwrap().data, b"data");
 }
@@ -102,21 +106,23 @@ fn an_empty_or_cut_superblock_is_refused_with_its_file() {
 
 #[test]
 fn an_index_past_the_dat_names_both_files_and_the_entry() {
-    let writer = two_needles();
+    let mut writer = two_needles();
+    let dat_len = writer.dat().len();
+    writer.put(&plain(3, b"third")).unwrap();
     let (_dir, path) = on_disk(&writer);
-    fs::write(&path, &writer.dat()[..writer.dat().len() - 1]).unwrap();
+    // Were only the end missing, it would be an append on its way.
+    let idx = [&writer.idx()[..16], &writer.idx()[32..], &writer.idx()[16..32]].concat();
+    fs::write(path.with_extension("idx"), idx).unwrap();
+    fs::write(&path, &writer.dat()[..dat_len]).unwrap();
     let error = VolumeFiles::open(&path).unwrap_err();
-    let FilesError::Index {
-        fault: IndexError::PastEnd { entry_number: 1, idx_offset_bytes: 16, .. }, ..
-    } = &error
-    else {
+    let FilesError::Index { fault: IndexError::PastEnd { id: NeedleId(3), .. }, .. } = &error else {
         panic!("{error:?}");
     };
     let text = error.to_string();
     for named in [path.display(), path.with_extension("idx").display()] {
         assert!(text.contains(&named.to_string()), "{named} in {text}");
     }
-    for part in ["entry 1", "byte 16 ", "needle 0x2", "copy both again"] {
+    for part in ["needle 0x3", "copy both again"] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }

@@ -1,0 +1,137 @@
+//! The checksum over data that comes in blocks, and a bounded memory of what it was found right for.
+
+use crate::checksum::{crc32c_masked, form_of};
+use crate::source::Source;
+use crate::{Located, NeedleError, NeedleId};
+
+/// Sums the stored data of one needle as it passes.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    id: NeedleId,
+    token: Verified,
+    stored: u32,
+    computed: u32,
+    seen_bytes: u64,
+    data_len_bytes: u64,
+    is_empty: bool,
+}
+
+/// The word that a needle's data was verified whole. Only a [`Verifier`] gives it.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// The open file it was read from: a word on another one, even of the same name, is worth nothing.
+    pub(crate) source: Source,
+    pub(crate) offset_bytes: u64,
+}
+
+impl Verifier {
+    pub(crate) fn new(located: &Located) -> Self {
+        Self {
+            id: located.entry.id,
+            token: located.token(),
+            stored: located.stored_checksum,
+            computed: 0,
+            seen_bytes: 0,
+            data_len_bytes: located.data_len_bytes,
+            is_empty: located.entry.size_bytes == 0,
+        }
+    }
+
+    /// Takes the next bytes of the stored data.
+    pub fn update(&mut self, block: &[u8]) {
+        self.computed = crc32c::crc32c_append(self.computed, block);
+        self.seen_bytes += block.len() as u64;
+    }
+
+    /// Compares with what the record says.
+    ///
+    /// # Errors
+    ///
+    /// [`NeedleError::Checksum`] when the data is not what was written, [`NeedleError::CutOff`] when not all of it was
+    /// seen, or more.
+    pub fn finish(self) -> Result<Verified, NeedleError> {
+        let (id, offset_bytes) = (self.id, self.token.offset_bytes);
+        if self.seen_bytes != self.data_len_bytes {
+            let have_bytes = usize::try_from(self.seen_bytes).unwrap_or(usize::MAX);
+            return Err(NeedleError::CutOff {
+                id,
+                offset_bytes,
+                need_bytes: self.data_len_bytes,
+                have_bytes,
+            });
+        }
+        // Behind a record without a body upstream leaves whatever checksum it has at hand.
+        if self.is_empty || form_of(self.stored, self.computed).is_some() {
+            return Ok(self.token);
+        }
+        let (stored, computed) = (self.stored, self.computed);
+        let computed_masked = crc32c_masked(computed);
+        Err(NeedleError::Checksum { id, offset_bytes, stored, computed, computed_masked })
+    }
+}
+
+/// Offsets of records that were verified whole since the volume was opened or replaced. Forgets when two fall into one
+/// place: then a needle is verified once more. Takes no memory before the first is remembered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VerifiedSet {
+    places: Vec<u64>,
+    places_log2: u32,
+}
+
+impl VerifiedSet {
+    /// Remembers at most 2 to the power of this many.
+    pub(crate) fn new(places_log2: u32) -> Self {
+        Self { places: Vec::new(), places_log2: places_log2.min(24) }
+    }
+
+    pub(crate) fn insert(&mut self, offset_bytes: u64) {
+        if self.places.is_empty() {
+            self.places = vec![0; 1 << self.places_log2];
+        }
+        let place = self.place(offset_bytes);
+        if let Some(place) = self.places.get_mut(place) {
+            *place = offset_bytes;
+        }
+    }
+
+    /// No record begins at 0, where the superblock is.
+    pub(crate) fn contains(&self, offset_bytes: u64) -> bool {
+        offset_bytes != 0 && self.places.get(self.place(offset_bytes)) == Some(&offset_bytes)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.places = Vec::new();
+    }
+
+    fn place(&self, offset_bytes: u64) -> usize {
+        // Fibonacci hashing: the leading bits of the product depend on all bits of the offset.
+        let mixed = (offset_bytes / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed.checked_shr(64 - self.places_log2).unwrap_or(0) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_set_remembers_forgets_by_place_and_stays_small() {
+        let mut set = VerifiedSet::new(4);
+        assert!(!set.contains(0) && !set.contains(8));
+        for offset_bytes in (8..8000).step_by(8) {
+            set.insert(offset_bytes);
+            assert!(set.contains(offset_bytes));
+        }
+        let kept = (8..8000).step_by(8).filter(|offset_bytes| set.contains(*offset_bytes)).count();
+        assert_eq!((kept, set.places.capacity()), (16, 16));
+        set.clear();
+        assert!((8..8000).step_by(8).all(|offset_bytes| !set.contains(offset_bytes)));
+    }
+
+    #[test]
+    fn a_set_of_one_place_works() {
+        let mut set = VerifiedSet::new(0);
+        set.insert(16);
+        assert!(set.contains(16) && !set.contains(24));
+    }
+}
