@@ -1,1 +1,16 @@
-//! x
+//! The sidecar against stand-ins of what it talks to: an engine, masters, volume servers, a mount.
+#![allow(clippy::unwrap_used)]
+
+mod abuse;
+mod chunks;
+mod fallback;
+mod finding;
+mod page;
+mod proof;
+mod reading;
+mod scripts;
+mod serving;
+mod settings;
+mod stand_in;
+mod temp_files;
+mod world;
