@@ -45,7 +45,10 @@ pub(super) async fn part(
     if len > asked.bytes_max {
         return Err(FetchError::TooLong { max: asked.bytes_max });
     }
-    let bytes = collect(content, len, None).await?;
+    let bytes = collect(content, len, None).await.map_err(|why| match why {
+        FetchError::TooLong { .. } => FetchError::Wrong(format!("more than the {len} bytes that were promised")),
+        other => other,
+    })?;
     if bytes.len() as u64 != len {
         return wrong(format!("{} bytes where {len} were promised", bytes.len()));
     }
@@ -113,6 +116,10 @@ async fn collect(mut content: Incoming, max: u64, enough: Option<u64>) -> Result
             let all_there = enough.is_some_and(|enough| enough <= max);
             match all_there {
                 true => bytes.extend_from_slice(&data[..(max - bytes.len() as u64) as usize]),
+                // Who does not say how much it is may go on for ever; a volume server says.
+                false if said.is_none() => {
+                    return Err(FetchError::Wrong(format!("it goes on behind {max} bytes, and does not say how far")));
+                }
                 false => return Err(FetchError::TooLong { max }),
             }
         } else {

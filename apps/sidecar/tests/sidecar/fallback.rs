@@ -111,8 +111,8 @@ async fn no_answer_of_a_volume_server_is_taken_for_more_than_it_is() {
         (Fault::Silent, "timed-out"),
         (Fault::Cut, "gone"),
         (Fault::TooLittle, "gone"),
-        (Fault::TooMuch, "too-much"),
-        (Fault::Endless, "too-much"),
+        (Fault::TooMuch, "wrong-answer"),
+        (Fault::Endless, "wrong-answer"),
         (Fault::OtherRange, "wrong-answer"),
         (Fault::NoGzip, "wrong-answer"),
         (Fault::Elsewhere("169.254.169.254:80".to_owned()), "elsewhere"),
@@ -121,7 +121,7 @@ async fn no_answer_of_a_volume_server_is_taken_for_more_than_it_is() {
         world.a.set(Some(fault.clone()));
         let path = format!("/read?file_id={}&offset=100&size=10000", file(1));
         let got = world.get(&path).await;
-        assert_eq!((got.status, &got.body[..]), (200, &data[100..10_100]), "{fault:?}: the other replica has it");
+        assert!(got.status == 200 && got.body == data[100..10_100], "{fault:?}: the other replica has it: {}", got.status);
         let told = got.header("x-wavetank-attempts").to_owned();
         assert!(told.contains(&format!("http {}={word}, http {}=ok", world.a_place(), world.b_place())), "{fault:?}: {told}");
         world.b.set(Some(fault.clone()));
