@@ -1,10 +1,17 @@
 //! The engine daemon: one per host, beside a SeaweedFS volume server, whose volumes it exports, and beside clients, for which it reads
 //! them.
+//!
+//! [`reads`] is the seam between those who ask and whatever finds the bytes; [`ipc`] is who asks over the Unix socket.
+//! Everything runs on one thread, the one that turns the device.
 
+#[cfg(feature = "mock")]
+pub mod bench;
 pub mod config;
 pub mod health;
+pub mod ipc;
 pub mod log;
 pub mod meters;
+pub mod reads;
 pub mod settings;
 
 pub use config::{BadSetting, EngineConfig, SharedKey, SocketConfig};

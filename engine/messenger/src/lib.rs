@@ -45,6 +45,6 @@ pub use messenger::{BytesInUse, Interceptor, Messenger, MessengerStats, Outstand
 pub use policy::Policy;
 pub use step::{Go, Step};
 #[cfg(feature = "tokio")]
-pub use tcp::{TcpCarrier, TcpConfig};
+pub use tcp::{Bell, Beside, TcpCarrier, TcpConfig};
 pub use way::{Chosen, Way, Why};
 pub use within::{Reach, Within};

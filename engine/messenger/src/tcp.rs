@@ -35,6 +35,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Turns between two looks at sockets and other tasks, while there is something to do.
 const TURNS: u32 = 64;
 
+/// Looks at what is beside the messenger for each turn of that: it costs less than a device.
+const BESIDE_TURNS: u32 = 4;
+
 /// Lines of strangers that wait to be looked at. The system keeps others back.
 const ARRIVALS_MAX: usize = 64;
 
@@ -89,6 +92,53 @@ impl News {
     fn tell(&self, item: Item) {
         self.items.borrow_mut().push_back(item);
         self.notify.notify_one();
+    }
+}
+
+/// Something that is turned together with the messenger, by the same loop: rings in shared memory, for example.
+pub trait Beside {
+    /// Looks for something to do, and does it. Called several times for each turn of the messenger, so that looking in vain has to
+    /// be cheap. Answers whether there was anything.
+    fn turn(&mut self, now: Instant) -> bool;
+
+    /// The loop is about to sleep until a [`Bell`] rings, or something else happens. Answers whether it may. Whether or not,
+    /// [`wake`](Self::wake) comes next.
+    fn sleep(&mut self) -> bool;
+
+    /// The loop does not sleep any more.
+    fn wake(&mut self);
+}
+
+/// Nothing.
+impl Beside for () {
+    #[inline]
+    fn turn(&mut self, _: Instant) -> bool {
+        false
+    }
+
+    #[inline]
+    fn sleep(&mut self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn wake(&mut self) {}
+}
+
+/// Wakes a carrier that sleeps. Clones are the same.
+#[derive(Clone)]
+pub struct Bell(Rc<News>);
+
+impl Bell {
+    /// Rings: the loop turns at once, or does not fall asleep.
+    pub fn ring(&self) {
+        self.0.notify.notify_one();
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
     }
 }
 
@@ -150,6 +200,11 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
         self.listening.as_ref().map(|(address, _)| *address)
     }
 
+    /// Wakes this carrier's loop from another task.
+    pub fn bell(&self) -> Bell {
+        Bell(Rc::clone(&self.news))
+    }
+
     /// Turns the messenger and carries its lines until a future is over. `now` is the time, from any beginning on.
     ///
     /// # Errors
@@ -159,6 +214,19 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
         now: impl Fn() -> Instant,
         until: impl Future<Output = T>,
     ) -> io::Result<T> {
+        self.run_beside(now, &mut (), until).await
+    }
+
+    /// The same, and turns something beside the messenger: what happens there keeps the loop from sleeping as a message does.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_beside<T>(
+        &mut self,
+        now: impl Fn() -> Instant,
+        beside: &mut impl Beside,
+        until: impl Future<Output = T>,
+    ) -> io::Result<T> {
         let mut until = pin!(until);
         let mut busy_until = Instant::ZERO;
         let mut turns = 0;
@@ -166,6 +234,9 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
             let time = now();
             let mut any = self.messenger.spin(time);
             any |= self.carry();
+            for _ in 0..BESIDE_TURNS {
+                any |= beside.turn(time);
+            }
             let over = poll_fn(|context| Poll::Ready(until.as_mut().poll(context))).await;
             if let Poll::Ready(value) = over {
                 self.messenger.with(|messenger| messenger.flush(now()));
@@ -196,7 +267,12 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
                 continue;
             }
             let rest = Duration::from_nanos(wake.since_ns(now())).min(SLEEP_MAX);
-            if let Some(value) = self.rest(wake, rest, until.as_mut()).await? {
+            let over = match beside.sleep() {
+                true => self.rest(wake, rest, until.as_mut()).await,
+                false => Ok(None),
+            };
+            beside.wake();
+            if let Some(value) = over? {
                 return Ok(value);
             }
         }
