@@ -86,6 +86,18 @@ pub async fn begin(config: SidecarConfig, engine: Option<Arc<dyn EngineReads>>) 
     Ok(Running { listener, address, state: State::new(config, reads, temp_files) })
 }
 
+/// Serves until `shutdown` is ready, through the engine whose socket is configured.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(config: SidecarConfig, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let engine =
+        config.engine.as_ref().map(|socket| Arc::new(crate::socket::engine(socket)) as Arc<dyn EngineReads>);
+    let running = begin(config, engine).await?;
+    tracing::info!(address = %running.address(), "serving");
+    running.serve(shutdown).await
+}
+
 impl Running {
     /// Where it serves, since port 0 lets the system choose.
     pub fn address(&self) -> SocketAddr {

@@ -46,7 +46,9 @@ pub(super) async fn part(
         return Err(FetchError::TooLong { max: asked.bytes_max });
     }
     let bytes = collect(content, len, None).await.map_err(|why| match why {
-        FetchError::TooLong { .. } => FetchError::Wrong(format!("more than the {len} bytes that were promised")),
+        FetchError::TooLong { .. } => {
+            FetchError::Wrong(format!("more than the {len} bytes that were promised"))
+        }
         other => other,
     })?;
     if bytes.len() as u64 != len {
@@ -118,7 +120,9 @@ async fn collect(mut content: Incoming, max: u64, enough: Option<u64>) -> Result
                 true => bytes.extend_from_slice(&data[..(max - bytes.len() as u64) as usize]),
                 // Who does not say how much it is may go on for ever; a volume server says.
                 false if said.is_none() => {
-                    return Err(FetchError::Wrong(format!("it goes on behind {max} bytes, and does not say how far")));
+                    return Err(FetchError::Wrong(format!(
+                        "it goes on behind {max} bytes, and does not say how far"
+                    )));
                 }
                 false => return Err(FetchError::TooLong { max }),
             }

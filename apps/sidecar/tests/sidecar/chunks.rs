@@ -13,7 +13,8 @@ fn manifest(chunks: &[(u64, usize, usize)], size: usize) -> Vec<u8> {
         format!(r#"{{"fid":"3,{needle:02x}{COOKIE:08x}","offset":{offset},"size":{len}}}"#)
     };
     let chunks: Vec<_> = chunks.iter().map(chunk).collect();
-    format!(r#"{{"name":"film.bin","mime":"video/x","size":{size},"chunks":[{}]}}"#, chunks.join(",")).into_bytes()
+    format!(r#"{{"name":"film.bin","mime":"video/x","size":{size},"chunks":[{}]}}"#, chunks.join(","))
+        .into_bytes()
 }
 
 async fn world() -> (World, Vec<u8>) {
@@ -46,7 +47,11 @@ async fn a_file_is_joined_from_its_chunks_by_either_way() {
     for (wrong, source) in [(None, "rdma"), (Some(Wrong::Gone), "http"), (Some(Wrong::NotExported), "http")] {
         world.engine.set(wrong);
         let got = world.read(9).await;
-        assert_eq!((got.status, got.header("x-source"), &got.body[..]), (200, source, &data[..]), "{wrong:?}");
+        assert_eq!(
+            (got.status, got.header("x-source"), &got.body[..]),
+            (200, source, &data[..]),
+            "{wrong:?}"
+        );
         for (offset, size) in [(0, 1), (9_999, 2), (5, 29_000), (25_000, 100_000), (29_999, 1)] {
             let got = world.get(&format!("/read?file_id={}&offset={offset}&size={size}", file(9))).await;
             let end = (offset + size).min(data.len());
@@ -64,7 +69,9 @@ async fn a_file_is_joined_from_its_chunks_by_either_way() {
 #[tokio::test]
 async fn lists_that_are_wrong_are_no_files() {
     let (world, _) = world().await;
-    for (needle, says) in [(10, "itself a list"), (11, "no such needle"), (12, "chunk manifest"), (13, "10000 bytes of 10001")] {
+    for (needle, says) in
+        [(10, "itself a list"), (11, "no such needle"), (12, "chunk manifest"), (13, "10000 bytes of 10001")]
+    {
         let got = world.read(needle).await;
         assert!(got.status == 502 && got.text().contains(says), "{needle}: {} {}", got.status, got.text());
     }

@@ -68,7 +68,11 @@ async fn damage_goes_to_the_other_replica_first_and_http_has_to_prove_its_bytes(
     world.a.set(Some(Fault::Rotten));
     let part = format!("/read?file_id={}&offset=100&size=9000", file(1));
     let got = world.get(&part).await;
-    assert_eq!((got.status, got.header("x-source"), &got.body[..]), (200, "http", &data[100..9100]), "{got:?}");
+    assert_eq!(
+        (got.status, got.header("x-source"), &got.body[..]),
+        (200, "http", &data[100..9100]),
+        "{got:?}"
+    );
     assert_eq!(got.header("x-wavetank-checked"), "true");
     assert!(got.header("x-wavetank-attempts").contains(&format!("http {a}=damaged")), "{got:?}");
     world.b.set(Some(Fault::Rotten));
@@ -121,9 +125,16 @@ async fn no_answer_of_a_volume_server_is_taken_for_more_than_it_is() {
         world.a.set(Some(fault.clone()));
         let path = format!("/read?file_id={}&offset=100&size=10000", file(1));
         let got = world.get(&path).await;
-        assert!(got.status == 200 && got.body == data[100..10_100], "{fault:?}: the other replica has it: {}", got.status);
+        assert!(
+            got.status == 200 && got.body == data[100..10_100],
+            "{fault:?}: the other replica has it: {}",
+            got.status
+        );
         let told = got.header("x-wavetank-attempts").to_owned();
-        assert!(told.contains(&format!("http {}={word}, http {}=ok", world.a_place(), world.b_place())), "{fault:?}: {told}");
+        assert!(
+            told.contains(&format!("http {}={word}, http {}=ok", world.a_place(), world.b_place())),
+            "{fault:?}: {told}"
+        );
         world.b.set(Some(fault.clone()));
         let got = world.get(&path).await;
         assert!(matches!(got.status, 502 | 503), "{fault:?}: {got:?}");
@@ -143,7 +154,11 @@ async fn it_is_sent_on_only_to_where_it_may_be_and_not_in_circles() {
     world.a.set(Some(Fault::Elsewhere(world.b_place())));
     let got = world.read(1).await;
     assert_eq!(&got.body[..], b"data");
-    assert!(got.header("x-wavetank-attempts").contains(&format!("http {}=elsewhere, http {}=ok", world.a_place(), world.b_place())));
+    assert!(got.header("x-wavetank-attempts").contains(&format!(
+        "http {}=elsewhere, http {}=ok",
+        world.a_place(),
+        world.b_place()
+    )));
     world.b.set(Some(Fault::Elsewhere(world.a_place())));
     assert_eq!(world.read(1).await.status, 502);
     world.a.set(Some(Fault::Elsewhere(elsewhere.a_place())));
@@ -162,7 +177,12 @@ async fn what_authorizes_is_fetched_from_the_master_and_shown() {
     assert_eq!(world.a.asked.load(Relaxed), 4, "the first was refused, and then it was known");
     // The twin: a master that authorizes nobody leaves it refused.
     let shelf = Shelf::new(vec![(3, volume(&[plain(1, b"data")]))]);
-    let world = World::with(shelf, Some("word"), Settings { master: Some(vec![]), volume_server: None, ..http_alone() }).await;
+    let world = World::with(
+        shelf,
+        Some("word"),
+        Settings { master: Some(vec![]), volume_server: None, ..http_alone() },
+    )
+    .await;
     assert_eq!(world.read(1).await.status, 502);
 }
 

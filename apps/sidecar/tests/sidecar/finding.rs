@@ -29,7 +29,10 @@ async fn this_machine_comes_first_then_the_client_s_choice_then_its_data_centre(
         ..Settings::default()
     };
     let world = World::of(&[plain(1, b"data")], settings).await;
-    list(&world, &[("far:8080", "far"), ("near:8080", "near"), ("hinted:8080", "far"), ("storage-7:8080", "far")]);
+    list(
+        &world,
+        &[("far:8080", "far"), ("near:8080", "near"), ("hinted:8080", "far"), ("storage-7:8080", "far")],
+    );
     world.engine.set(Some(Wrong::NotExported));
     let path = format!("/read?file_id={}&volume_server=http://hinted:8080", file(1));
     assert_eq!(world.get(&path).await.status, 502);
@@ -40,7 +43,11 @@ async fn this_machine_comes_first_then_the_client_s_choice_then_its_data_centre(
 async fn a_server_that_only_the_client_names_is_not_asked() {
     let world = World::of(&[plain(1, b"data")], Settings::default()).await;
     let secret = World::of(&[plain(1, b"secret")], Settings::default()).await;
-    for hint in [format!("http://{}", secret.a_place()), "file:///etc/passwd".to_owned(), "http://user@a:80".to_owned()] {
+    for hint in [
+        format!("http://{}", secret.a_place()),
+        "file:///etc/passwd".to_owned(),
+        "http://user@a:80".to_owned(),
+    ] {
         for wrong in [None, Some(Wrong::NotExported)] {
             world.engine.set(wrong);
             let got = world.get(&format!("/read?file_id={}&volume_server={hint}", file(1))).await;

@@ -16,8 +16,18 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn exactly_the_bytes_come_and_are_marked_as_what_they_are() {
     let data = pattern(1, 100_000);
-    let world = World::of(&[NewNeedle { last_modified_s: Some(1_764_000_000), ..plain(1, &data) }], Settings::default()).await;
-    let got = world.get(&format!("/read?file_id={}&offset=16&size=4096&volume_server=http://{}", file(1), world.a_place())).await;
+    let world = World::of(
+        &[NewNeedle { last_modified_s: Some(1_764_000_000), ..plain(1, &data) }],
+        Settings::default(),
+    )
+    .await;
+    let got = world
+        .get(&format!(
+            "/read?file_id={}&offset=16&size=4096&volume_server=http://{}",
+            file(1),
+            world.a_place()
+        ))
+        .await;
     assert_eq!((got.status, &got.body[..]), (200, &data[16..16 + 4096]));
     for (name, value) in [
         ("content-type", "application/octet-stream"),
@@ -77,15 +87,27 @@ async fn ends_are_where_the_content_ends() {
         };
         let data = pattern(3, 1000);
         let nothing = String::new();
-        assert_eq!(read(1, "&offset=990&size=100").await, (200, data[990..].to_vec(), nothing.clone()), "{wrong:?}");
+        assert_eq!(
+            read(1, "&offset=990&size=100").await,
+            (200, data[990..].to_vec(), nothing.clone()),
+            "{wrong:?}"
+        );
         assert_eq!(read(1, "&offset=999").await, (200, data[999..].to_vec(), nothing.clone()));
         let past = read(1, "&offset=1000&size=1").await;
         assert_eq!((past.0, past.2.as_str()), (416, "bytes */1000"), "{wrong:?}");
-        assert_eq!(read(2, "").await, (200, vec![], nothing.clone()), "an empty needle is no error: {wrong:?}");
+        assert_eq!(
+            read(2, "").await,
+            (200, vec![], nothing.clone()),
+            "an empty needle is no error: {wrong:?}"
+        );
         assert_eq!(read(2, "&size=10").await.0, 200, "{wrong:?}");
         assert_eq!(read(2, "&offset=1").await.0, 416);
         assert_eq!(read(3, "").await.1, text, "{wrong:?}");
-        assert_eq!(read(3, "&offset=100&size=50").await.1, text[100..150], "of the decompressed bytes: {wrong:?}");
+        assert_eq!(
+            read(3, "&offset=100&size=50").await.1,
+            text[100..150],
+            "of the decompressed bytes: {wrong:?}"
+        );
         assert_eq!(read(4, "").await.1, b"flagged, and not compressed");
     }
 }
@@ -93,7 +115,11 @@ async fn ends_are_where_the_content_ends() {
 #[tokio::test]
 async fn ranges_and_conditions_are_those_of_http() {
     let data = pattern(4, 1000);
-    let world = World::of(&[NewNeedle { last_modified_s: Some(1_764_000_000), ..plain(1, &data) }, plain(2, b"")], Settings::default()).await;
+    let world = World::of(
+        &[NewNeedle { last_modified_s: Some(1_764_000_000), ..plain(1, &data) }, plain(2, b"")],
+        Settings::default(),
+    )
+    .await;
     let path = format!("/read?file_id={}", file(1));
     let tag = format!("\"{:08x}\"", crc32c::crc32c(&data));
     for wrong in [None, Some(Wrong::NotExported)] {
@@ -107,9 +133,17 @@ async fn ranges_and_conditions_are_those_of_http() {
             ("bytes=-5000", &data[..], "bytes 0-999/1000"),
         ] {
             let got = world.ask("GET", &path, &[("range", range)]).await;
-            assert_eq!((got.status, &got.body[..], got.header("content-range")), (206, bytes, said), "{range} {wrong:?}");
+            assert_eq!(
+                (got.status, &got.body[..], got.header("content-range")),
+                (206, bytes, said),
+                "{range} {wrong:?}"
+            );
             let head = world.ask("HEAD", &path, &[("range", range)]).await;
-            assert_eq!((head.status, head.header("content-length")), (206, bytes.len().to_string().as_str()), "{range}");
+            assert_eq!(
+                (head.status, head.header("content-length")),
+                (206, bytes.len().to_string().as_str()),
+                "{range}"
+            );
         }
         for range in ["bytes=1000-", "bytes=5000-6000", "bytes=-0"] {
             let got = world.ask("GET", &path, &[("range", range)]).await;
@@ -141,7 +175,12 @@ async fn what_cannot_be_read_says_why() {
     let mut writer = crate::stand_in::shelf::volume(&[plain(1, b"data"), plain(2, b"gone")]);
     writer.delete(wavetank_volume::NeedleId(2), wavetank_volume::Cookie(crate::world::COOKIE), 1).unwrap();
     let shelf = crate::stand_in::shelf::Shelf::new(vec![(3, writer)]);
-    let world = World::with(shelf, None, Settings { max_read: Some(bytesize::ByteSize(1000)), ..Settings::default() }).await;
+    let world = World::with(
+        shelf,
+        None,
+        Settings { max_read: Some(bytesize::ByteSize(1000)), ..Settings::default() },
+    )
+    .await;
     for (path, status, says) in [
         ("/read", 400, "parameter volume"),
         ("/read?volume=3&needle=1", 400, "parameter cookie"),

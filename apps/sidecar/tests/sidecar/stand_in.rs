@@ -32,11 +32,8 @@ impl Head {
             return None;
         }
         let mut words = line.split_whitespace();
-        let mut head = Head {
-            method: words.next()?.to_owned(),
-            path: words.next()?.to_owned(),
-            headers: Vec::new(),
-        };
+        let mut head =
+            Head { method: words.next()?.to_owned(), path: words.next()?.to_owned(), headers: Vec::new() };
         loop {
             line.clear();
             stream.read_line(&mut line).await.ok()?;

@@ -56,7 +56,8 @@ impl Answers for StandInMaster {
         let volume: Option<u32> = id.split(',').next().and_then(|volume| volume.parse().ok());
         let volumes = self.volumes.lock().unwrap();
         let Some(servers) = volume.and_then(|volume| volumes.get(&volume)) else {
-            return Reply::status(404).body(format!(r#"{{"volumeOrFileId":"{id}","error":"volume id {id} not found"}}"#));
+            return Reply::status(404)
+                .body(format!(r#"{{"volumeOrFileId":"{id}","error":"volume id {id} not found"}}"#));
         };
         let location = |(url, data_center): &(String, String)| {
             format!(r#"{{"url":"{url}","publicUrl":"{url}","dataCenter":"{data_center}","grpcPort":18080}}"#)

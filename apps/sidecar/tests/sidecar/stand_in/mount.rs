@@ -112,7 +112,8 @@ impl StandInMount {
             let mount = self.clone();
             tokio::spawn(async move {
                 sleep(Duration::from_millis(100)).await;
-                let _ = mount.send("DELETE", &format!("/cleanup?temp_file={}", path.replace('/', "%2F"))).await;
+                let _ =
+                    mount.send("DELETE", &format!("/cleanup?temp_file={}", path.replace('/', "%2F"))).await;
             });
             return Ok((read.unwrap_or_else(|_| got.body.to_vec()), marked));
         }

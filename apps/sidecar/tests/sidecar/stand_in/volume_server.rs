@@ -1,7 +1,7 @@
 //! A volume server: it serves volume files by HTTP, with ranges, compressed where that is accepted, and wrong on command.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use wavetank_sidecar::FileId;
@@ -82,7 +82,9 @@ impl Answers for StandInVolumeServer {
         match &fault {
             Some(Fault::Status(status)) => return Reply::status(*status),
             Some(Fault::Silent) => return Reply { silent: true, ..Reply::default() },
-            Some(Fault::Cut) => return Reply { said_len: Some(Some(10)), closes: true, ..Reply::status(200) },
+            Some(Fault::Cut) => {
+                return Reply { said_len: Some(Some(10)), closes: true, ..Reply::status(200) };
+            }
             Some(Fault::Elsewhere(to)) => {
                 return Reply::status(301).with("Location", format!("http://{to}{}", head.path));
             }
@@ -109,7 +111,9 @@ impl Answers for StandInVolumeServer {
             reply = reply.with("Content-Encoding", "gzip");
         }
         let range = head.header("range").and_then(|range| range.strip_prefix("bytes="));
-        if let Some((first, last)) = range.and_then(|range| range.split_once('-')).filter(|_| fault != Some(Fault::Whole)) {
+        if let Some((first, last)) =
+            range.and_then(|range| range.split_once('-')).filter(|_| fault != Some(Fault::Whole))
+        {
             let (len, mut first) = (content.len(), first.parse::<usize>().unwrap());
             if first >= len {
                 return Reply::status(416).with("Content-Range", format!("bytes */{len}"));
