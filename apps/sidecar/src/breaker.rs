@@ -10,17 +10,29 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// So many failures...
-const FAILURES: usize = 3;
+/// When a path is paused, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerRules {
+    /// So many failures...
+    pub failures: usize,
+    /// ...within this time...
+    pub within: Duration,
+    /// ...pause a path for this long the first time...
+    pub pause_min: Duration,
+    /// ...and never longer than this.
+    pub pause_max: Duration,
+}
 
-/// ...within this time...
-const WITHIN: Duration = Duration::from_secs(10);
-
-/// ...pause a path for this long the first time...
-const PAUSE_MIN: Duration = Duration::from_secs(30);
-
-/// ...and never longer than this.
-const PAUSE_MAX: Duration = Duration::from_secs(300);
+impl Default for BreakerRules {
+    fn default() -> BreakerRules {
+        BreakerRules {
+            failures: 3,
+            within: Duration::from_secs(10),
+            pause_min: Duration::from_secs(30),
+            pause_max: Duration::from_secs(300),
+        }
+    }
+}
 
 /// Paths that are remembered. The masters say which there are, so it is a bound against their mistakes.
 const PATHS_MAX: usize = 1024;
@@ -48,7 +60,7 @@ impl Breaker {
                 pause.probing = true;
                 Ok(true)
             }
-            Some(pause) => Err(pause.until.saturating_duration_since(now).max(Duration::from_secs(1))),
+            Some(pause) => Err(pause.until.saturating_duration_since(now).max(Duration::from_millis(1))),
         }
     }
 
@@ -59,19 +71,20 @@ impl Breaker {
         }
     }
 
-    fn failed(&mut self, now: Instant, probe: bool) {
+    fn failed(&mut self, now: Instant, probe: bool, rules: &BreakerRules) {
         if let Some(pause) = &mut self.paused {
             if probe {
-                let length = (pause.length * 2).min(PAUSE_MAX);
+                let length = (pause.length * 2).min(rules.pause_max);
                 *pause = Pause { until: now + length, length, probing: false };
             }
             return;
         }
-        self.failures.retain(|at| now.saturating_duration_since(*at) < WITHIN);
+        self.failures.retain(|at| now.saturating_duration_since(*at) < rules.within);
         self.failures.push_back(now);
-        if self.failures.len() >= FAILURES {
+        if self.failures.len() >= rules.failures {
             self.failures.clear();
-            self.paused = Some(Pause { until: now + PAUSE_MIN, length: PAUSE_MIN, probing: false });
+            self.paused =
+                Some(Pause { until: now + rules.pause_min, length: rules.pause_min, probing: false });
         }
     }
 
@@ -98,11 +111,19 @@ pub struct BreakerState {
 
 /// The breakers of all paths.
 #[derive(Clone, Debug, Default)]
-pub struct Breakers(Arc<Mutex<BTreeMap<String, Breaker>>>);
+pub struct Breakers {
+    rules: BreakerRules,
+    paths: Arc<Mutex<BTreeMap<String, Breaker>>>,
+}
 
 impl Breakers {
+    /// By other rules.
+    pub fn new(rules: BreakerRules) -> Breakers {
+        Breakers { rules, paths: Arc::default() }
+    }
+
     fn with<T>(&self, path: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         if !paths.contains_key(path) && paths.len() >= PATHS_MAX {
             let idle =
                 paths.iter().find(|(_, breaker)| breaker.paused.is_none()).map(|(path, _)| path.clone());
@@ -124,14 +145,14 @@ impl Breakers {
 
     /// How each path is, in the order of their names.
     pub fn states(&self, now: Instant) -> Vec<BreakerState> {
-        let paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         let state = |(path, breaker): (&String, &Breaker)| {
             let (state, paused_s) = match &breaker.paused {
                 None => ("open", 0),
                 Some(pause) if pause.probing => ("probing", 0),
                 Some(pause) => ("paused", pause.until.saturating_duration_since(now).as_secs()),
             };
-            let recent = |at: &&Instant| now.saturating_duration_since(**at) < WITHIN;
+            let recent = |at: &&Instant| now.saturating_duration_since(**at) < self.rules.within;
             let failures = breaker.failures.iter().filter(recent).count();
             BreakerState { path: path.clone(), state, paused_s, failures }
         };
@@ -158,7 +179,7 @@ impl Admission {
     /// It does not.
     pub fn failed(mut self, now: Instant) {
         self.told = true;
-        self.breakers.with(&self.path, |breaker| breaker.failed(now, self.probe));
+        self.breakers.with(&self.path, |breaker| breaker.failed(now, self.probe, &self.breakers.rules));
     }
 }
 

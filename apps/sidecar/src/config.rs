@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::breaker::BreakerRules;
 use crate::lookup::LookupConfig;
 use crate::reads::ReadLimits;
 use crate::settings::{LogFormat, ReadFormat};
@@ -27,6 +28,8 @@ pub struct SidecarConfig {
     pub fallback: bool,
     /// Bounds of a read.
     pub reads: ReadLimits,
+    /// When a path is left alone for a while.
+    pub breakers: BreakerRules,
     /// How `/read` answers who does not say.
     pub read_format: ReadFormat,
     /// Answers in files.

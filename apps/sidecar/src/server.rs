@@ -80,7 +80,7 @@ pub async fn begin(config: SidecarConfig, engine: Option<Arc<dyn EngineReads>>) 
         engine,
         lookup: Lookup::new(config.lookup.clone()),
         fetcher: config.fallback.then(|| Fetcher::new(config.reads.http / 2)),
-        breakers: Breakers::default(),
+        breakers: Breakers::new(config.breakers),
         limits: config.reads,
     };
     Ok(Running { listener, address, state: State::new(config, reads, temp_files) })

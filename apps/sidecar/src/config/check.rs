@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::{BadSetting, EngineSocket, ServeLimits, SidecarConfig};
+use crate::breaker::BreakerRules;
 use crate::lookup::LookupConfig;
 use crate::place::{Allowed, Place};
 use crate::reads::ReadLimits;
@@ -53,6 +54,7 @@ impl SidecarConfig {
             lookup: lookup(settings)?,
             fallback,
             reads: reads(settings)?,
+            breakers: BreakerRules::default(),
             read_format: settings.read_format.unwrap_or_default(),
             temp: temp(settings)?,
             token,

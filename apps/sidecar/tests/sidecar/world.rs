@@ -65,6 +65,16 @@ impl World {
     }
 
     pub(crate) async fn with(shelf: Shelf, word: Option<&str>, settings: Settings) -> World {
+        World::tuned(shelf, word, settings, |_| {}).await
+    }
+
+    /// With what no setting says as well.
+    pub(crate) async fn tuned(
+        shelf: Shelf,
+        word: Option<&str>,
+        settings: Settings,
+        tune: impl FnOnce(&mut SidecarConfig),
+    ) -> World {
         let shelf = Arc::new(shelf);
         let engine = Arc::new(StandInEngine::new(Arc::clone(&shelf)));
         let a = Arc::new(StandInVolumeServer::new(Arc::clone(&shelf), word));
@@ -83,7 +93,8 @@ impl World {
             http_timeout_ms: Some(800),
             ..Settings::default()
         };
-        let config = SidecarConfig::new(&settings.over(usual)).unwrap();
+        let mut config = SidecarConfig::new(&settings.over(usual)).unwrap();
+        tune(&mut config);
         let seam: Option<Arc<dyn EngineReads>> = config.engine.is_some().then(|| engine.clone() as _);
         let running = begin(config, seam).await.unwrap();
         let address = running.address();
