@@ -6,7 +6,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Now, as RFC 3339 has it.
 pub(crate) fn timestamp() -> String {
-    #[expect(clippy::disallowed_methods, reason = "dates in answers are dates of the world")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "dates in answers are dates of the world"
+    )]
     let now = SystemTime::now();
     humantime::format_rfc3339_millis(now).to_string()
 }

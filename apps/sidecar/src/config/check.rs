@@ -116,7 +116,7 @@ fn lookup(settings: &Settings) -> Result<LookupConfig, BadSetting> {
     let volume_server =
         settings.volume_server.as_deref().map(|text| place("volume-server", text)).transpose()?;
     let also = settings.allow_volume_server.clone().unwrap_or_default();
-    for pattern in also.iter().filter(|pattern| pattern.contains('/') || pattern.is_empty()) {
+    if let Some(pattern) = also.iter().find(|pattern| pattern.contains('/') || pattern.is_empty()) {
         return bad("allow-volume-server", format!("{pattern:?} is no HOST, no HOST:PORT, and not any"));
     }
     let mut local_hosts = vec![];

@@ -25,7 +25,6 @@ pub(super) struct Known {
 
 impl Known {
     /// The answer, if it still holds.
-    #[expect(clippy::type_complexity, reason = "an answer, if there is one")]
     pub(super) fn fresh(
         &self,
         now: Instant,

@@ -24,7 +24,7 @@ impl Reads {
         let asked_max = self.limits.replicas_max.min(sorted.len());
         for place in sorted.into_iter().take(asked_max) {
             let verified = left.damaged.contains(place);
-            match self.from_server(fetcher, range, place, verified, deadline, attempts).await {
+            match self.one_server(fetcher, range, place, verified, deadline, attempts).await {
                 Ok(fetched) => return served(range, fetched),
                 Err(Some(FetchError::PastEnd { whole_len })) => return Err(ReadError::PastEnd { whole_len }),
                 Err(Some(FetchError::TooLong { max })) => return Err(ReadError::TooLong { max }),
@@ -53,7 +53,7 @@ impl Reads {
     }
 
     /// From one server, and from where it sends on to. `Err(None)` is one that is left alone for a while.
-    async fn from_server(
+    async fn one_server(
         &self,
         fetcher: &Fetcher,
         range: &Range,

@@ -37,8 +37,6 @@ pub(crate) enum Wrong {
     Busy,
     /// It has a fault.
     Fault,
-    /// It knows no such needle.
-    Missing,
 }
 
 /// The stand-in.
@@ -114,7 +112,6 @@ impl EngineReads for StandInEngine {
             Some(Wrong::Damaged) => return Err(EngineError::Damaged),
             Some(Wrong::Busy) => return Err(EngineError::Busy),
             Some(Wrong::Fault) => return Err(EngineError::Fault("planted".to_owned())),
-            Some(Wrong::Missing) => return Err(EngineError::Missing),
             Some(Wrong::Torn | Wrong::Lies | Wrong::Short) | None => {}
         }
         let stored = self.shelf.read(wanted.file).map_err(|why| match why {
