@@ -186,4 +186,9 @@ pub trait EngineReads: Send + Sync + 'static {
 
     /// How long a word and its answer take.
     async fn ping(&self, deadline: Instant) -> Result<Duration, EngineError>;
+
+    /// Whether it is known to be of no more use.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }

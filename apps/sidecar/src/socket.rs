@@ -104,6 +104,10 @@ impl EngineReads for Line {
         self.0.ping().await.map_err(refusal)?;
         Ok(begun.elapsed())
     }
+
+    fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
 }
 
 /// What the client says, as the sidecar tells reasons apart.

@@ -6,6 +6,7 @@ mod chunks;
 mod fallback;
 mod finding;
 mod page;
+mod programs;
 mod proof;
 mod reading;
 mod scripts;

@@ -135,7 +135,7 @@ async fn disorder(world: &mut World) {
             1 => world.b_server.restart(world.b.clone()).await,
             _ => world.b.set(fault[draw(&mut state) as usize % fault.len()].clone()),
         }
-        if draw(&mut state) % 8 == 0 {
+        if draw(&mut state).is_multiple_of(8) {
             world.master_server.stop();
         } else {
             world.master_server.restart(world.master.clone()).await;

@@ -45,7 +45,7 @@ async fn who_comes_when_there_is_too_much_to_do_is_told_to_come_again() {
     let path = format!("/read?file_id={}", file(1));
     let asked = futures_util::future::join_all((0..6).map(|_| world.get(&path))).await;
     let busy = asked.iter().filter(|got| got.status == 503 && got.header("retry-after") == "1").count();
-    assert!(busy >= 1 && busy <= 4, "{busy} of 6 were sent away");
+    assert!((1..=4).contains(&busy), "{busy} of 6 were sent away");
     world.engine.set(None);
     assert_eq!(world.get(&path).await.status, 200, "places come back");
 }
