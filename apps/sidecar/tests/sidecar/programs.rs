@@ -35,19 +35,25 @@ async fn schemathesis_finds_the_document_true() {
     let Some(program) = found(&["schemathesis"]) else { return };
     let world = World::of(&[plain(1, b"data")], Settings::default()).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program);
-    command.current_dir(folder.path()).args([
-        "run",
-        &format!("http://{}/openapi.json", world.address),
-        "--checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-        "--max-examples=15",
-        "--seed=1",
-        "--no-color",
-        // There is no needle and no engine of the names that it draws: 5xx that are described are no faults here.
-        "--exclude-checks=not_a_server_error",
-    ]);
-    let run = output(command).await;
-    assert!(run.status.success(), "{}", told(&run));
+    let mut document = world.get("/openapi.json").await.json();
+    let run = async |document: &serde_json::Value| {
+        let path = folder.path().join("openapi.json");
+        std::fs::write(&path, document.to_string()).unwrap();
+        let mut command = Command::new(&program);
+        command.current_dir(folder.path()).arg("run").arg(path).args([
+            &format!("--url=http://{}", world.address),
+            "--checks=status_code_conformance,content_type_conformance,response_schema_conformance",
+            "--max-examples=15",
+            "--seed=1",
+            "--no-color",
+        ]);
+        output(command).await
+    };
+    let true_one = run(&document).await;
+    assert!(true_one.status.success(), "{}", told(&true_one));
+    document["paths"]["/read"]["get"]["responses"].as_object_mut().unwrap().remove("400");
+    let false_one = run(&document).await;
+    assert!(!false_one.status.success(), "it notices what is left out: {}", told(&false_one));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,4 +102,65 @@ async fn jq_says_what_the_scripts_want_to_hear() {
         let run = output(command).await;
         assert_eq!(run.status.success(), holds, "{path} {filter}: {}", told(&run));
     }
+}
+
+/// Cuts a server off when a test ends.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_weed_is_read_from_by_http() {
+    let (Some(weed), Some(curl)) = (found(&["weed"]), found(&["curl"])) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let free =
+        || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() % 20_000 + 10_000;
+    let (master, volume) = (free(), free());
+    let server = Command::new(weed)
+        .arg("server")
+        .arg(format!("-dir={}", folder.path().display()))
+        .args(["-ip=127.0.0.1", "-filer=false", "-s3=false"])
+        .args([format!("-master.port={master}"), format!("-volume.port={volume}")])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let _server = Process(server);
+    let data = crate::world::pattern(9, 300_000);
+    let path = folder.path().join("upload");
+    std::fs::write(&path, &data).unwrap();
+    let call = async |arguments: &[String]| {
+        let mut command = Command::new(&curl);
+        command.arg("-s").args(arguments);
+        output(command).await.stdout
+    };
+    let mut assigned = serde_json::Value::Null;
+    for _ in 0..120 {
+        let answer = call(&[format!("http://127.0.0.1:{master}/dir/assign")]).await;
+        assigned = serde_json::from_slice(&answer).unwrap_or_default();
+        if assigned["fid"].is_string() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let id = assigned["fid"].as_str().expect("weed assigns a file id within a minute").to_owned();
+    let place = assigned["url"].as_str().unwrap();
+    call(&["-F".to_owned(), format!("file=@{}", path.display()), format!("http://{place}/{id}")]).await;
+    let settings = Settings {
+        master: Some(vec![format!("127.0.0.1:{master}")]),
+        enable_rdma: Some(false),
+        ..Settings::default()
+    };
+    let world = World::of(&[plain(1, b"data")], settings).await;
+    let whole = world.get(&format!("/read?file_id={id}")).await;
+    assert!(whole.status == 200 && whole.body == data, "{} {}", whole.status, whole.text());
+    assert_eq!(whole.header("x-wavetank-checked"), "true");
+    let part = world.get(&format!("/read?file_id={id}&offset=1000&size=70000")).await;
+    assert!(part.status == 200 && part.body == data[1000..71_000]);
+    assert_eq!(world.get(&format!("/read?file_id={id}&offset=300000")).await.status, 416);
 }
