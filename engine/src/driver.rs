@@ -61,6 +61,8 @@ struct Lane {
     dirty: bool,
     /// What first went wrong here.
     first_cause: Option<Status>,
+    /// When a work of a transfer last succeeded.
+    progressed_at: Instant,
 }
 
 /// One engine's state machine over a device. Time is an argument; nothing in here waits.

@@ -288,7 +288,8 @@ impl Client {
                 // What was completed before it went is still there.
                 self.take_completions();
                 let reply = self.replies.remove(&ticket.id);
-                return reply.ok_or_else(|| self.link.lose(ReadError::Lost("the engine closed its ring".into())));
+                return reply
+                    .ok_or_else(|| self.link.lose(ReadError::Lost("the engine closed its ring".into())));
             }
         }
     }

@@ -98,7 +98,8 @@ impl Link {
                 None => {}
                 Some((_, FromEngine::Welcome(welcome))) => {
                     let fd = ear.fds.pop().ok_or_else(|| stranger("a welcome without an arena".into()))?;
-                    let arena = SharedMemory::attach(fd, REGION_BYTES_MAX).map_err(|e| stranger(e.to_string()))?;
+                    let arena =
+                        SharedMemory::attach(fd, REGION_BYTES_MAX).map_err(|e| stranger(e.to_string()))?;
                     if arena.is_writable() {
                         return Err(stranger("an arena that clients may write".into()));
                     }
@@ -189,7 +190,8 @@ impl Link {
         let (Some(bell), Some(memory)) = (fds.pop(), fds.pop()) else {
             return Err(nonsense("a ring without its descriptors".into()));
         };
-        let memory = SharedMemory::attach(memory, RING_BYTES_MAX).map_err(|error| nonsense(error.to_string()))?;
+        let memory =
+            SharedMemory::attach(memory, RING_BYTES_MAX).map_err(|error| nonsense(error.to_string()))?;
         let ring = ClientRing::attach(memory).ok_or_else(|| nonsense("a ring of another version".into()))?;
         let bell = Arc::new(bell);
         *lock(&self.ring) = Some(RingLink { ring, bell: Arc::clone(&bell) });

@@ -68,7 +68,8 @@ impl Client {
             self.frames.heard(&bytes[..count]);
             while let Some(chunk) = self.frames.take() {
                 let Chunk::Body(body) = chunk else { return Err(io::ErrorKind::InvalidData.into()) };
-                self.heard.push_back(decode(&body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?);
+                self.heard
+                    .push_back(decode(&body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?);
             }
         }
     }

@@ -62,6 +62,34 @@ pub struct EngineConfig {
     pub debug: bool,
 }
 
+impl EngineConfig {
+    /// Names of settings that differ and cannot be changed while the daemon runs.
+    pub fn differs(&self, other: &EngineConfig) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let mut look = |name: &'static str, same: bool| {
+            if !same {
+                names.push(name);
+            }
+        };
+        look("backend", self.backend == other.backend);
+        look("device", self.device == other.device);
+        look("listen", self.listen == other.listen);
+        look("export", self.export == other.export && self.export_index == other.export_index);
+        look("peers", self.peers == other.peers);
+        look("key-file", self.key == other.key);
+        look("way", self.way == other.way);
+        look("max-sessions", self.sessions_max == other.sessions_max);
+        look("session-timeout", self.session_timeout == other.session_timeout);
+        look("buffer-size", self.buffer_bytes == other.buffer_bytes && self.huge_pages == other.huge_pages);
+        look("segment-cache", self.segment_bytes == other.segment_bytes);
+        look("ipc-socket", self.socket == other.socket);
+        look("metrics", self.metrics == other.metrics);
+        look("spin-us", self.spin == other.spin);
+        look("log-format", self.log_format == other.log_format);
+        names
+    }
+}
+
 /// The socket for local programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketConfig {

@@ -30,7 +30,9 @@ pub struct Wanted {
 pub struct Found {
     /// Where they lie: in memory cut from the arena. `None`: there is no byte.
     pub lease: Option<Lease>,
-    /// Bytes, from the beginning of the lease on.
+    /// Where in it they begin.
+    pub at: u64,
+    /// Bytes.
     pub len: u64,
     /// Length of the whole needle.
     pub whole_len: u64,
@@ -45,7 +47,7 @@ pub struct Found {
 impl Found {
     /// Where others find the bytes in the arena; 0 where there is none.
     pub fn offset(&self) -> u64 {
-        self.lease.as_ref().map_or(0, |lease| lease.region().origin() + lease.offset())
+        self.lease.as_ref().map_or(0, |lease| lease.region().origin() + lease.offset() + self.at)
     }
 }
 

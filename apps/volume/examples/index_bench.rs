@@ -51,6 +51,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("{needles} needles; times are of one thread, look-ups in random order");
     println!(
+        "chained: each look-up waits for the one before; of one bare read of as much memory: {:.0} ns",
+        floor(needles)
+    );
+    println!(
         "{:<22}{:>6}{:>8}{:>12}{:>9}{:>9}{:>11}",
         "ids", "width", "B each", "load M/s", "hit ns", "miss ns", "chained ns"
     );
@@ -109,6 +113,19 @@ fn look_up(index: &Index, needles: u64, id: fn(u64) -> u64) -> f64 {
     for id in &ids {
         black_box(index.get(NeedleId(*id)));
     }
+    start.elapsed().as_nanos() as f64 / LOOK_UPS as f64
+}
+
+/// What the memory itself takes: one read at a random place after the other, in an array as large as the table.
+fn floor(needles: u64) -> f64 {
+    let rows: Vec<[u64; 2]> = (0..needles).map(|n| [n, 1]).collect();
+    let mut number = 0;
+    let start = Instant::now();
+    for step in 0..LOOK_UPS {
+        let found = rows.get(number as usize).map_or(0, |row| row[1]);
+        number = mixed(step ^ found) % needles;
+    }
+    black_box(number);
     start.elapsed().as_nanos() as f64 / LOOK_UPS as f64
 }
 

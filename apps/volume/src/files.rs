@@ -29,9 +29,12 @@ pub struct OpenOptions {
     pub idx_path: Option<PathBuf>,
     /// Where the `.vif` is; `None` = beside the `.dat`.
     pub vif_path: Option<PathBuf>,
+    /// Whether a server may be writing it: then entries at the end of the `.idx` whose records are not in the `.dat` are
+    /// appends on their way, and left for later. Otherwise they are an error: something is missing.
+    pub is_written: bool,
     /// The most ids an index may name: 16 to 17 bytes of memory each.
     pub needles_max: usize,
-    /// How many needles are remembered as verified, as a power of 2; 8 bytes each, at most 24.
+    /// How many needles are remembered as verified, as a power of 2; 16 bytes each, at most 24.
     pub verified_log2: u32,
     /// The blocks of erasure-coded volumes, and how many shards they have when no `.vif` says it.
     pub layout: ShardLayout,
@@ -43,6 +46,7 @@ impl Default for OpenOptions {
             offset_width: None,
             idx_path: None,
             vif_path: None,
+            is_written: true,
             needles_max: Index::NEEDLES_MAX,
             verified_log2: 16,
             layout: ShardLayout::default(),
@@ -172,6 +176,9 @@ impl VolumeFiles {
             (Freshness::Current, _) => Ok(Followed::Current),
             // What was assumed of an empty volume can be found out now.
             (Freshness::Grown, Kind::Log(files)) if files.evidence != WidthEvidence::Assumed => {
+                if !files.is_continued(&self.volume)? {
+                    return self.reopen();
+                }
                 files.take_up(&mut self.volume, self.options.needles_max)
             }
             (Freshness::Grown, Kind::Coded(files)) => files.take_up(&mut self.volume),
@@ -267,6 +274,16 @@ impl VolumeFiles {
     #[must_use]
     pub fn volume(&self) -> &Volume {
         &self.volume
+    }
+
+    /// Entries of the `.idx` whose records were not in the `.dat` when last looked for. That some stay means that the
+    /// `.dat` lost its end.
+    #[must_use]
+    pub fn held_back(&self) -> u64 {
+        match &self.kind {
+            Kind::Log(files) => files.held_back,
+            Kind::Coded(_) => 0,
+        }
     }
 
     /// How often it was opened again: what is known of offsets and verified needles holds within one generation.

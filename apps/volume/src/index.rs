@@ -1,15 +1,20 @@
 //! The `.idx` log, folded into what is there now, in little memory.
 
 mod directory;
+mod error;
+mod folding;
 mod slot;
 mod table;
 
-use std::collections::{BTreeMap, TryReserveError};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::entry::LogEntry;
 use crate::{IndexEntry, NeedleId, OffsetWidth, SuperBlock};
 
+pub(crate) use error::check_entry;
+pub use error::{IndexError, IndexReadError};
+use folding::Folding;
 use slot::Slot;
 use table::Table;
 
@@ -40,8 +45,6 @@ pub struct Index {
     counts: IndexCounts,
 }
 
-/// Entries gathered before they are sorted and merged, at the least.
-const RUN_ENTRIES_MIN: usize = 1 << 20;
 /// The tree is merged when it has more entries than this, and than the table's rows divided by [`RECENT_PART`].
 const RECENT_ENTRIES_MIN: usize = 4096;
 const RECENT_PART: usize = 256;
@@ -78,7 +81,7 @@ impl Index {
         width: OffsetWidth,
         needles_max: usize,
     ) -> Result<Self, IndexReadError> {
-        let mut folding = Folding { index: Self::empty(width), run: Vec::new(), needles_max };
+        let mut folding = Folding::new(Self::empty(width), needles_max);
         let mut chunk = vec![0; width.entry_len_bytes() * 4096];
         let mut filled = 0;
         loop {
@@ -264,135 +267,3 @@ impl<R: Iterator<Item = Slot>> Iterator for Live<'_, R> {
 }
 
 impl<R: Iterator<Item = Slot>> ExactSizeIterator for Live<'_, R> {}
-
-/// An index while its log is read for the first time. Entries in order of id, which most logs have, become rows as they
-/// come; from the first one that is not on they gather in a run, which is sorted and merged when it is long.
-struct Folding {
-    index: Index,
-    run: Vec<Slot>,
-    needles_max: usize,
-}
-
-impl Folding {
-    fn fold(&mut self, idx: &[u8]) -> Result<(), IndexReadError> {
-        let width = self.index.width;
-        let entries = idx.chunks_exact(width.entry_len_bytes());
-        self.index.counts.trailing_len_bytes = entries.remainder().len();
-        for log in entries.filter_map(|bytes| LogEntry::parse(bytes, width)) {
-            self.index.count(&log);
-            let slot = Slot::of(&log);
-            if self.run.is_empty() && self.index.table.last_id().is_none_or(|last| last < slot.id) {
-                self.index.table.push(slot)?;
-                self.check_len()?;
-            } else {
-                self.run.try_reserve(1)?;
-                self.run.push(slot);
-                if self.run.len() >= RUN_ENTRIES_MIN.max(self.index.table.len() / 2) {
-                    self.merge_run()?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn merge_run(&mut self) -> Result<(), IndexReadError> {
-        // Stable, so that the last of an id stays the last, and is the one to be kept.
-        self.run.sort_by_key(|slot| slot.id);
-        self.run.dedup_by(|next, kept| {
-            let same = next.id == kept.id;
-            if same {
-                *kept = *next;
-            }
-            same
-        });
-        self.index.table.merge(self.run.drain(..))?;
-        self.check_len()
-    }
-
-    fn check_len(&self) -> Result<(), IndexReadError> {
-        let needles_max = self.needles_max;
-        if self.index.table.len() > needles_max {
-            Err(IndexReadError::TooMany { needles_max })
-        } else {
-            Ok(())
-        }
-    }
-
-    fn end(mut self) -> Result<Index, IndexReadError> {
-        self.merge_run()?;
-        self.index.table.settle();
-        self.index.live = self.index.table.live();
-        Ok(self.index)
-    }
-}
-
-/// Why an `.idx` could not be folded.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexReadError {
-    /// The reader failed.
-    #[error(transparent)]
-    Io(io::Error),
-    /// It names more ids than were allowed for.
-    #[error(
-        "the index names more than {needles_max} needles; allow for more if this volume is meant to have them"
-    )]
-    TooMany {
-        /// The most there may be.
-        needles_max: usize,
-    },
-    /// There is no memory for it.
-    #[error("no memory for the index: {0}; open fewer volumes, or allow for more memory")]
-    NoMemory(#[from] TryReserveError),
-}
-
-/// Holds one entry against the `.dat`: see [`Index::check_against`].
-pub(crate) fn check_entry(
-    entry: &IndexEntry,
-    superblock: &SuperBlock,
-    dat_len_bytes: u64,
-) -> Result<(), IndexError> {
-    let first_record_bytes = superblock.first_record_offset_bytes();
-    let (id, start_bytes) = (entry.id, entry.offset_bytes);
-    if start_bytes < first_record_bytes {
-        return Err(IndexError::BeforeFirstRecord { id, start_bytes, first_record_bytes });
-    }
-    let end_bytes = entry.record_range(superblock.version).map_or(u64::MAX, |range| range.end);
-    if end_bytes > dat_len_bytes {
-        return Err(IndexError::PastEnd { id, start_bytes, end_bytes, dat_len_bytes });
-    }
-    Ok(())
-}
-
-/// An index entry points where no record can be. The file's name is added by [`crate::FilesError::Index`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum IndexError {
-    /// The record would end past the end of the `.dat`.
-    #[error(
-        "the .idx puts needle {id} at bytes {start_bytes}..{end_bytes} of a .dat that is {dat_len_bytes} bytes long: \
-         the two files are not of one volume and one moment, or the offset width is wrong; copy both again, or rebuild the .idx with `weed fix`"
-    )]
-    PastEnd {
-        /// The needle.
-        id: NeedleId,
-        /// Where its record would begin in the `.dat`.
-        start_bytes: u64,
-        /// Where its record would end.
-        end_bytes: u64,
-        /// How long the `.dat` is.
-        dat_len_bytes: u64,
-    },
-    /// The record would begin inside the superblock.
-    #[error(
-        "the .idx puts needle {id} at byte {start_bytes} of the \
-         .dat, where the first record begins at {first_record_bytes}: the .idx is damaged or the offset width is \
-         wrong; rebuild it with `weed fix`"
-    )]
-    BeforeFirstRecord {
-        /// The needle.
-        id: NeedleId,
-        /// Where its record would begin in the `.dat`.
-        start_bytes: u64,
-        /// The first offset at which a record can begin.
-        first_record_bytes: u64,
-    },
-}

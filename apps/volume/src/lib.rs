@@ -1,38 +1,50 @@
-//! Reads SeaweedFS volume files (`.dat` and `.idx`), and writes small ones for tests. Knows no RDMA and no HTTP.
+//! Reads the volumes of a SeaweedFS server from its directories, while it runs, and writes small ones for tests. Knows no
+//! RDMA and no HTTP, and never writes to what it reads.
 //!
-//! Everything that decides what a byte means is a pure function over slices, so the same code serves a caller who
-//! has the files ([`VolumeFiles`]) and one who holds the `.dat` in some other memory and fetches it record by record:
+//! * [`Store`] is a set of directories: it finds volumes, says what it refuses, and picks up what comes and goes.
+//! * [`VolumeFiles`] is one volume, a `.dat` with its index or shards with theirs. [`VolumeFiles::locate`] finds a needle
+//!   and says where its data is, for whoever reads it into memory of his own ([`Located::extents`],
+//!   [`Located::verifier`]); [`VolumeFiles::read_into`] reads, verifies and decompresses into a `Vec`. Both follow first
+//!   what the server has written, and answer with an [`Outcome`].
+//! * Everything that decides what a byte means is a pure function over slices: [`SuperBlock::parse`], [`Index::parse`],
+//!   [`Volume::assemble`], [`Needle::parse`]. Who holds a `.dat` in other memory uses these alone.
+//! * [`VolumeWriter`], [`VolumeOnDisk`], [`Generator`] and [`encode_shards`] make volumes for tests.
 //!
-//! 1. [`SuperBlock::parse`] on the first bytes gives the [`Version`] and where records begin;
-//! 2. [`Index::parse`] folds the `.idx` log into an ordered map, and [`Volume::assemble`] holds every live entry
-//!    against the length of the `.dat` before anything is allocated or fetched from those numbers;
-//! 3. [`Volume::lookup`] gives an [`IndexEntry`], [`IndexEntry::record_range`] the bytes to fetch, and
-//!    [`Needle::parse`] what they hold, checked against that entry and against the checksum.
+//! Nothing here depends on time, chance or hash order: now is an argument ([`Ask::now_unix_ns`]). No file content can make
+//! this crate panic, overflow, or allocate more than the files are long or the caller allowed. Files are read at an offset
+//! and never mapped: one that its server cuts short would end the process.
 //!
-//! Nothing here depends on time, chance or hash order. No file content can make this crate panic, overflow, or
-//! allocate more than the files themselves are long.
+//! # What is served
+//!
+//! Only bytes that the needle's checksum covers. A read of a part verifies the whole first, once: it is remembered for as
+//! long as the same file is open ([`Located::is_verified`]). A record that is not the one the index promised is never
+//! data: the files are looked at again, opened again if they were replaced, and after three tries the answer is
+//! [`Outcome::Stale`].
 //!
 //! # Supported
 //!
-//! * Superblock and needle records of versions 1, 2 and 3; superblock extra bytes are skipped.
-//! * All needle fields: data, flags, name, mime, last modified, TTL, pairs, append time.
-//! * CRC32-C of the data, raw and in the masked form of servers before 3.09; [`Checksum::form`] says which was found.
-//! * `.idx` (and, by its equal layout, `.sdx`) with 4-byte or 5-byte offsets. The entry cannot tell the two apart:
-//!   [`OffsetWidth`] is an argument, [`OffsetWidth::from_vif`] the place where a detector plugs in.
-//! * A `.dat` that grows or is vacuumed while it is read: a record that is not the one the index promised is an
-//!   error of its own ([`NeedleError::IdMismatch`], [`NeedleError::SizeMismatch`]) and never data.
+//! * Superblock and needle records of versions 1, 2 and 3, with all their fields; superblock extra bytes are skipped.
+//! * CRC32-C of the data, raw and in the masked form of servers before 3.09.
+//! * `.idx`, `.sdx` and `.ecx` with offsets of 4 or 5 bytes, as the `.vif` says or else as the records show
+//!   ([`WidthEvidence`]); records past 32 GiB with 4-byte offsets.
+//! * Appends, overwrites and deletions, seen by the next read; an entry counts once its record is in the `.dat`.
+//! * Vacuums and new copies: another file under the name, another superblock, a shorter file, or a record that does not
+//!   match.
+//! * Gzip, up to a limit; ranges are of the decompressed bytes. Data under the flag that is no gzip is served as it is.
+//! * Chunk manifests, parsed ([`ChunkManifest`]); their chunks may be anywhere, and fetching them is the caller's.
+//! * Erasure-coded volumes from the shards that are here: 10 and 4 of them or as the `.vif` says, 32 at most; `.ecj`. If
+//!   one shard has rotted and the others are enough, [`VolumeFiles::read_into`] reads from those and names it.
+//! * Expiry of needles with a TTL and a modification time, as upstream; the TTL in the superblock is only told.
 //!
 //! # Rejected
 //!
-//! * Versions other than 1 to 3, and a volume whose copy never finished (`.note` beside it).
-//! * A live index entry that points before the first record or past the end of the `.dat`.
+//! * Versions other than 1 to 3, volumes whose copy never finished (`.note`), volumes whose `.dat` is in remote storage.
+//! * An index that points before the first record, or past the end of the `.dat` with more behind it that does not.
+//! * One number in two collections or directories.
 //! * The superblock's extra bytes are not decoded; an unknown flag bit is kept in [`Flags`] and what it may have put
 //!   behind the known fields is skipped.
-//! * Systems other than Unix: [`VolumeFiles`] reads at an offset and tells files apart by their inode.
-//! * Left to the caller: gzip ([`Flags::is_compressed`]), chunk manifests ([`Flags::is_chunk_manifest`]), expiry
-//!   ([`Needle::is_expired_at`]), cookies ([`Needle::check_cookie`]).
-//! * Not read at all: `.vif`, `.ldb`, erasure-coded shards, 4-byte volumes beyond 32 GiB (upstream probes a second
-//!   time 32 GiB further on; here that is a size mismatch).
+//! * Systems other than Unix: files are read at an offset and told apart by their inode.
+//! * Not read at all: `.ldb`, `.rdb`, `.ecsum`.
 
 mod body;
 mod bytes;

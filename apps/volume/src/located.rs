@@ -113,7 +113,11 @@ impl Located {
     }
 
     pub(crate) fn token(&self) -> Verified {
-        Verified { source: self.source.clone(), offset_bytes: self.entry.offset_bytes }
+        Verified {
+            source: self.source.clone(),
+            offset_bytes: self.entry.offset_bytes,
+            stored_checksum: self.stored_checksum,
+        }
     }
 
     fn in_dat(&self, range: &Range<u64>) -> Range<u64> {

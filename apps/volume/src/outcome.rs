@@ -93,6 +93,8 @@ pub struct Content {
     pub whole_len_bytes: u64,
     /// Whether it was decompressed. What the flag says is not enough: data that is no gzip is served as it stands.
     pub is_inflated: bool,
+    /// The shard of an erasure-coded volume that has rotted where this needle is: what was read comes from the others.
+    pub rotted_shard: Option<u32>,
 }
 
 impl<T> Outcome<T> {

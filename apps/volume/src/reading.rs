@@ -58,7 +58,7 @@ impl VolumeFiles {
         if let Some(at_unix_ns) = located.expires_at_ns().filter(|at| ask.now_unix_ns >= *at) {
             return Outcome::Expired { at_unix_ns };
         }
-        located.verified = self.verified.contains(located.entry.offset_bytes);
+        located.verified = self.verified.contains(located.entry.offset_bytes, located.stored_checksum);
         if located.entry.size_bytes == 0 { Outcome::Empty(located) } else { Outcome::Found(located) }
     }
 
@@ -73,25 +73,25 @@ impl VolumeFiles {
             Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => {}
             read => read.map_err(|fault| self.source_error(SourceFault::Io(fault)))?,
         }
-        Ok(self.settle(verifier).map_or_else(|outcome| outcome, Outcome::Found))
+        Ok(self.settle(verifier))
     }
 
     /// Remembers that a needle was verified, so that parts of it may be read from now on. What was verified in files
     /// that have been replaced since is not remembered.
     pub fn remember(&mut self, verified: Verified) {
         if verified.source.is_same(&self.source) {
-            self.verified.insert(verified.offset_bytes);
+            self.verified.insert(verified.offset_bytes, verified.stored_checksum);
         }
     }
 
-    fn settle<T>(&mut self, verifier: Verifier) -> Result<(), Outcome<T>> {
+    fn settle(&mut self, verifier: Verifier) -> Outcome<()> {
         match verifier.finish() {
             Ok(verified) => {
                 self.remember(verified);
-                Ok(())
+                Outcome::Found(())
             }
-            Err(fault @ NeedleError::CutOff { .. }) => Err(Outcome::Stale(fault)),
-            Err(fault) => Err(Outcome::Damaged(fault.into())),
+            Err(fault @ NeedleError::CutOff { .. }) => Outcome::Stale(fault),
+            Err(fault) => Outcome::Damaged(fault.into()),
         }
     }
 
@@ -103,11 +103,36 @@ impl VolumeFiles {
     /// [`FilesError`] when the files cannot be read, or cannot be used any more.
     pub fn read_into(&mut self, ask: &Ask, out: &mut Vec<u8>) -> Result<Outcome<Content>, FilesError> {
         out.clear();
-        let read = self.locate(ask)?.then(|located| self.read_located(located, ask, out));
+        let read = self.locate(ask)?.then(|located| {
+            let damage = match self.read_located(located.clone(), ask, out)? {
+                Outcome::Damaged(damage) => damage,
+                other => return Ok(other),
+            };
+            self.read_from_other_shards(&located, ask, out)
+                .map(|found| found.map_or(Outcome::Damaged(damage), Outcome::Found))
+        });
         if !matches!(read, Ok(Outcome::Found(_))) {
             out.clear();
         }
         read
+    }
+
+    /// Tries to do without each shard in turn: if one of them has rotted, the others tell what was in it.
+    fn read_from_other_shards(
+        &mut self,
+        located: &Located,
+        ask: &Ask,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Content>, FilesError> {
+        let range = located.data_offset_bytes..located.data_offset_bytes + located.data_len_bytes;
+        for (shard, source) in located.source.without_each_shard(range) {
+            out.clear();
+            let others = Located { source, verified: false, ..located.clone() };
+            if let Outcome::Found(content) = self.read_located(others, ask, out)? {
+                return Ok(Some(Content { rotted_shard: Some(shard), ..content }));
+            }
+        }
+        Ok(None)
     }
 
     fn read_located(
@@ -130,7 +155,7 @@ impl VolumeFiles {
         whole.then(|whole_len_bytes| {
             let range = clip(ask.range.as_ref(), whole_len_bytes);
             Ok(range.map_or(Outcome::NotInRange { whole_len_bytes }, |range| {
-                Outcome::Found(Content { located, range, whole_len_bytes, is_inflated })
+                Outcome::Found(Content { located, range, whole_len_bytes, is_inflated, rotted_shard: None })
             }))
         })
     }
@@ -164,7 +189,7 @@ impl VolumeFiles {
             Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => {}
             read => read.map_err(failed)?,
         }
-        Ok(self.settle(verifier).map_or_else(|outcome| outcome, |()| Outcome::Found(whole_len_bytes)))
+        self.settle(verifier).then(|()| Ok(Outcome::Found(whole_len_bytes)))
     }
 
     fn read_inflated(
@@ -188,15 +213,13 @@ impl VolumeFiles {
         if inflated == Inflated::OverLimit {
             return Ok(Outcome::TooLong { inflated_len_max: ask.inflated_len_max });
         }
-        if !located.is_verified()
-            && let Err(outcome) = self.settle(gzip.verifier)
-        {
-            return Ok(outcome);
-        }
+        let settled = if located.is_verified() { Outcome::Found(()) } else { self.settle(gzip.verifier) };
         let (id, offset_bytes) = (located.entry.id, located.entry.offset_bytes);
-        Ok(match inflated {
-            Inflated::Whole(whole_len_bytes) => Outcome::Found(whole_len_bytes),
-            _ => Outcome::Damaged(Damage::Gzip { id, offset_bytes }),
+        settled.then(|()| {
+            Ok(match inflated {
+                Inflated::Whole(whole_len_bytes) => Outcome::Found(whole_len_bytes),
+                _ => Outcome::Damaged(Damage::Gzip { id, offset_bytes }),
+            })
         })
     }
 }
@@ -268,9 +291,12 @@ impl BufRead for Gzip<'_> {
             self.used = 0;
             let end = self.located.data_len_bytes.min(self.at + GZIP_BLOCK_BYTES);
             // A file that ends early must not look like a gzip that does.
-            self.located
-                .read_blocks(self.at..end, |part| self.block.extend_from_slice(part))
-                .map_err(io::Error::other)?;
+            self.located.read_blocks(self.at..end, |part| self.block.extend_from_slice(part)).map_err(
+                |fault| match fault.kind() {
+                    io::ErrorKind::UnexpectedEof => io::Error::other(fault),
+                    _ => fault,
+                },
+            )?;
             self.verifier.update(&self.block);
             self.at = end;
         }

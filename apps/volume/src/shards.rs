@@ -32,7 +32,7 @@ pub(crate) struct Shards {
     large_rows: u64,
     /// Length of the `.dat`, or where that is not known, of all data shards.
     dat_len_bytes: u64,
-    code: ReedSolomon,
+    code: Arc<ReedSolomon>,
 }
 
 /// Fewer shards than data is in.
@@ -77,6 +77,7 @@ impl Shards {
         dat_len_bytes: Option<u64>,
     ) -> Result<Self, BadLayout> {
         let code = ReedSolomon::new(layout.data_shards as usize, layout.parity_shards as usize)
+            .map(Arc::new)
             .map_err(|_| BadLayout)?;
         let large_rows = match dat_len_bytes {
             Some(len) => layout.large_rows(len),
@@ -85,6 +86,23 @@ impl Shards {
         let whole_bytes = shard_len_bytes.saturating_mul(layout.data_shards.into());
         let dat_len_bytes = dat_len_bytes.map_or(whole_bytes, |len| len.min(whole_bytes));
         Ok(Self { layout, files, shard_len_bytes, large_rows, dat_len_bytes, code })
+    }
+
+    /// Each data shard that holds part of the range, by its number, with the same shards but that one; only where the
+    /// others are enough.
+    pub(crate) fn without_each(&self, range: Range<u64>) -> Vec<(u32, Self)> {
+        let mut held: Vec<usize> =
+            self.layout.pieces(range, self.large_rows).map(|piece| piece.shard).collect();
+        held.sort_unstable();
+        held.dedup();
+        let others = |shard: usize| {
+            let mut files = self.files.clone();
+            files.get_mut(shard)?.take()?;
+            let enough = files.iter().flatten().count() >= self.layout.data_shards as usize;
+            let code = Arc::clone(&self.code);
+            enough.then(|| (shard as u32, Self { files, code, ..*self }))
+        };
+        held.into_iter().filter_map(others).collect()
     }
 
     pub(crate) fn dat_len_bytes(&self) -> u64 {

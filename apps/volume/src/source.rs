@@ -49,6 +49,13 @@ impl Source {
         }
     }
 
+    /// The same bytes without trusting a shard that holds some of the range; nothing for a volume of one file.
+    pub(crate) fn without_each_shard(&self, range: Range<u64>) -> Vec<(u32, Self)> {
+        let Self::Shards(shards) = self else { return Vec::new() };
+        let others = shards.without_each(range).into_iter();
+        others.map(|(shard, others)| (shard, Self::Shards(Arc::new(others)))).collect()
+    }
+
     /// Fills the buffer; `UnexpectedEof` when the `.dat` ends first.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<(), SourceFault> {
         match self {

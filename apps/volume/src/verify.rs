@@ -22,6 +22,7 @@ pub struct Verified {
     /// The open file it was read from: a word on another one, even of the same name, is worth nothing.
     pub(crate) source: Source,
     pub(crate) offset_bytes: u64,
+    pub(crate) stored_checksum: u32,
 }
 
 impl Verifier {
@@ -70,11 +71,12 @@ impl Verifier {
     }
 }
 
-/// Offsets of records that were verified whole since the volume was opened or replaced. Forgets when two fall into one
-/// place: then a needle is verified once more. Takes no memory before the first is remembered.
+/// Records that were verified whole since the volume was opened or replaced: their offsets and checksums, so that a record
+/// written over another one is not taken for it. Forgets when two fall into one place: then a needle is verified once
+/// more. Takes no memory before the first is remembered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VerifiedSet {
-    places: Vec<u64>,
+    places: Vec<(u64, u32)>,
     places_log2: u32,
 }
 
@@ -84,19 +86,20 @@ impl VerifiedSet {
         Self { places: Vec::new(), places_log2: places_log2.min(24) }
     }
 
-    pub(crate) fn insert(&mut self, offset_bytes: u64) {
+    pub(crate) fn insert(&mut self, offset_bytes: u64, stored_checksum: u32) {
         if self.places.is_empty() {
-            self.places = vec![0; 1 << self.places_log2];
+            self.places = vec![(0, 0); 1 << self.places_log2];
         }
         let place = self.place(offset_bytes);
         if let Some(place) = self.places.get_mut(place) {
-            *place = offset_bytes;
+            *place = (offset_bytes, stored_checksum);
         }
     }
 
     /// No record begins at 0, where the superblock is.
-    pub(crate) fn contains(&self, offset_bytes: u64) -> bool {
-        offset_bytes != 0 && self.places.get(self.place(offset_bytes)) == Some(&offset_bytes)
+    pub(crate) fn contains(&self, offset_bytes: u64, stored_checksum: u32) -> bool {
+        let record = (offset_bytes, stored_checksum);
+        offset_bytes != 0 && self.places.get(self.place(offset_bytes)) == Some(&record)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -117,21 +120,21 @@ mod tests {
     #[test]
     fn the_set_remembers_forgets_by_place_and_stays_small() {
         let mut set = VerifiedSet::new(4);
-        assert!(!set.contains(0) && !set.contains(8));
+        assert!(!set.contains(0, 0) && !set.contains(8, 0));
         for offset_bytes in (8..8000).step_by(8) {
-            set.insert(offset_bytes);
-            assert!(set.contains(offset_bytes));
+            set.insert(offset_bytes, 7);
+            assert!(set.contains(offset_bytes, 7) && !set.contains(offset_bytes, 8));
         }
-        let kept = (8..8000).step_by(8).filter(|offset_bytes| set.contains(*offset_bytes)).count();
+        let kept = (8..8000).step_by(8).filter(|offset_bytes| set.contains(*offset_bytes, 7)).count();
         assert_eq!((kept, set.places.capacity()), (16, 16));
         set.clear();
-        assert!((8..8000).step_by(8).all(|offset_bytes| !set.contains(offset_bytes)));
+        assert!((8..8000).step_by(8).all(|offset_bytes| !set.contains(offset_bytes, 7)));
     }
 
     #[test]
     fn a_set_of_one_place_works() {
         let mut set = VerifiedSet::new(0);
-        set.insert(16);
-        assert!(set.contains(16) && !set.contains(24));
+        set.insert(16, 1);
+        assert!(set.contains(16, 1) && !set.contains(24, 1));
     }
 }

@@ -46,6 +46,8 @@ pub struct WidthTally {
     pub looked_at: u32,
     /// Entries whose record is there.
     pub confirmed: u32,
+    /// Those among them with a size that is not 0. Read with the other width the size would be another.
+    pub telling: u32,
 }
 
 impl WidthTally {
@@ -67,15 +69,17 @@ fn decide(
     let speaks = |tally: WidthTally| tally.confirmed * 2 > tally.looked_at;
     let silent = |tally: WidthTally| !speaks(tally) && tally.confirmed <= 1;
     if four.all() && five.all() {
-        if four.confirmed > 1 && five.looked_at == 0 {
-            return Ok((OffsetWidth::Four, WidthEvidence::Records));
-        }
-        if five.confirmed > 1 && four.looked_at == 0 {
-            return Ok((OffsetWidth::Five, WidthEvidence::Records));
+        match (four.telling > 0, five.telling > 0) {
+            (true, false) => return Ok((OffsetWidth::Four, WidthEvidence::Records)),
+            (false, true) => return Ok((OffsetWidth::Five, WidthEvidence::Records)),
+            _ => {}
         }
         // Nothing speaks, or too little to tell the two apart.
-        let width =
-            if len_bytes % 17 == 0 && len_bytes % 16 != 0 { OffsetWidth::Five } else { OffsetWidth::Four };
+        let width = if len_bytes.is_multiple_of(17) && !len_bytes.is_multiple_of(16) {
+            OffsetWidth::Five
+        } else {
+            OffsetWidth::Four
+        };
         return Ok((width, WidthEvidence::Assumed));
     }
     if speaks(four) && (silent(five) || four.all()) {
@@ -112,7 +116,8 @@ fn tally(
     let step = count.div_ceil(SAMPLES).max(1);
     let mut tally = WidthTally::default();
     let last = count.checked_sub(1);
-    for number in (0..count).step_by(usize::try_from(step).unwrap_or(usize::MAX)).chain(last) {
+    let samples = (0..count).step_by(usize::try_from(step).unwrap_or(usize::MAX));
+    for number in samples.chain(last.filter(|last| !last.is_multiple_of(step))) {
         let mut bytes = [0; 17];
         index.read_exact_at(&mut bytes[..entry_len], number * entry_len as u64)?;
         let Some(log) = LogEntry::parse(&bytes, width).filter(|log| log.offset_bytes != 0) else {
@@ -131,6 +136,7 @@ fn tally(
             confirmed = confirms(&log, source, beyond)?;
         }
         tally.confirmed += u32::from(confirmed);
+        tally.telling += u32::from(confirmed && log.size > 0);
     }
     Ok(tally)
 }
@@ -152,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_width_is_taken_for_its_records_and_never_by_length_against_them() {
-        let tally = |looked_at, confirmed| WidthTally { looked_at, confirmed };
+        let tally = |looked_at, confirmed| WidthTally { looked_at, confirmed, telling: 0 };
+        let telling = WidthTally { telling: 1, ..tally(1, 1) };
         let all = [
             (tally(9, 9), tally(9, 0), Some((OffsetWidth::Four, WidthEvidence::Records))),
             (tally(9, 1), tally(9, 9), Some((OffsetWidth::Five, WidthEvidence::Records))),
@@ -161,6 +168,8 @@ mod tests {
             (tally(9, 6), tally(9, 6), None),
             (tally(1, 1), tally(1, 1), Some((OffsetWidth::Five, WidthEvidence::Assumed))),
             (tally(0, 0), tally(0, 0), Some((OffsetWidth::Five, WidthEvidence::Assumed))),
+            (telling, tally(1, 1), Some((OffsetWidth::Four, WidthEvidence::Records))),
+            (tally(0, 0), telling, Some((OffsetWidth::Five, WidthEvidence::Records))),
         ];
         for (four, five, expected) in all {
             assert_eq!(decide(four, five, 17).ok(), expected, "{four:?} {five:?}");

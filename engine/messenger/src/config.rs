@@ -4,6 +4,7 @@ use thiserror::Error;
 use wavetank_engine::BackendKind;
 
 use crate::frame::{FRONT_BYTES_MAX, HEADER_BYTES, SINK_BYTES};
+use crate::hello::SILENCE_NS_MIN;
 
 /// Shortest receive buffer that holds any frame without data.
 pub const FRAME_BYTES_MIN: u32 = (HEADER_BYTES + SINK_BYTES + FRONT_BYTES_MAX) as u32;
@@ -68,11 +69,14 @@ pub struct MessengerConfig {
     pub thresholds: Thresholds,
     /// How long a connection may take to be made.
     pub connect_ns: u64,
-    /// A side that has said nothing for so long says that it lives.
+    /// A side that has said nothing for so long says that it lives; sooner where the peer is less patient: after a third of the
+    /// peer's `silence_ns`, which peers tell each other.
     pub keepalive_ns: u64,
-    /// A peer that has said nothing for so long is gone.
+    /// A peer that has said nothing for so long is gone: at least a millisecond.
     pub silence_ns: u64,
-    /// A READ or WRITE of data that takes longer breaks the connection.
+    /// READs and WRITEs of data of which nothing has arrived for so long break the connection, however long the whole takes.
+    /// Progress is a chunk (`DriverConfig::chunk_bytes`) that the device says is over, or several where not each is signalled: this
+    /// has to be longer than the slowest path takes for a window of them.
     pub transfer_ns: u64,
     /// Acknowledgements wait for so long for a message to travel with.
     pub ack_delay_ns: u64,
@@ -158,6 +162,9 @@ impl MessengerConfig {
         if self.receive_bytes < u64::from(self.frame_bytes.next_power_of_two()) * u64::from(self.credits + 2)
         {
             return bad("receive_bytes", self.receive_bytes, "at least two frames more than `credits`");
+        }
+        if self.silence_ns < SILENCE_NS_MIN {
+            return bad("silence_ns", self.silence_ns, "at least a millisecond");
         }
         if self.keepalive_ns == 0 || self.silence_ns <= self.keepalive_ns {
             return bad("silence_ns", self.silence_ns, "longer than `keepalive_ns`, which is not 0");

@@ -228,6 +228,8 @@ pub(crate) struct Connection {
     pub(crate) window: Window,
     pub(crate) heard_at: Instant,
     pub(crate) said_at: Instant,
+    /// Its timer was set when nothing could be said, and is to be set again as soon as something can.
+    pub(crate) muted: bool,
     /// When it broke; `None` while it holds.
     pub(crate) broke_at: Option<Instant>,
     pub(crate) attempts: u32,
@@ -307,6 +309,7 @@ impl Connection {
             window: Window::default(),
             heard_at: now,
             said_at: now,
+            muted: false,
             broke_at: None,
             attempts: 0,
             queue: VecDeque::new(),
@@ -362,6 +365,25 @@ impl Connection {
     pub(crate) fn remote(&self, place: PlaceOnWire, len: u64) -> Option<wavetank_contract::RemoteAddr> {
         let (_, region) = self.extents.iter().find(|(extent, _)| *extent == place.extent)?;
         region.at(place.offset, len)
+    }
+
+    /// How long this side may say nothing: its own measure, and never more than a third of the peer's patience.
+    pub(crate) fn keepalive_ns(&self, ours_ns: u64) -> u64 {
+        self.hello.map_or(ours_ns, |hello| ours_ns.min(hello.silence_ns / 3))
+    }
+
+    /// Whether the peer is to be told of credits because this side waits for it: with its last one it cannot say what is waited
+    /// for, nor that it lacks credits. Only a side with credits for new work does this: of two that did it with their
+    /// last ones, each would give the other reason to.
+    pub(crate) fn feeds(&self) -> bool {
+        let put = |arrival: &Arrival| matches!(arrival.landing, Landing::Granted(_));
+        self.window.owed() > 0
+            && self.window.peer_has() <= 1
+            && self.credits.for_work() > 0
+            && (self.requests > 0
+                || !self.held.is_empty()
+                || !self.sent.is_empty()
+                || self.arriving.iter().any(put))
     }
 
     /// Whether a frame may be sent that is nothing but credits or a sign of life.

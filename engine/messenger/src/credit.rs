@@ -147,12 +147,16 @@ impl Window {
         self.granted.wrapping_sub(self.told)
     }
 
+    /// Frames that the peer may still send, as far as it was told.
+    pub(crate) fn peer_has(&self) -> u32 {
+        self.told.wrapping_sub(self.came)
+    }
+
     /// Whether the peer is to be told of its credits by a frame of their own. Half of what it can have is told in time, and not for
     /// every frame. A peer that can begin nothing is told at once if it may want to; otherwise once it can say nothing: two
     /// sides that told each other of every credit would never stop.
     pub(crate) fn is_due(&self) -> bool {
-        let owed = self.owed();
-        let peer_has = self.told.wrapping_sub(self.came);
+        let (owed, peer_has) = (self.owed(), self.peer_has());
         owed > 0 && (owed >= (self.size / 2).max(2) || peer_has == 0 || self.wanted && peer_has <= 2)
     }
 }

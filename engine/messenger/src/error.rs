@@ -1,8 +1,9 @@
 //! Why a call on a messenger was refused.
 
 use thiserror::Error;
-use wavetank_contract::error::{AllocError, OpenError, RegisterError};
+use wavetank_contract::error::{AllocError, KeyError, OpenError, RegisterError};
 use wavetank_contract::{Instant, Lease};
+use wavetank_engine::SubmitReason;
 use wavetank_engine::memory::MemoryError;
 
 use crate::config::BadConfig;
@@ -120,4 +121,44 @@ pub enum ConnectRefused {
     /// As many as may be.
     #[error("{0} connections are there, the limit; close one")]
     TooMany(u32),
+}
+
+/// A READ that did not begin. Its memory comes back.
+#[derive(Debug, Error)]
+#[error("{reason}")]
+pub struct PullError {
+    /// Why.
+    pub reason: PullReason,
+    /// The memory for it.
+    pub lease: Box<Lease>,
+}
+
+/// The reasons of a [`PullError`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PullReason {
+    /// The connection is not there, or not the one that the key was imported for.
+    #[error(
+        "connection {0} is not there, or was made anew since its key came; ask the peer for the key again"
+    )]
+    NotConnected(ConnectionId),
+    /// The lease is of memory that a READ may not land in.
+    #[error("a READ lands in memory leased from the messenger, or exposed on the same connection")]
+    Foreign,
+    /// Not all of it is there.
+    #[error("{len} bytes at {offset} are asked for of a peer's region of {there}")]
+    Outside {
+        /// Where.
+        offset: u64,
+        /// How much.
+        len: u64,
+        /// The region's length.
+        there: u64,
+    },
+    /// The key is none.
+    #[error("the peer's key cannot be used: {0}")]
+    Key(KeyError),
+    /// The driver did not take it.
+    #[error(transparent)]
+    Refused(SubmitReason),
 }

@@ -89,6 +89,15 @@ pub enum Event {
         /// Whether the receiver had it.
         delivered: bool,
     },
+    /// A READ that was asked for with [`pull`](crate::Messenger::pull) has ended.
+    Pulled {
+        /// On which connection.
+        connection: ConnectionId,
+        /// The caller's name for it.
+        tag: u64,
+        /// The memory with the bytes in it, or why there are none; then the memory goes back by itself.
+        result: Result<wavetank_contract::Lease, Box<TransferError>>,
+    },
     /// A one-way message was not sent: its deadline came first, or the peer does not take as much.
     Dropped {
         /// On which connection.

@@ -1,7 +1,7 @@
 //! What two messengers tell each other when they connect, in the blob of the bootstrap's offers.
 //!
 //! `magic(4) min(2) max(2) policy(1) answer(1) 0(2) features(8) name(8) life(8) peer_life(8) received(8) credits(4) window(4)
-//! frame_bytes(4) message_bytes_max(8)`, little-endian. The first 8 bytes are the same in every version.
+//! frame_bytes(4) message_bytes_max(8) silence_ns(8)`, little-endian. The first 8 bytes are the same in every version.
 
 use thiserror::Error;
 use wavetank_engine::bootstrap::RefusalCode;
@@ -11,7 +11,10 @@ use crate::policy::Policy;
 /// What every hello begins with.
 const MAGIC: [u8; 4] = *b"WTMS";
 /// Bytes of a hello.
-pub const HELLO_BYTES: usize = 72;
+pub const HELLO_BYTES: usize = 80;
+
+/// Shortest silence that may mean the end: nobody has to give signs of life more often than three times in it.
+pub const SILENCE_NS_MIN: u64 = 1_000_000;
 
 /// The versions of the messenger's protocol that this build speaks, both ends included.
 pub const VERSIONS: (u16, u16) = (1, 1);
@@ -62,6 +65,8 @@ pub struct Hello {
     pub frame_bytes: u32,
     /// Longest data of a message it takes.
     pub message_bytes_max: u64,
+    /// A peer that has said nothing for so long is gone, as it sees it: at least [`SILENCE_NS_MIN`].
+    pub silence_ns: u64,
 }
 
 /// What a listener makes of a dialer.
@@ -122,6 +127,7 @@ impl Hello {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.message_bytes_max.to_le_bytes());
+        out.extend_from_slice(&self.silence_ns.to_le_bytes());
         out
     }
 
@@ -166,6 +172,7 @@ impl Hello {
             window: at(56, 4) as u32,
             frame_bytes: at(60, 4) as u32,
             message_bytes_max: at(64, 8),
+            silence_ns: at(72, 8),
         };
         if hello.life == 0 {
             return Err(BadHello::Malformed("its life is 0"));
@@ -175,6 +182,9 @@ impl Hello {
         }
         if hello.frame_bytes < crate::config::FRAME_BYTES_MIN {
             return Err(BadHello::Malformed("its receive buffers are too short for any frame"));
+        }
+        if hello.silence_ns < SILENCE_NS_MIN {
+            return Err(BadHello::Malformed("it waits for signs of life for less than a millisecond"));
         }
         Ok(hello)
     }

@@ -36,12 +36,14 @@ pub use config::{BadConfig, MessengerConfig, Thresholds};
 pub use connection::{ConnectionId, ConnectionStats};
 pub use credit::{CREDITS_MIN, Flow};
 pub use dispatcher::{Deaf, Dispatcher};
-pub use error::{BindError, ConnectRefused, SendError, SendReason};
+pub use error::{BindError, ConnectRefused, PullError, PullReason, SendError, SendReason};
 pub use event::{Cause, DropReason, Event, NoReply, RequestError, RequestId, Violation};
 pub use line::{LineAsk, LineId};
-pub use local::{Connecting, LocalMessenger, Releasing, Requesting, Sleeping};
+pub use local::{Connecting, LocalMessenger, Pulling, Releasing, Requesting, Sleeping};
 pub use message::{Data, Incoming, Kind, Message, ReplyTo};
-pub use messenger::{BytesInUse, Interceptor, Messenger, MessengerStats, Outstanding, SharedReceives};
+pub use messenger::{
+    BytesInUse, Ends, Interceptor, Messenger, MessengerStats, Outstanding, Reached, SharedReceives,
+};
 pub use policy::Policy;
 pub use step::{Go, Step};
 #[cfg(feature = "tokio")]

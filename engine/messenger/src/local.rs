@@ -15,14 +15,14 @@ use wavetank_contract::{Instant, Lease, Wake};
 use wavetank_engine::deadline::Deadlines;
 use wavetank_engine::memory::MemoryError;
 use wavetank_engine::slab::{Key, Slab};
-use wavetank_engine::{RdmaContext, RdmaOps};
+use wavetank_engine::{RdmaContext, RdmaOps, TransferError};
 
 use crate::connection::ConnectionId;
 use crate::dispatcher::Dispatcher;
-use crate::error::{ConnectRefused, SendError};
+use crate::error::{ConnectRefused, PullError, SendError};
 use crate::event::{Cause, Event, NoReply, RequestId};
 use crate::message::{Data, Incoming, Message, ReplyTo};
-use crate::messenger::Messenger;
+use crate::messenger::{Messenger, Reached};
 use crate::policy::Policy;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -64,6 +64,7 @@ enum End {
     Released(Option<Data>, bool),
     Connected(Result<u64, Cause>),
     Slept,
+    Pulled(Result<Lease, Box<TransferError>>),
 }
 
 /// Some task has something to do.
@@ -129,6 +130,13 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         call(&mut self.shared.messenger.borrow_mut())
     }
 
+    /// The same for what has to be done by a turn: whoever turns the messenger and sleeps is woken.
+    fn ask<R>(&self, call: impl FnOnce(&mut Messenger<C>) -> R) -> R {
+        let answer = self.with(call);
+        self.shared.woken.sleeper.wake();
+        answer
+    }
+
     /// Accepts peers from now on, with this policy.
     pub fn bind(&self, policy: Option<Policy>) {
         self.with(|messenger| messenger.bind(policy));
@@ -144,7 +152,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         peer: Option<u64>,
         policy: Policy,
     ) -> Result<(ConnectionId, Connecting<C>), ConnectRefused> {
-        let connection = self.with(|messenger| messenger.connect(self.now(), address, peer, policy))?;
+        let connection = self.ask(|messenger| messenger.connect(self.now(), address, peer, policy))?;
         let key = self.await_something();
         let there = self.with(|m| m.is_established(connection).then(|| m.peer(connection)).flatten());
         match (there, self.shared.awaited.borrow_mut().get_mut(key)) {
@@ -159,7 +167,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     /// # Errors
     /// As [`Messenger::send`].
     pub fn send(&self, to: ConnectionId, message: Message<'_>) -> Result<(), SendError> {
-        self.with(|messenger| messenger.send(self.now(), to, message))
+        self.ask(|messenger| messenger.send(self.now(), to, message))
     }
 
     /// Sends a message and answers a future of its release. Its tag is used by the future.
@@ -169,7 +177,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     pub fn send_held(&self, to: ConnectionId, message: Message<'_>) -> Result<Releasing<C>, SendError> {
         let wait = self.wait();
         let message = message.tagged(wait.key.to_u64());
-        self.with(|messenger| messenger.send_held(self.now(), to, message))?;
+        self.ask(|messenger| messenger.send_held(self.now(), to, message))?;
         Ok(Releasing { wait })
     }
 
@@ -185,7 +193,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     ) -> Result<Requesting<C>, SendError> {
         let wait = self.wait();
         let message = message.tagged(wait.key.to_u64());
-        let request = self.with(|messenger| messenger.request(self.now(), to, message, sink))?;
+        let request = self.ask(|messenger| messenger.request(self.now(), to, message, sink))?;
         Ok(Requesting { wait, request: Some(request) })
     }
 
@@ -194,7 +202,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     /// # Errors
     /// As [`Messenger::reply`].
     pub fn reply(&self, to: ReplyTo, message: Message<'_>) -> Result<(), SendError> {
-        self.with(|messenger| messenger.reply(self.now(), to, message))
+        self.ask(|messenger| messenger.reply(self.now(), to, message))
     }
 
     /// As [`Messenger::lease`].
@@ -213,14 +221,43 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         self.with(|messenger| messenger.expose(connection, len_bytes))
     }
 
+    /// READs a peer's memory and answers a future of its end.
+    ///
+    /// # Errors
+    /// As [`Messenger::pull`].
+    pub fn pull(
+        &self,
+        from: &Reached,
+        offset: u64,
+        lease: Lease,
+        len_bytes: u64,
+        deadline: Instant,
+    ) -> Result<Pulling<C>, PullError> {
+        let wait = self.wait();
+        let tag = wait.key.to_u64();
+        self.ask(|messenger| messenger.pull(self.now(), from, offset, lease, len_bytes, deadline, tag))?;
+        Ok(Pulling { wait })
+    }
+
     /// Closes a connection.
     pub fn close(&self, connection: ConnectionId, text: &str) -> bool {
-        self.with(|messenger| messenger.close(self.now(), connection, text))
+        self.ask(|messenger| messenger.close(self.now(), connection, text))
     }
 
     /// Runs a task among the dispatcher's.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.begin(Box::pin(task));
+    }
+
+    /// Drops every task, wherever it waits. A task that has a clone of the messenger keeps it, and the messenger keeps the task:
+    /// whoever ends a messenger that has such tasks ends these first. From inside of a task it does nothing.
+    pub fn drop_tasks(&self) {
+        let tasks = self.shared.tasks.try_borrow_mut().map(|mut tasks| std::mem::take(&mut *tasks));
+        if let Ok(tasks) = tasks {
+            let begun = std::mem::take(&mut *self.shared.begun.borrow_mut());
+            // What they hold may come back in here.
+            drop((tasks, begun));
+        }
     }
 
     /// Turns the messenger, tells of what came, and lets tasks go on. Says when to be turned again.
@@ -249,6 +286,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         let key = self.await_something();
         if at < Instant::FAR {
             self.shared.alarms.borrow_mut().set(key.index, at);
+            self.shared.woken.sleeper.wake();
         }
         Sleeping { wait: Wait { messenger: self.clone(), key } }
     }
@@ -299,6 +337,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
                 Event::Released { tag, data, delivered, .. } => {
                     self.end(Key::from_u64(tag), End::Released(data, delivered));
                 }
+                Event::Pulled { tag, result, .. } => self.end(Key::from_u64(tag), End::Pulled(result)),
                 Event::Accepted { connection, peer } => dispatcher.accepted(self, connection, peer),
                 Event::Established { connection, peer, resumed } => {
                     dispatcher.established(self, connection, peer, resumed);
@@ -482,6 +521,18 @@ impl<C: RdmaOps + 'static> Connecting<C> {
 }
 
 future!(Connecting => Result<u64, Cause>, End::Connected(end) => end);
+
+/// A READ under way. Dropped, nobody waits for its end, and its memory goes back by itself.
+pub struct Pulling<C: RdmaOps + 'static = RdmaContext> {
+    wait: Wait<C>,
+}
+
+impl<C: RdmaOps + 'static> Pulling<C> {
+    #[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut)] // as its siblings
+    fn is_over(&mut self) {}
+}
+
+future!(Pulling => Result<Lease, Box<TransferError>>, End::Pulled(end) => end);
 
 /// Somebody who sleeps until some time.
 pub struct Sleeping<C: RdmaOps + 'static = RdmaContext> {

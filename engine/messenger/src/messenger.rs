@@ -5,6 +5,7 @@ mod endpoints;
 mod faulting;
 mod handshaking;
 mod landing;
+mod pulling;
 mod pumping;
 mod receiving;
 mod sending;
@@ -25,12 +26,14 @@ use crate::connection::{Connection, ConnectionId, ConnectionStats, Outgoing, Req
 use crate::credit::Flow;
 use crate::error::{BindError, ConnectRefused};
 use crate::event::Event;
+use crate::frame::Sort;
 use crate::hello::feature;
 use crate::line::{Line, LineAsk};
 use crate::message::{Return, Returns};
 use crate::policy::Policy;
 use crate::step::{Go, Step};
 use crate::way::Chosen;
+pub use pulling::{Ends, Reached};
 use sharing::SharedQueue;
 pub use sharing::{BytesInUse, SharedReceives};
 
@@ -121,6 +124,8 @@ enum Moving {
     Put { outgoing: Key },
     /// The data of a reply, to the sink of its request.
     Fill { outgoing: Key },
+    /// A READ that the user asked for, by its tag.
+    Pull { tag: u64 },
 }
 
 /// Counts of a messenger.
@@ -337,6 +342,16 @@ impl<C: RdmaOps> Messenger<C> {
     /// The connections there are, those being made included.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> + '_ {
         self.connections.iter().map(|(key, _)| ConnectionId(key))
+    }
+
+    /// Bytes of data of replies that are on their way to a peer, or wait to be: what a peer that asks for much and takes little
+    /// keeps from others.
+    pub fn waiting_bytes(&self, connection: ConnectionId) -> u64 {
+        let Some(connection) = self.connections.get(connection.0) else { return 0 };
+        let all = connection.answers.iter().chain(&connection.filling).chain(&connection.sent);
+        let replies =
+            all.filter_map(|out| self.outgoing.get(*out)).filter(|out| out.header.sort == Sort::Reply);
+        replies.map(Outgoing::data_len).sum()
     }
 
     /// Whether messages flow on it now.

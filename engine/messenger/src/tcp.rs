@@ -78,7 +78,7 @@ struct Carried {
 #[derive(Default)]
 struct News {
     items: RefCell<VecDeque<Item>>,
-    notify: Notify,
+    bell: Bell,
 }
 
 enum Item {
@@ -91,7 +91,7 @@ enum Item {
 impl News {
     fn tell(&self, item: Item) {
         self.items.borrow_mut().push_back(item);
-        self.notify.notify_one();
+        self.bell.ring();
     }
 }
 
@@ -125,14 +125,19 @@ impl Beside for () {
     fn wake(&mut self) {}
 }
 
-/// Wakes a carrier that sleeps. Clones are the same.
-#[derive(Clone)]
-pub struct Bell(Rc<News>);
+/// Wakes a loop that sleeps. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Bell(Rc<Notify>);
 
 impl Bell {
     /// Rings: the loop turns at once, or does not fall asleep.
     pub fn ring(&self) {
-        self.0.notify.notify_one();
+        self.0.notify_one();
+    }
+
+    /// Waits until it rings, or has rung since somebody waited last.
+    pub async fn rung(&self) {
+        self.0.notified().await;
     }
 }
 
@@ -202,7 +207,7 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
 
     /// Wakes this carrier's loop from another task.
     pub fn bell(&self) -> Bell {
-        Bell(Rc::clone(&self.news))
+        self.news.bell.clone()
     }
 
     /// Turns the messenger and carries its lines until a future is over. `now` is the time, from any beginning on.
@@ -286,7 +291,7 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
         mut until: Pin<&mut impl Future<Output = T>>,
     ) -> io::Result<Option<T>> {
         let mut slept = pin!(sleep(rest));
-        let mut told = pin!(self.news.notify.notified());
+        let mut told = pin!(self.news.bell.rung());
         let mut first = true;
         poll_fn(|context| {
             if let Poll::Ready(value) = until.as_mut().poll(context) {

@@ -105,6 +105,12 @@ impl<C: RdmaOps> Driver<C> {
         self.abandon(id.0, TransferError::Cancelled, now)
     }
 
+    /// When a work of a transfer last succeeded on an endpoint, this one or an earlier one of its number: for whoever tells slow
+    /// transfers from stuck ones.
+    pub fn progressed_at(&self, ep: EpId) -> Instant {
+        self.lanes.get(ep.0 as usize).map_or(Instant::ZERO, |lane| lane.progressed_at)
+    }
+
     #[inline]
     pub(super) fn settle(&mut self, outcome: &Outcome, now: Instant) {
         let key = Key::from_u64(outcome.tag);
@@ -136,6 +142,8 @@ impl<C: RdmaOps> Driver<C> {
         transfer.in_flight -= 1;
         if outcome.status == Status::Success {
             transfer.done += u64::from(outcome.len);
+            // Asked for by `lane` above, it is there.
+            self.lanes[ep.0 as usize].progressed_at = now;
             if transfer.op.kind() == OpKind::Recv {
                 transfer.received = Some(outcome.kind);
                 transfer.imm = outcome.imm;

@@ -31,6 +31,7 @@ pub fn draw(seed: u64) -> Plan {
             fault(&mut dice, &mut plan, kind);
         }
     }
+    differ(&mut dice, &mut plan);
     plan
 }
 
@@ -239,6 +240,27 @@ fn config(dice: &mut Dice, times: &Times, name: u64, len_max: u64) -> MessengerC
         backoff_ns: times.backoff_ns,
         give_up_ns: times.give_up_ns,
         ..MessengerConfig::new(name, BackendKind::Mock)
+    }
+}
+
+/// Sides that measure time by themselves: who gives signs of life as seldom as its own patience allows may have a peer with much
+/// less. Drawn last, so that the runs of all other seeds stay what they were.
+fn differ(dice: &mut Dice, plan: &mut Plan) {
+    if !dice.once_in(3) {
+        return;
+    }
+    for node in &mut plan.nodes {
+        let config = &mut node.config;
+        if dice.coin() {
+            config.silence_ns *= dice.within(2, 10);
+        }
+        if dice.coin() {
+            config.keepalive_ns = config.silence_ns - 1;
+        }
+        if dice.coin() {
+            // The largest data takes longer, and gets on meanwhile.
+            config.transfer_ns = dice.scaled(2 * MS, 20 * MS);
+        }
     }
 }
 

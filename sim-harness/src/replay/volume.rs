@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use wavetank_volume::{FilesError, Needle, NeedleError, VolumeFiles};
+use wavetank_volume::{FilesError, Needle, NeedleError, OpenOptions, VolumeFiles};
 
 use super::place::VolumeFile;
 use crate::workload::limits::MAX_MEMORY_BYTES;
@@ -47,7 +47,8 @@ pub enum VolumeProblem {
 impl VolumeFile {
     /// Reads a volume whole and checks every live needle in it.
     pub(super) fn read(path: &Path) -> Result<VolumeFile, VolumeProblem> {
-        let files = VolumeFiles::open(path)?;
+        let finished = OpenOptions { is_written: false, ..OpenOptions::default() };
+        let files = VolumeFiles::open_with(path, &finished)?;
         let volume = files.volume();
         let version = volume.superblock().version;
         let bytes = volume.dat_len_bytes();

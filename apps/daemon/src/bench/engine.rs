@@ -155,6 +155,7 @@ fn make(config: &EngineConfig, now: impl Fn() -> Instant + 'static) -> io::Resul
         word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
         word.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ word >> 31
     };
-    let server = Server::start(Rc::clone(&pattern), config.server.clone(), now, 1_700_000_000_000_000_000, chance);
+    let server =
+        Server::start(Rc::clone(&pattern), config.server.clone(), now, 1_700_000_000_000_000_000, chance);
     Ok((pattern, server.map_err(io::Error::other)?, carrier))
 }

@@ -23,7 +23,8 @@ const SLOT_BYTES: u64 = WHOLE_LEN;
 
 /// A byte of a needle.
 pub fn byte(needle: u64, offset: u64) -> u8 {
-    (needle.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(offset).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 56) as u8
+    (needle.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(offset).wrapping_mul(0xff51_afd7_ed55_8ccd)
+        >> 56) as u8
 }
 
 /// CRC32-C of a range of a needle.
@@ -108,7 +109,7 @@ impl Reads for Pattern {
             mime: Some("text/plain".into()),
             name: wanted.server.map(Into::into),
         };
-        Ok(Found { lease, len, whole_len: WHOLE_LEN, crc32c, path: ReadPath::Local, details })
+        Ok(Found { lease, at: 0, len, whole_len: WHOLE_LEN, crc32c, path: ReadPath::Local, details })
     }
 
     fn about(&self) -> About {

@@ -53,6 +53,12 @@ impl EngineConfig {
                 return bad("peer", format!("{peer:?} is no HOST:PORT, as in storage-1:18515"));
             }
         }
+        if backend == BackendKind::Mock && !peers.is_empty() {
+            return bad(
+                "peer",
+                "simulated NICs reach no other process: leave --peer out, or choose another backend",
+            );
+        }
         Ok(EngineConfig {
             backend,
             device,

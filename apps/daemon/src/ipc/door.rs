@@ -13,7 +13,9 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, RenameFlags, Stat, chmod, chown, fchmod, renameat_with, statat, unlink,
 };
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 use thiserror::Error;
 
 /// Connections that wait to be accepted. The system has a limit of its own, too.
@@ -93,7 +95,8 @@ impl Door {
         // Before anything is made: what is there may be none of ours.
         inspect(path)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("socket"))?;
+        let fd =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("socket"))?;
         let draft = Draft(beside(path, &format!("{}-{}", std::process::id(), fd.as_raw_fd())));
         let address = SocketAddrUnix::new(&draft.0).map_err(system("the address"))?;
         let mode = Mode::from_raw_mode(config.mode & 0o777);
@@ -175,7 +178,8 @@ fn inspect(path: &Path) -> Result<Option<(u64, u64)>, DoorError> {
     }
     let address = SocketAddrUnix::new(path).map_err(system("the address"))?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("socket"))?;
+    let probe =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("socket"))?;
     match connect(&probe, &address) {
         Err(Errno::CONNREFUSED) => Ok(Some(identity(&stat))),
         Err(Errno::NOENT) => Ok(None),

@@ -114,14 +114,21 @@ impl<R: Reads> Server<R> {
     }
 }
 
-impl<R: Reads> Drop for Server<R> {
-    fn drop(&mut self) {
+impl<R: Reads> Server<R> {
+    /// Lets nobody in any more, and ends all clients: what they had comes back.
+    pub fn close(&self) {
         self.tasks.iter().for_each(AbortHandle::abort);
         let clients = std::mem::take(&mut *self.shared.clients.borrow_mut());
         for client in clients.into_values() {
             self.shared.end(&client);
         }
         self.shared.commons.shut();
+    }
+}
+
+impl<R: Reads> Drop for Server<R> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -112,8 +112,16 @@ mod tests {
             assert_eq!(uuid_from(&text), Some(id));
             assert_eq!(uuid_from(&text.to_ascii_uppercase()), Some(id));
         }
-        assert_eq!(uuid_text(uuid(0x29b1_a7ba_8d3e_02aa_30d3_7a0c_8b2c_4ce4)), "29b1a7ba-8d3e-42aa-b0d3-7a0c8b2c4ce4");
-        for bad in ["", "no-such-session", "29b1a7ba8d3e-42aa-b0d3-7a0c8b2c4ce4-", "+9b1a7ba-8d3e-42aa-b0d3-7a0c8b2c4ce4"] {
+        assert_eq!(
+            uuid_text(uuid(0x29b1_a7ba_8d3e_02aa_30d3_7a0c_8b2c_4ce4)),
+            "29b1a7ba-8d3e-42aa-b0d3-7a0c8b2c4ce4"
+        );
+        for bad in [
+            "",
+            "no-such-session",
+            "29b1a7ba8d3e-42aa-b0d3-7a0c8b2c4ce4-",
+            "+9b1a7ba-8d3e-42aa-b0d3-7a0c8b2c4ce4",
+        ] {
             assert_eq!(uuid_from(bad), None, "{bad}");
         }
     }

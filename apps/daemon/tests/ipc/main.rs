@@ -1,7 +1,9 @@
-//! Clients and an engine over real sockets, in one process.
-#![cfg(feature = "mock")]
+//! Clients and an engine over real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod abuse;
+mod door;
+mod life;
 mod native;
 
 use std::path::PathBuf;
@@ -10,9 +12,9 @@ use wavetank_client::{Wanted, blocking};
 use wavetank_daemon::bench::{Engine, EngineConfig};
 use wavetank_daemon::ipc::ClientLimits;
 
-/// An engine in a folder of its own.
+/// A folder for an engine's socket.
 struct Place {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     path: PathBuf,
 }
 
@@ -20,13 +22,19 @@ impl Place {
     fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
-        Place { _folder: folder, path }
+        Place { folder, path }
     }
 
     fn engine(&self, limits: ClientLimits) -> Engine {
         let mut config = EngineConfig::at(&self.path);
         config.server.limits = limits;
         Engine::start(config).unwrap()
+    }
+
+    /// Names of what is in the folder.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 
@@ -40,4 +48,13 @@ fn options(ring: Option<u32>) -> wavetank_client::Options {
 
 fn client(engine: &Engine, ring: Option<u32>) -> blocking::Client {
     blocking::Client::connect(engine.path(), &options(ring)).unwrap()
+}
+
+/// Looks until something holds that another thread brings about.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = tokio::time::Instant::now();
+    while !holds() {
+        assert!(started.elapsed().as_secs() < 10, "not within 10 s: {what}");
+        std::thread::yield_now();
+    }
 }

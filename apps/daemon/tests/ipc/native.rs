@@ -20,7 +20,9 @@ fn bytes_are_lent_through_socket_and_ring_and_go_back() {
         let mut client = client(&engine, ring);
         assert!(client.welcome().simulated);
         client.ping().unwrap();
-        for (offset, len, expected) in [(0, 0, WHOLE_LEN), (5, 4096, 4096), (WHOLE_LEN - 3, 100, 3), (WHOLE_LEN, 9, 0)] {
+        for (offset, len, expected) in
+            [(0, 0, WHOLE_LEN), (5, 4096, 4096), (WHOLE_LEN - 3, 100, 3), (WHOLE_LEN, 9, 0)]
+        {
             let server = Some("volume-server:8080".to_owned());
             let lent = client.read(&Wanted { server, ..wanted(3, 77, offset, len) }).unwrap();
             assert_eq!(lent.as_ref().len() as u64, expected);
@@ -34,7 +36,10 @@ fn bytes_are_lent_through_socket_and_ring_and_go_back() {
         if ring.is_some() {
             client.ping_ring().unwrap();
         }
-        assert_eq!(engine.with(|server, pattern| (server.stats().leases_now.get(), pattern.leases())), (0, 0));
+        assert_eq!(
+            engine.with(|server, pattern| (server.stats().leases_now.get(), pattern.leases())),
+            (0, 0)
+        );
     }
     let (socket, ring) = engine.with(|s, _| (s.stats().reads_native.get(), s.stats().reads_ring.get()));
     assert_eq!((socket, ring), (4, 4));
@@ -76,7 +81,10 @@ fn replies_come_in_any_order_and_cancelled_reads_give_back() {
         client.cancel(unwanted);
         check(client.finish(slow).unwrap().as_ref(), 2, 0);
         client.ping().unwrap();
-        assert_eq!(engine.with(|server, pattern| (server.stats().leases_now.get(), pattern.leases())), (0, 0));
+        assert_eq!(
+            engine.with(|server, pattern| (server.stats().leases_now.get(), pattern.leases())),
+            (0, 0)
+        );
     }
 }
 
@@ -108,6 +116,9 @@ async fn many_tasks_of_a_runtime_with_threads_share_a_client() {
         if ring.is_some() {
             client.ping_ring().await.unwrap();
         }
-        assert_eq!(engine.with(|server, _| (server.stats().leases_now.get(), server.stats().cancels.get() > 0)), (0, true));
+        assert_eq!(
+            engine.with(|server, _| (server.stats().leases_now.get(), server.stats().cancels.get() > 0)),
+            (0, true)
+        );
     }
 }

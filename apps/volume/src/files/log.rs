@@ -24,6 +24,10 @@ pub(super) struct LogFiles {
     idx_stamp: Stamp,
     /// How much of the `.idx` is in the index.
     taken_bytes: u64,
+    /// The last entry of that part.
+    last_entry: Vec<u8>,
+    /// Entries behind that, whose records are not there yet.
+    pub(super) held_back: u64,
     pub(super) evidence: WidthEvidence,
 }
 
@@ -81,8 +85,11 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
     // an append in between cannot look like an entry past the end.
     let dat_len_bytes = dat_len()?;
     if let Err(fault) = index.check_against(&superblock, dat_len_bytes) {
-        let not_there =
-            appends_not_there(&idx, &idx_path, idx_stamp.len_bytes, width, &superblock, dat_len_bytes)?;
+        let not_there = if options.is_written {
+            appends_not_there(&idx, &idx_path, idx_stamp.len_bytes, width, &superblock, dat_len_bytes)?
+        } else {
+            None
+        };
         let Some(good_bytes) = not_there else {
             return Err(FilesError::Index { dat_path, idx_path, fault });
         };
@@ -100,7 +107,10 @@ fn load_once(dat_path: &Path, options: &OpenOptions) -> Result<Option<(LogFiles,
     if !still_these(&dat_path, &dat_stamp)? || !still_these(&idx_path, &idx_stamp)? {
         return Ok(None);
     }
-    let files = LogFiles { dat_path, idx_path, dat, idx, idx_stamp, taken_bytes, evidence };
+    let held_back = (idx_stamp.len_bytes - taken_bytes) / width.entry_len_bytes() as u64;
+    let last_entry = read_last(&idx, &idx_path, taken_bytes, width)?;
+    let files =
+        LogFiles { dat_path, idx_path, dat, idx, idx_stamp, taken_bytes, last_entry, held_back, evidence };
     Ok(Some((files, Loaded { source, volume })))
 }
 
@@ -117,6 +127,16 @@ fn open_index(dat_path: &Path, options: &OpenOptions) -> Result<(PathBuf, File),
             }
         }
         opened => opened.map(|idx| (idx_path, idx)),
+    }
+}
+
+/// The entry before `end_bytes` of the `.idx`; nothing when there is none.
+fn read_last(idx: &File, idx_path: &Path, end_bytes: u64, width: OffsetWidth) -> Result<Vec<u8>, FilesError> {
+    let mut last = vec![0; width.entry_len_bytes()];
+    let Some(start_bytes) = end_bytes.checked_sub(last.len() as u64) else { return Ok(Vec::new()) };
+    match idx.read_exact_at(&mut last, start_bytes) {
+        Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        read => read.map(|()| last).map_err(|fault| io_error(idx_path, fault)),
     }
 }
 
@@ -192,6 +212,15 @@ impl LogFiles {
         })
     }
 
+    /// Whether the log still holds, where the part that was taken up ends, the entry it held there. A server that lost
+    /// power cuts both files to what fits together and appends to the same files.
+    ///
+    /// Source: `weed/storage/volume_checking.go`.
+    pub(super) fn is_continued(&self, volume: &Volume) -> Result<bool, FilesError> {
+        let width = volume.index().offset_width();
+        Ok(read_last(&self.idx, &self.idx_path, self.taken_bytes, width)? == self.last_entry)
+    }
+
     fn entry_len_bytes(&self) -> u64 {
         // Anything less is no entry of either width.
         OffsetWidth::Four.entry_len_bytes() as u64
@@ -212,7 +241,7 @@ impl LogFiles {
             Err(error @ FilesError::Io { .. }) => return Err(error),
             _ => return Ok(Freshness::Replaced),
         }
-        self.glance()
+        if self.is_continued(volume)? { self.glance() } else { Ok(Freshness::Replaced) }
     }
 
     /// Takes up what the `.idx` has grown by, as far as its records are in the `.dat`; the rest is left for later.
@@ -223,7 +252,9 @@ impl LogFiles {
     ) -> Result<Followed, FilesError> {
         let width = volume.index().offset_width();
         let entry_len = width.entry_len_bytes();
-        let mut chunk = vec![0; GROWTH_BYTES / entry_len * entry_len];
+        let idx_len_bytes = Stamp::of_file(&self.idx, &self.idx_path)?.len_bytes;
+        let left = usize::try_from(idx_len_bytes.saturating_sub(self.taken_bytes)).unwrap_or(usize::MAX);
+        let mut chunk = vec![0; left.clamp(entry_len, GROWTH_BYTES) / entry_len * entry_len];
         let mut entries = 0;
         loop {
             let mut filled = 0;
@@ -255,8 +286,12 @@ impl LogFiles {
                 .grow(&whole[..good], dat_len_bytes, needles_max)
                 .map_err(|fault| FilesError::Log { idx_path: self.idx_path.clone(), fault })?;
             self.taken_bytes += good as u64;
+            if let Some(last) = whole[..good].chunks_exact(entry_len).next_back() {
+                self.last_entry = last.to_vec();
+            }
             entries += (good / entry_len) as u64;
             let held_back = ((whole.len() - good) / entry_len) as u64;
+            self.held_back = held_back;
             if held_back > 0 || filled < chunk.len() {
                 let is_current = entries == 0 && held_back == 0;
                 return Ok(if is_current {

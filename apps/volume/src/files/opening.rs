@@ -13,9 +13,14 @@ pub(super) fn io_error(path: &Path, fault: io::Error) -> FilesError {
 }
 
 pub(super) fn source_error(path: &Path, fault: SourceFault) -> FilesError {
+    let path = path.to_path_buf();
     match fault {
-        SourceFault::Io(fault) => io_error(path, fault),
-        SourceFault::TooFewShards(fault) => FilesError::Shards { path: path.to_path_buf(), fault },
+        SourceFault::TooFewShards(fault) => FilesError::Shards { path, fault },
+        // What reads through a reader has it wrapped.
+        SourceFault::Io(fault) => match fault.downcast() {
+            Ok(fault) => FilesError::Shards { path, fault },
+            Err(fault) => FilesError::Io { path, fault },
+        },
     }
 }
 

@@ -26,7 +26,7 @@ impl Directory {
         };
         let buckets_log2 = (samples.len() / 2).max(1).next_power_of_two().trailing_zeros();
         let span_bits = u64::BITS - (last - first).leading_zeros();
-        let shift = span_bits.saturating_sub(buckets_log2);
+        let shift = span_bits.saturating_sub(buckets_log2).min(u64::BITS - 1);
         let buckets = ((last - first) >> shift) as usize + 1;
         let mut starts = Vec::with_capacity(buckets + 1);
         for (number, sample) in (0_u32..).zip(&samples) {

@@ -213,7 +213,10 @@ fn the_middle_of_a_vacuum_swap_is_an_error_and_never_other_data() {
     vacuumed.put(&plain(4, &[4; 5000])).unwrap();
     let new = vacuumed.write_to(dir.path(), "new").unwrap();
     fs::rename(new, &path).unwrap();
-    let files = VolumeFiles::open(&path).unwrap();
+    let error = VolumeFiles::open(&path).unwrap_err();
+    assert!(matches!(error, FilesError::Width { .. }), "no record says that this is its index: {error:?}");
+    let options = OpenOptions { offset_width: Some(OffsetWidth::Four), ..OpenOptions::default() };
+    let files = VolumeFiles::open_with(&path, &options).unwrap();
     let error = files.read(NeedleId(1), &mut Vec::new()).unwrap_err();
     let FilesError::Read { fault: ReadError::Needle(NeedleError::IdMismatch { found, .. }), .. } = error
     else {

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use wavetank_volume::{
-    ChecksumForm, Freshness, NeedleId, NewNeedle, Padding, ReadError, Records, Version, VolumeFiles,
-    VolumeWriter, WriterOptions,
+    Ask, ChecksumForm, CodedPaths, Freshness, NeedleId, NewNeedle, OpenOptions, Padding, ReadError, Records,
+    ShardLayout, Version, VolumeFiles, VolumeWriter, WidthEvidence, WriterOptions, encode_shards,
+    sorted_index,
 };
 
 /// The path of a real `.dat`, or `None` after saying that it is not there.
@@ -73,6 +74,49 @@ fn a_healthy_volume_has_17_good_records_and_10_deletions() {
     }
     let id = NeedleId(u64::MAX);
     assert_eq!(files.volume().entry(id), Err(ReadError::Missing { id }));
+}
+
+/// Every needle as a reader gets it, decompressed and all.
+#[test]
+fn real_volumes_are_read_whole_in_parts_and_from_shards() {
+    for (name, expected) in [("1.dat", 298), ("healthy_volume.dat", 7)] {
+        let Some(path) = real_dat("real_volumes_are_read_whole_in_parts_and_from_shards", name) else {
+            return;
+        };
+        let mut files = VolumeFiles::open(&path).unwrap();
+        assert_eq!(files.width_evidence(), WidthEvidence::Records);
+        let width = files.volume().index().offset_width();
+        let layout = ShardLayout::default();
+        let dir = tempfile::tempdir().unwrap();
+        let dat = std::fs::read(&path).unwrap();
+        for (number, shard) in encode_shards(&dat, &layout).unwrap().iter().enumerate() {
+            // As many as may be missing.
+            if ![0, 1, 2, 12].contains(&number) {
+                std::fs::write(dir.path().join(format!("1.ec{number:02}")), shard).unwrap();
+            }
+        }
+        let idx = std::fs::read(files.idx_path()).unwrap();
+        std::fs::write(dir.path().join("1.ecx"), sorted_index(&idx, width)).unwrap();
+        let paths = CodedPaths { name: "1".to_owned(), dirs: vec![dir.path().to_path_buf()] };
+        let mut coded = VolumeFiles::open_coded(&paths, &OpenOptions::default()).unwrap();
+
+        let ids: Vec<NeedleId> = files.volume().entries().map(|entry| entry.id).collect();
+        let mut read = 0;
+        for id in ids {
+            let ask = Ask { id, cookie: None, range: None, now_unix_ns: 0, inflated_len_max: 64 << 20 };
+            let (mut whole, mut part, mut rebuilt) = (Vec::new(), Vec::new(), Vec::new());
+            let content = files.read_into(&ask, &mut whole).unwrap().found().unwrap();
+            assert_eq!(content.is_inflated, content.located.flags.is_compressed(), "{id}");
+            assert!(coded.read_into(&ask, &mut rebuilt).unwrap().found().is_some());
+            assert!(rebuilt == whole, "{id}");
+            let middle = whole.len() as u64 / 2;
+            let ranged = Ask { range: Some(middle..middle + 100), ..ask };
+            assert!(files.read_into(&ranged, &mut part).unwrap().found().is_some());
+            assert!(whole[middle as usize..].starts_with(&part), "{id}");
+            read += 1;
+        }
+        assert_eq!(read, expected, "{name}");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Needles and volumes the tests share.
 
+use std::io::Write;
+
 use proptest::prelude::*;
 use wavetank_volume::{
-    ChecksumForm, Cookie, NeedleId, NewNeedle, OffsetWidth, Padding, Ttl, Version, Volume, VolumeWriter,
-    WriterOptions,
+    Ask, ChecksumForm, Cookie, Fate, Generator, NeedleId, NewNeedle, OffsetWidth, Outcome, Padding, Ttl,
+    Version, Volume, VolumeFiles, VolumeWriter, WriterOptions,
 };
 
 pub(crate) const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::V3];
@@ -33,6 +35,46 @@ pub(crate) fn full(id: u64) -> NewNeedle<'static> {
 
 pub(crate) fn volume(writer: &VolumeWriter, width: OffsetWidth) -> Volume {
     Volume::parse(writer.dat(), writer.dat().len() as u64, writer.idx(), width).unwrap()
+}
+
+/// All of a needle of [`plain`], as if nothing ever expired.
+pub(crate) fn ask(id: u64) -> Ask {
+    Ask::whole(NeedleId(id), Cookie(0xc00c_1e00), 0)
+}
+
+/// Reads all of a needle of [`plain`] that has to be there.
+pub(crate) fn content(files: &mut VolumeFiles, id: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    match files.read_into(&ask(id), &mut out).unwrap() {
+        Outcome::Found(_) | Outcome::Empty(_) => out,
+        other => panic!("needle {id}: {other:?}"),
+    }
+}
+
+/// Reads everything a generator wrote.
+pub(crate) fn check_generated(files: &mut VolumeFiles, generator: &Generator) {
+    let mut out = Vec::new();
+    for id in generator.ids() {
+        let ask = Ask::whole(id, generator.cookie(id), 0);
+        let outcome = files.read_into(&ask, &mut out).unwrap();
+        match (generator.content(id), outcome) {
+            // Shards and vacuums forget what was deleted.
+            (None, Outcome::Deleted | Outcome::Missing) => {}
+            (Some(expected), Outcome::Empty(_)) if expected.is_empty() => {}
+            (Some(expected), Outcome::Found(content)) => {
+                assert!(out == expected, "needle {id}");
+                assert_eq!(content.whole_len_bytes, expected.len() as u64);
+                assert_eq!(content.is_inflated, generator.fate(id) == Fate::Compressed);
+            }
+            (_, outcome) => panic!("needle {id}, {:?}: {outcome:?}", generator.fate(id)),
+        }
+    }
+}
+
+pub(crate) fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// An owned [`NewNeedle`].

@@ -96,7 +96,7 @@ fn an_index_that_points_past_the_end_is_refused() {
     fs::File::options().write(true).open(&dat).and_then(|dat| dat.set_len(cut)).expect("a shorter file");
     let idx = dat.with_extension("idx");
     replay_volume(&dat, &[])
-        .refused(&format!("{}: entry 4 ", idx.display()), &["needle 0x5", &cut.to_string(), "3.dat"]);
+        .refused(&format!("{}: the .idx puts ", idx.display()), &["needle 0x5", &cut.to_string(), "3.dat"]);
 }
 
 #[test]

@@ -172,6 +172,7 @@ impl<C: RdmaOps> Messenger<C> {
             window: self.config.window,
             frame_bytes: self.config.frame_bytes,
             message_bytes_max: self.config.message_bytes_max,
+            silence_ns: self.config.silence_ns,
         };
         let offer = Offer { endpoints: vec![address], keys: Vec::new(), blob: hello.encode() };
         let Some(known) = self.lines.get_mut(line) else { return Ok(()) };

@@ -237,8 +237,12 @@ impl<C: RdmaOps> Messenger<C> {
             connection.moving = connection.moving.saturating_sub(1);
             connection.moved_at = now;
         }
+        if let Moving::Pull { tag } = what {
+            return self.pulled(key, tag, finished, current, now);
+        }
         let mut lease = finished.lease;
         match what {
+            Moving::Pull { .. } => {}
             Moving::Put { outgoing } | Moving::Fill { outgoing } => {
                 if let Some(outgoing) = self.outgoing.get_mut(outgoing)
                     && let Some((len, mr)) = outgoing.lent.take()
@@ -288,7 +292,7 @@ impl<C: RdmaOps> Messenger<C> {
                 }
                 self.pass(Step::SinkFilled, key, now);
             }
-            Moving::Fetch { .. } => {}
+            Moving::Fetch { .. } | Moving::Pull { .. } => {}
         }
         self.mark(key);
     }

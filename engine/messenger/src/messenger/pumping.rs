@@ -66,7 +66,8 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Memory was short: whoever lets go of some tells nobody, so it is tried again.
     fn try_again(&mut self, key: Key, now: Instant) {
-        if self.connections.get(key).is_some_and(|connection| connection.credits.left() <= 2) {
+        let may_say = |connection: &Connection| connection.muted || connection.credits.left() <= 2;
+        if self.connections.get(key).is_some_and(may_say) {
             // A sign of life may be possible that was not before.
             self.set_timer(key, now);
         }
@@ -461,15 +462,15 @@ impl<C: RdmaOps> Messenger<C> {
 
     /// Credits, acknowledgements and signs of life travel by themselves when nothing else goes that way.
     fn post_alone(&mut self, key: Key, now: Instant) {
-        let keepalive_ns = self.config.keepalive_ns;
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_open()) else {
             return;
         };
+        let keepalive_ns = connection.keepalive_ns(self.config.keepalive_ns);
         if !connection.can_say() {
             return;
         }
         let window = &connection.window;
-        let credits = window.is_due() || connection.starving > connection.cried;
+        let credits = window.is_due() || connection.starving > connection.cried || connection.feeds();
         let ack = connection.ack_at.is_some_and(|at| at <= now)
             || connection.received - connection.told >= u64::from(window.size / 2).max(1) * 2;
         let ping = connection.said_at + keepalive_ns <= now;

@@ -6,7 +6,7 @@ use wavetank_engine::RdmaOps;
 use wavetank_engine::slab::Key;
 
 use super::Messenger;
-use crate::connection::State;
+use crate::connection::{Connection, State};
 use crate::event::{Cause, RequestError};
 
 impl<C: RdmaOps> Messenger<C> {
@@ -44,7 +44,7 @@ impl<C: RdmaOps> Messenger<C> {
                     return self.fault(key, Cause::Silent(silence_ns / 1_000_000), now);
                 }
                 let transfer_ns = self.config.transfer_ns;
-                if connection.moving > 0 && connection.moved_at + transfer_ns <= now {
+                if self.moved_at(connection).is_some_and(|moved_at| moved_at + transfer_ns <= now) {
                     return self.fault(key, Cause::Stuck(transfer_ns / 1_000_000), now);
                 }
                 self.mark(key);
@@ -62,21 +62,29 @@ impl<C: RdmaOps> Messenger<C> {
         };
         // What is due and could not be said waits for credits, which come with a frame, or for memory.
         let can_say = connection.can_say();
+        let keepalive_ns = connection.keepalive_ns(self.config.keepalive_ns);
         let said = |at: Instant| match (can_say, at > now) {
             (false, _) => Instant::FAR,
             (true, true) => at,
             (true, false) => now + super::pumping::TRY_AGAIN_NS,
         };
-        let keepalive = said(connection.said_at + self.config.keepalive_ns);
+        let keepalive = said(connection.said_at + keepalive_ns);
         let silence = connection.heard_at + self.config.silence_ns;
         let ack = said(connection.ack_at.unwrap_or(Instant::FAR));
-        let stuck = match connection.moving {
-            0 => Instant::FAR,
-            _ => connection.moved_at + self.config.transfer_ns,
-        };
+        let moved_at = self.moved_at(connection);
+        let stuck = moved_at.map_or(Instant::FAR, |moved_at| moved_at + self.config.transfer_ns);
         let again = if connection.short { now + super::pumping::TRY_AGAIN_NS } else { Instant::FAR };
         let stuck = stuck.min(again);
         self.timers.set(key.index, keepalive.min(silence).min(ack).min(stuck));
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.muted = !can_say;
+        }
+    }
+
+    /// When data of a connection last got any further, if some is on its way.
+    fn moved_at(&self, connection: &Connection) -> Option<Instant> {
+        let ep = connection.ep.filter(|_| connection.moving > 0)?;
+        Some(connection.moved_at.max(self.driver.progressed_at(ep)))
     }
 
     /// An acknowledgement is owed: it travels with the next message, or by itself after a while.

@@ -93,10 +93,12 @@ fn a_hello_has_the_bytes_it_always_had() {
         window: 13,
         frame_bytes: 8192,
         message_bytes_max: 1 << 20,
+        silence_ns: 14_000_000,
     };
     let bytes = hello.encode();
     let expected = "57544d53 0100 0100 03 01 0000 0700000000000000 0807060504030201 0900000000000000 \
-                    0a00000000000000 0b00000000000000 0c000000 0d000000 00200000 0000100000000000";
+                    0a00000000000000 0b00000000000000 0c000000 0d000000 00200000 0000100000000000 \
+                    809fd50000000000";
     assert_eq!(hex(&bytes), expected.replace(' ', ""));
     assert_eq!((bytes.len(), Hello::decode(&bytes)), (HELLO_BYTES, Ok(hello)));
 }
@@ -229,6 +231,7 @@ proptest! {
             window: 16,
             frame_bytes: 8192,
             message_bytes_max: 1 << 20,
+            silence_ns: 1 << 32,
         };
         let mut bytes = hello.encode();
         for (at, byte) in &change {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wavetank_contract::Class;
-use wavetank_messenger::hello::Hello;
+use wavetank_messenger::hello::{HELLO_BYTES, Hello};
 use wavetank_messenger::{Cause, Event, Policy};
 
 use crate::villain::{Scene, Villain, hello};
@@ -38,9 +38,10 @@ fn a_hello_that_does_not_do_is_refused_with_the_reason_on_both_sides() {
         (Hello { credits: 3, ..hello() }.encode(), "too few"),
         (Hello { frame_bytes: 100, ..hello() }.encode(), "too short for any frame"),
         (Hello { life: 0, ..hello() }.encode(), "life is 0"),
+        (Hello { silence_ns: 999_999, ..hello() }.encode(), "less than a millisecond"),
         (b"GET / HTTP/1.1".to_vec(), "is no messenger"),
         (Vec::new(), "is no messenger"),
-        (hello().encode()[..71].to_vec(), "another length"),
+        (hello().encode()[..79].to_vec(), "another length"),
     ];
     for (blob, words) in cases {
         let (heard, said) = refused(blob);
@@ -126,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn any_blob_for_a_hello_is_refused_or_makes_sense(mut blob in proptest::collection::vec(any::<u8>(), 72), at in 0usize..72) {
+    fn any_blob_for_a_hello_is_refused_or_makes_sense(mut blob in proptest::collection::vec(any::<u8>(), HELLO_BYTES), at in 0usize..HELLO_BYTES) {
         // Mostly a good one: else nothing behind the magic is ever looked at.
         let good = hello().encode();
         for (place, byte) in good.iter().enumerate() {

@@ -51,6 +51,7 @@ pub(crate) fn hello() -> Hello {
         window: 64,
         frame_bytes: 8192,
         message_bytes_max: 1 << 20,
+        silence_ns: 1 << 32,
     }
 }
 

@@ -4,3 +4,5 @@
 mod basics;
 mod many;
 mod pair;
+mod patience;
+mod pulls;

@@ -145,7 +145,8 @@ impl Native {
                 let limits = common.limits();
                 let entries = ring.entries.min(limits.ring_entries_max).clamp(ENTRIES_MIN, ENTRIES_MAX);
                 // At most what was asked for, a power of two.
-                let entries = if entries.is_power_of_two() { entries } else { entries.next_power_of_two() / 2 };
+                let entries =
+                    if entries.is_power_of_two() { entries } else { entries.next_power_of_two() / 2 };
                 self.ring_asked = Some(id);
                 common.asks.push_back(Ask::Ring { entries });
             }
@@ -207,7 +208,11 @@ impl Native {
     /// A loan that the client does not have is none of anybody else's: loans are looked up among its own.
     pub(super) fn release(&mut self, common: &Common, offset: u64, generation: u64) {
         let stats = common.commons.stats();
-        let lies = |lease: &Lease| lease.region().origin() + lease.offset() == offset;
+        // The bytes may begin within their lease.
+        let lies = |lease: &Lease| {
+            let first = lease.region().origin() + lease.offset();
+            (first..first + lease.len()).contains(&offset)
+        };
         if self.loans.get(&generation).is_some_and(lies) {
             self.loans.remove(&generation);
             stats.leases_now.sub(1);
@@ -220,7 +225,7 @@ impl Native {
     /// Lends what was found, and says where it lies.
     pub(super) fn lend(&mut self, common: &Common, found: Found) -> Told {
         let offset = found.offset();
-        let Found { lease, len, whole_len, crc32c, path, details } = found;
+        let Found { lease, len, whole_len, crc32c, path, details, .. } = found;
         let mut generation = 0;
         if let Some(lease) = lease {
             generation = common.commons.0.loan();

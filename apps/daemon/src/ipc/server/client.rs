@@ -48,7 +48,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(number: u64, stream: UnixStream, conversation: Conversation) -> (OwnedReadHalf, Client) {
+    pub(super) fn new(
+        number: u64,
+        stream: UnixStream,
+        conversation: Conversation,
+    ) -> (OwnedReadHalf, Client) {
         let (reader, writer) = stream.into_split();
         let client = Client {
             number,

@@ -74,11 +74,12 @@ impl<R: Reads> Beside for Rings<R> {
 
     fn sleep(&mut self) -> bool {
         self.shared.asleep.set(true);
-        let rings = self.shared.rings.borrow();
-        // Every one has to know, whatever the first says.
-        rings.iter().fold(true, |may, client| {
-            client.with(|conversation| conversation.ring_sleeps()).unwrap_or(true) && may
-        })
+        let mut may = true;
+        for client in &*self.shared.rings.borrow() {
+            // Every one has to know, whatever another says.
+            may &= client.with(|conversation| conversation.ring_sleeps()).unwrap_or(true);
+        }
+        may
     }
 
     fn wake(&mut self) {

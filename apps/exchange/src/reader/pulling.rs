@@ -1,0 +1,320 @@
+//! Reading by pull: READs of the exporter's segment, without a hand of its processor; everything is checked here.
+
+use wavetank_contract::{Instant, Lease};
+use wavetank_engine::{RdmaOps, TransferError};
+use wavetank_messenger::{PullReason, Reached};
+use wavetank_volume::{Cookie, IndexEntry, Needle, NeedleId, Version};
+
+use super::Reader;
+use super::grants::{Granted, Verified};
+use super::peer::{Opened, Peer, Trouble};
+use crate::calls::{Grant, NeedleCall, ReachSegment, ReadNeedle};
+use crate::found::{Found, Part, Path, Wanted, Why};
+use crate::gzip::inflate;
+use crate::outcome::Absence;
+use crate::segments::SEAL_BYTES;
+use crate::shelf::record_bytes;
+
+/// Keys of one exporter that are kept: it has few segments.
+const KEYS_MAX: usize = 4096;
+
+/// Pulled, or why not: nothing that ends the read, which can still be pushed.
+type Pulled = Result<Found, Why>;
+
+impl<C: RdmaOps + 'static> Reader<C> {
+    /// Pulls by whatever grant there is. `Err(Why)`: it has to be pushed.
+    pub(super) async fn pull_granted(
+        &self,
+        peer: &Peer,
+        opened: &Opened,
+        wanted: &Wanted,
+        until: Instant,
+    ) -> Result<Pulled, Trouble> {
+        let name = (wanted.volume, wanted.id, wanted.cookie);
+        let granted = self.shared.grants.borrow_mut().get(&name);
+        let Some(granted) = granted else { return Ok(Err(Why::NotGranted(*self.shared.ungranted.borrow()))) };
+        let outcome = self.pull(peer, opened, wanted, &granted, until).await;
+        match outcome {
+            Ok(Ok(mut found)) => {
+                found.why = Why::Granted;
+                Ok(Ok(found))
+            }
+            Ok(Err(why)) => {
+                // Another read may have heard of a newer one meanwhile.
+                let mut grants = self.shared.grants.borrow_mut();
+                if grants.peek(&name).is_some_and(|now| now.grant == granted.grant) {
+                    grants.drop(&name);
+                }
+                Ok(Err(why))
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Pulls by all means: asks for a grant where there is none.
+    pub(super) async fn pull_asked(
+        &self,
+        peer: &Peer,
+        opened: &Opened,
+        wanted: &Wanted,
+        until: Instant,
+    ) -> Result<Found, Trouble> {
+        let asked = |mut found: Found| {
+            found.why = Why::Asked;
+            found
+        };
+        if let Ok(found) = self.pull_granted(peer, opened, wanted, until).await? {
+            return Ok(asked(found));
+        }
+        let call = NeedleCall {
+            volume: wanted.volume,
+            id: wanted.id,
+            cookie: wanted.cookie,
+            offset: wanted.offset,
+            len: wanted.len.unwrap_or(0),
+            wants_grant: true,
+            only_grant: true,
+            only: None,
+        };
+        let asked_at = self.now();
+        let reply = self.ask::<ReadNeedle>(opened.connection, &call, until).await?;
+        let found = reply.map_err(Trouble::Absent)?;
+        self.hear_grant(opened, wanted, &call, &found, asked_at);
+        if let Err(why) = found.grant {
+            return Err(Trouble::NotPulled(Why::NotGranted(Some(why))));
+        }
+        match self.pull_granted(peer, opened, wanted, until).await? {
+            Ok(found) => Ok(asked(found)),
+            Err(why) => Err(Trouble::NotPulled(why)),
+        }
+    }
+
+    async fn pull(
+        &self,
+        peer: &Peer,
+        opened: &Opened,
+        wanted: &Wanted,
+        granted: &Granted,
+        until: Instant,
+    ) -> Result<Pulled, Trouble> {
+        if granted.connection != opened.connection {
+            return Ok(Err(Why::ConnectionAnew));
+        }
+        if self.now() >= granted.until {
+            return Ok(Err(Why::GrantOver));
+        }
+        let Some(from) = self.reach(peer, opened, granted.grant.segment, until).await? else {
+            return Ok(Err(Why::NoKey));
+        };
+        // The seal is read after everything else, and the grant's end is before the segment's.
+        let until = until.min(granted.until);
+        match &granted.verified {
+            Some(verified) if !verified.is_packed => {
+                self.pull_range(opened, wanted, granted, verified, &from, until).await
+            }
+            _ => self.pull_whole(opened, wanted, granted, &from, until).await,
+        }
+        .map(|pulled| {
+            pulled.map(|mut found| {
+                found.peer = Some(peer.address.clone());
+                found
+            })
+        })
+    }
+
+    /// The key to a segment: asked for once per connection.
+    async fn reach(
+        &self,
+        peer: &Peer,
+        opened: &Opened,
+        segment: u32,
+        until: Instant,
+    ) -> Result<Option<Reached>, Trouble> {
+        if let Some(there) = peer.state.borrow().keys.get(&segment) {
+            return Ok(Some(*there));
+        }
+        let Some(key) = self.ask::<ReachSegment>(opened.connection, &segment, until).await? else {
+            return Ok(None);
+        };
+        let mut state = peer.state.borrow_mut();
+        // Two that asked at once: a key is imported once.
+        if let Some(there) = state.keys.get(&segment) {
+            return Ok(Some(*there));
+        }
+        if state.keys.len() >= KEYS_MAX {
+            return Ok(None);
+        }
+        let reached = self.shared.messenger.with(|messenger| messenger.reach(opened.connection, &key));
+        match reached {
+            Ok(reached) => {
+                state.keys.insert(segment, reached);
+                Ok(Some(reached))
+            }
+            Err(PullReason::NotConnected(_)) => Err(Trouble::Gone("the connection is gone".into())),
+            Err(error) => {
+                tracing::warn!("engine {}: {error}", peer.address);
+                Ok(None)
+            }
+        }
+    }
+
+    /// READs a record, verifies it, and gives what is wanted of it.
+    async fn pull_whole(
+        &self,
+        opened: &Opened,
+        wanted: &Wanted,
+        granted: &Granted,
+        from: &Reached,
+        until: Instant,
+    ) -> Result<Pulled, Trouble> {
+        let Grant { at, record_bytes: said, version, seal, .. } = granted.grant;
+        let size_bytes = granted.which.size_bytes;
+        let Some(version) = Version::from_byte(version) else { return Ok(Err(Why::Damaged)) };
+        let record_len = record_bytes(size_bytes, version);
+        if u64::from(said) != record_len || record_len > self.shared.config.needle_bytes_max.saturating_mul(2)
+        {
+            return Ok(Err(Why::Damaged));
+        }
+        let lease = self.expose(opened, record_len)?;
+        let lease =
+            match self.pull_into(from, at.saturating_add(SEAL_BYTES), lease, record_len, until).await? {
+                Ok(lease) => lease,
+                Err(why) => return Ok(Err(why)),
+            };
+        if let Some(why) = self.broken_seal(from, at, seal, until).await? {
+            return Ok(Err(why));
+        }
+        let mut record = vec![0; record_len as usize];
+        lease.read(0, &mut record);
+        let entry =
+            IndexEntry { id: NeedleId(wanted.id), offset_bytes: granted.which.offset_bytes, size_bytes };
+        let Ok(needle) = Needle::parse(&record, version, &entry) else {
+            self.count(|stats| stats.corrupt += 1);
+            return Ok(Err(Why::Damaged));
+        };
+        if needle.check_cookie(Cookie(wanted.cookie)).is_err() {
+            return Err(Trouble::Absent(Absence::WrongCookie));
+        }
+        let limit = self.shared.config.needle_bytes_max;
+        let packed = needle.flags.is_compressed();
+        let content = match packed {
+            false => None,
+            true => Some(inflate(needle.data, limit).ok_or(Trouble::Absent(Absence::Compression))?),
+        };
+        let whole_bytes = content.as_ref().map_or(needle.data.len(), Vec::len) as u64;
+        let about = crate::shelf::about(&needle, whole_bytes);
+        let data_at = version.data_offset_bytes();
+        let verified = Verified { about, data_at, is_packed: packed };
+        let name = (wanted.volume, wanted.id, wanted.cookie);
+        self.shared.grants.borrow_mut().verified(&name, seal, verified.clone());
+        let (offset, len) = self.range(wanted, &verified)?;
+        let part = match content {
+            _ if len == 0 => None,
+            None => Some(Part { lease, at: data_at + offset, len }),
+            Some(content) => {
+                let lease = self.expose(opened, len)?;
+                lease.write(0, &content[offset as usize..][..len as usize]);
+                Some(Part { lease, at: 0, len })
+            }
+        };
+        Ok(Ok(pulled(part, verified)))
+    }
+
+    /// READs only what is wanted of a record that was verified.
+    async fn pull_range(
+        &self,
+        opened: &Opened,
+        wanted: &Wanted,
+        granted: &Granted,
+        verified: &Verified,
+        from: &Reached,
+        until: Instant,
+    ) -> Result<Pulled, Trouble> {
+        let Grant { at, seal, .. } = granted.grant;
+        let range = self.range(wanted, verified);
+        let mut part = None;
+        if let Ok((offset, len)) = range
+            && len > 0
+        {
+            let lease = self.expose(opened, len)?;
+            let from_at = at.saturating_add(SEAL_BYTES + verified.data_at + offset);
+            match self.pull_into(from, from_at, lease, len, until).await? {
+                Ok(lease) => part = Some(Part { lease, at: 0, len }),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        // Also what is not there is so only of the needle's newest writing.
+        if let Some(why) = self.broken_seal(from, at, seal, until).await? {
+            return Ok(Err(why));
+        }
+        range?;
+        Ok(Ok(pulled(part, verified.clone())))
+    }
+
+    /// What of the needle is wanted: offset and length. Expired is not there.
+    fn range(&self, wanted: &Wanted, verified: &Verified) -> Result<(u64, u64), Trouble> {
+        let about = &verified.about;
+        if about.is_expired_at(self.unix_ns()) {
+            return Err(Trouble::Absent(Absence::Expired));
+        }
+        let whole = about.whole_bytes;
+        if wanted.offset > whole || (wanted.offset == whole && whole > 0) {
+            return Err(Trouble::Absent(Absence::OutOfRange));
+        }
+        let left = whole - wanted.offset;
+        Ok((wanted.offset, wanted.len.map_or(left, |len| len.min(left))))
+    }
+
+    /// Why the record is not to be trusted: its seal is not whole, after it was read.
+    async fn broken_seal(
+        &self,
+        from: &Reached,
+        at: u64,
+        seal: u64,
+        until: Instant,
+    ) -> Result<Option<Why>, Trouble> {
+        let lease = self.shared.messenger.lease(SEAL_BYTES);
+        let lease = lease.map_err(|error| Trouble::NoMemory(error.to_string()))?;
+        let lease = match self.pull_into(from, at, lease, SEAL_BYTES, until).await? {
+            Ok(lease) => lease,
+            Err(why) => return Ok(Some(why)),
+        };
+        let mut found = [0; SEAL_BYTES as usize];
+        lease.read(0, &mut found);
+        Ok((u64::from_le_bytes(found) != seal).then_some(Why::SealBroken))
+    }
+
+    async fn pull_into(
+        &self,
+        from: &Reached,
+        at: u64,
+        lease: Lease,
+        len: u64,
+        until: Instant,
+    ) -> Result<Result<Lease, Why>, Trouble> {
+        let pulling = self.shared.messenger.pull(from, at, lease, len, until);
+        let pulling = match pulling.map_err(|error| error.reason) {
+            Ok(pulling) => pulling,
+            Err(PullReason::NotConnected(_)) => return Err(Trouble::Gone("the connection is gone".into())),
+            Err(PullReason::Outside { .. }) => return Ok(Err(Why::Damaged)),
+            Err(_) => return Ok(Err(Why::ReadFailed)),
+        };
+        match pulling.await {
+            Ok(lease) => Ok(Ok(lease)),
+            Err(error) => match *error {
+                TransferError::DeadlinePassed { .. } => Ok(Err(Why::GrantOver)),
+                TransferError::Failed { status, .. }
+                    if status.class() == wavetank_contract::Class::DeviceGone =>
+                {
+                    Err(Trouble::DeviceGone)
+                }
+                other => Err(Trouble::Gone(other.to_string())),
+            },
+        }
+    }
+}
+
+fn pulled(part: Option<Part>, verified: Verified) -> Found {
+    let parts = part.into_iter().collect();
+    Found { parts, about: verified.about, path: Path::Pulled, why: Why::Granted, peer: None }
+}

@@ -1,0 +1,146 @@
+//! Each check has a twin: the same scene with one lie planted, in which it fails.
+
+use wavetank_contract::Lease;
+use wavetank_exchange::calls::{Standing, Which};
+use wavetank_exchange::{
+    Absence, Exporter, ExporterConfig, Lie, Mode, Path, Reader, SegmentConfig, Shelf, Shelved, StoreShelf,
+    Wanted,
+};
+use wavetank_messenger::LocalMessenger;
+use wavetank_volume::{Cookie, NeedleId, NewNeedle, VolumeOnDisk, VolumeWriter, WriterOptions};
+
+use crate::net::{MS, Net};
+use crate::rig::{EPOCH_NS, exporter_config, in_ms, nonces, pattern, reader_config, rig};
+
+const VOLUME: u32 = 5;
+const COOKIE: u32 = 77;
+
+fn disk(folder: &tempfile::TempDir, needles: u64, len: usize) -> VolumeOnDisk {
+    let mut writer = VolumeWriter::new(WriterOptions::default());
+    for id in 1..=needles {
+        writer.put(&NewNeedle::new(NeedleId(id), Cookie(COOKIE), &pattern(id, len))).unwrap();
+    }
+    VolumeOnDisk::create(writer, folder, "5").unwrap()
+}
+
+fn range(reader: &Reader, id: u64, mode: Mode) -> Wanted {
+    let (offset, len) = (100, Some(1000));
+    Wanted { mode, offset, len, ..Wanted::whole(VOLUME, id, COOKIE, in_ms(reader, 200)) }
+}
+
+/// What a reader pulls after the needle was written anew, and how: the newest, or what it was.
+fn overwritten(lie: Lie) -> (Vec<u8>, Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = disk(&folder, 1, 5000);
+    let (mut net, reader, exporter) = rig(folder.path(), exporter_config(), reader_config(&["0"]));
+    exporter.plant(lie);
+    for path in [Path::Pulled, Path::Pulled] {
+        assert_eq!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).unwrap().path, path);
+    }
+    disk.writer.put(&NewNeedle::new(NeedleId(1), Cookie(COOKIE), &pattern(9, 5000))).unwrap();
+    disk.flush().unwrap();
+    net.run_ms(20);
+    let found = net.run(reader.read(&range(&reader, 1, Mode::Auto))).unwrap();
+    (found.to_vec(), found.path)
+}
+
+#[test]
+fn what_was_overwritten_is_not_pulled_once_the_exporter_has_looked_and_would_be_with_whole_seals() {
+    assert_eq!(overwritten(Lie::Nothing), (pattern(9, 5000)[100..1100].to_vec(), Path::Pushed));
+    assert_eq!(overwritten(Lie::KeepsSeals), (pattern(1, 5000)[100..1100].to_vec(), Path::Pulled));
+}
+
+/// Whether ranges of a verified needle stay right while its segment is filled with others, and how many were filled anew.
+fn crowded(lie: Lie) -> (bool, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    drop(disk(&folder, 40, 30_000));
+    let segments = SegmentConfig {
+        segment_bytes: 128 << 10,
+        bytes_max: 256 << 10,
+        grant_ns: 200 * MS,
+        margin_ns: 10 * MS,
+        ..SegmentConfig::default()
+    };
+    let config = ExporterConfig { segments, ..exporter_config() };
+    let (mut net, reader, exporter) = rig(folder.path(), config, reader_config(&["0"]));
+    exporter.plant(lie);
+    assert!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).is_ok());
+    let mut right = true;
+    for id in 2..40 {
+        // Others want places, whether they get one or not.
+        let _ = net.run(reader.read(&range(&reader, id, Mode::Pull)));
+        let found = net.run(reader.read(&range(&reader, 1, Mode::Auto))).unwrap();
+        right &= found.to_vec() == pattern(1, 30_000)[100..1100];
+        net.run_ms(12);
+    }
+    assert_eq!(reader.stats().connections, 1, "no key died under a reader: {:?}", reader.stats());
+    (right, exporter.segment_stats().evicted)
+}
+
+#[test]
+fn segments_that_are_filled_anew_break_no_connection_and_no_read_and_would_if_seals_were_kept() {
+    let (right, evicted) = crowded(Lie::Nothing);
+    assert!(right && evicted > 0, "{evicted} were filled anew");
+    assert!(!crowded(Lie::EvictsEarly).0, "wrong bytes are seen as such");
+}
+
+#[test]
+fn a_record_that_is_damaged_in_its_segment_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(disk(&folder, 1, 5000));
+    let (mut net, reader, exporter) = rig(folder.path(), exporter_config(), reader_config(&["0"]));
+    exporter.plant(Lie::FlipsBit);
+    for _ in 0..4 {
+        let found = net.run(reader.read(&range(&reader, 1, Mode::Auto))).unwrap();
+        assert_eq!((found.to_vec(), found.path), (pattern(1, 5000)[100..1100].to_vec(), Path::Pushed));
+    }
+    assert!(reader.stats().corrupt > 0);
+    assert!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).is_err());
+}
+
+/// Serves the next needle for each.
+struct Swapped(StoreShelf);
+
+impl Shelf for Swapped {
+    fn refresh(&self) -> Vec<u32> {
+        self.0.refresh()
+    }
+
+    fn volumes(&self) -> Vec<Standing> {
+        self.0.volumes()
+    }
+
+    fn find(&self, volume: u32, id: NeedleId, cookie: Cookie, now_unix_ns: u64) -> Result<Shelved, Absence> {
+        self.0.find(volume, NeedleId(id.0 + 1), cookie, now_unix_ns)
+    }
+
+    fn read(&self, needle: &Shelved, offset: u64, len: u64, into: &Lease, at: u64) -> Result<(), Absence> {
+        self.0.read(needle, offset, len, into, at)
+    }
+
+    fn record(&self, needle: &Shelved, into: &mut Vec<u8>) -> Result<(), Absence> {
+        self.0.record(needle, into)
+    }
+
+    fn is_current(&self, volume: u32, id: NeedleId, which: &Which) -> bool {
+        self.0.is_current(volume, id, which)
+    }
+}
+
+#[test]
+fn another_needle_than_was_asked_for_is_told_by_who_pulls_and_by_these_tests_where_it_is_pushed() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(disk(&folder, 2, 5000));
+    let path = folder.path().to_path_buf();
+    let begin = Box::new(move |messenger| {
+        let config = ExporterConfig { unix_ns_at_zero: EPOCH_NS, ..exporter_config() };
+        let shelf = Swapped(StoreShelf::open(std::slice::from_ref(&path)));
+        let exporter = Exporter::new(shelf, config, nonces(1));
+        LocalMessenger::new(messenger, exporter.gate(exporter.services()))
+    });
+    let mut net = Net::new(1, vec![begin]);
+    let reader = Reader::new(net.client(), reader_config(&["0"]), nonces(2), None);
+    assert!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).is_err(), "the record has another id");
+    let pushed = net.run(reader.read(&range(&reader, 1, Mode::Push))).unwrap();
+    assert_ne!(pushed.to_vec(), pattern(1, 5000)[100..1100], "an exporter is trusted with what it pushes");
+}
