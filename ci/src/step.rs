@@ -30,7 +30,7 @@ pub(crate) const NOT_NATIVE: [&str; 5] =
     ["--workspace", "--exclude", "wavetank-verbs", "--exclude", "wavetank-ucx"];
 
 /// Everything that changes with the features verbs and ucx. Both at once: each combination of features is a build of its own.
-pub(crate) const NATIVE: [&str; 14] = [
+pub(crate) const NATIVE: [&str; 18] = [
     "--package",
     "wavetank-verbs",
     "--package",
@@ -40,11 +40,15 @@ pub(crate) const NATIVE: [&str; 14] = [
     "--package",
     "wavetank-messenger",
     "--package",
+    "wavetank-exchange",
+    "--package",
+    "wavetank-daemon",
+    "--package",
     "wavetank-harness",
     "--package",
     "wavetank",
     "--features",
-    "wavetank-engine/verbs,wavetank-engine/ucx,wavetank-messenger/verbs,wavetank-messenger/ucx,wavetank-harness/verbs,wavetank-harness/ucx,wavetank/verbs,wavetank/ucx",
+    "wavetank-exchange/verbs,wavetank-exchange/ucx,wavetank-daemon/verbs,wavetank-daemon/ucx,wavetank-engine/verbs,wavetank-engine/ucx,wavetank-messenger/verbs,wavetank-messenger/ucx,wavetank-harness/verbs,wavetank-harness/ucx,wavetank/verbs,wavetank/ucx",
 ];
 
 /// Every step, in the order of `cargo ci test`: what answers soonest comes first.

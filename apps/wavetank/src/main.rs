@@ -35,6 +35,7 @@ mod progress;
 mod replay;
 mod serve_memory;
 mod shrink;
+mod sidecar;
 mod sim;
 mod table;
 mod ucx_bench;
@@ -80,6 +81,7 @@ enum Command {
     Kit(kit::Args),
     MakeVolume(make_volume::Args),
     ServeMemory(serve_memory::Args),
+    Sidecar(Box<sidecar::Args>),
     Sim(sim::Args),
     Shrink(shrink::Args),
 }
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Kit(args) => kit::run(&args),
         Command::MakeVolume(args) => make_volume::run(&args),
         Command::ServeMemory(args) => serve_memory::run(&args),
+        Command::Sidecar(args) => sidecar::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Shrink(args) => shrink::run(&args),
     };
