@@ -1,0 +1,15 @@
+//! Engines as their users run them: `wavetank engine` in processes of its own, and local programs that read through it.
+//!
+//! `WAVETANK_SOAK_SECONDS` says how long the soak takes, `WAVETANK_SOAK_SEED` which one it is, and `WAVETANK_SOAK_NEEDLES`
+//! how many needles two engines read.
+#![allow(clippy::unwrap_used)]
+
+mod comparing;
+mod daemon;
+mod dice;
+mod library;
+mod life;
+mod mock;
+mod traces;
+mod voices;
+mod waiting;
