@@ -156,7 +156,10 @@ impl Metrics {
     #[track_caller]
     pub(crate) fn sum(&self, name: &str, label: &str) -> u64 {
         let lines = self.0.lines().filter_map(|line| line.rsplit_once(' '));
-        let named = lines.filter(|(key, _)| key.split('{').next() == Some(&format!("wavetank_{name}")));
+        let named = lines.filter(|(key, _)| {
+            let key = key.split('{').next().unwrap_or_default();
+            key.trim_end_matches("_total") == format!("wavetank_{name}")
+        });
         let values: Vec<u64> = named
             .filter(|(key, _)| key.contains(label))
             .map(|(_, value)| value.parse::<f64>().unwrap() as u64)

@@ -11,7 +11,7 @@ use wavetank_volume::{Generator, Version};
 use crate::daemon::{Daemon, engine};
 use crate::library::Shelf;
 use crate::mock::mock;
-use crate::waiting::until;
+use crate::waiting::{PATIENCE, until};
 
 fn shelf() -> Shelf {
     Shelf::new(3, Version::V3, Generator { seed: 13, needles: 40, len_max: 5000 })
@@ -156,8 +156,9 @@ fn sigterm_ends_it_while_clients_read_and_removes_its_socket() {
         let status = std::thread::scope(|scope| {
             let reading = scope.spawn(move || {
                 let mut reads = 0;
+                let until = tokio::time::Instant::now() + PATIENCE;
                 // Until it is refused or the engine is gone.
-                while client.read(&shelf().wanted(3)).is_ok() {
+                while client.read(&shelf().wanted(3)).is_ok() && tokio::time::Instant::now() < until {
                     reads += 1;
                 }
                 reads
