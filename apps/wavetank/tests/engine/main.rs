@@ -7,9 +7,14 @@
 mod comparing;
 mod daemon;
 mod dice;
+mod latency;
 mod library;
 mod life;
 mod mock;
+#[cfg(feature = "ucx")]
+mod pair;
 mod traces;
+#[cfg(feature = "ucx")]
+mod two;
 mod voices;
 mod waiting;

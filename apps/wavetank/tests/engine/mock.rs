@@ -9,6 +9,7 @@ use wavetank_volume::{Generator, Version};
 
 use crate::comparing::{Tally, Way, compare};
 use crate::daemon::Daemon;
+use crate::latency::measure;
 use crate::library::Shelf;
 use crate::traces::{Traces, descriptors, settled};
 use crate::voices::{VOICES, Voice};
@@ -65,6 +66,7 @@ fn every_needle_is_read_whole_and_in_parts_by_every_kind_of_client() {
         }
         show(&format!("mock, {name}: {} reads, {} bytes, {} busy\n", all.reads, all.bytes, all.busy));
     }
+    measure("mock", &daemon, &shelves[2]);
     let metrics = daemon.metrics();
     for name in ["client_reads_native", "client_reads_ring", "client_reads_seaweedfs", "sessions"] {
         assert!(metrics.of(name) > 2000, "{name}: {metrics:?}");
