@@ -21,6 +21,16 @@ impl Clock {
         Clock { wall_ns: ns(ClockId::Monotonic), core_ns: ns(ClockId::ThreadCPUTime) }
     }
 
+    /// Nanoseconds since 1970, for needles that expire.
+    pub(crate) fn unix_ns() -> u64 {
+        ns(ClockId::Realtime)
+    }
+
+    /// Nanoseconds that passed since it was started.
+    pub(crate) fn wall_ns(&self) -> u64 {
+        ns(ClockId::Monotonic).saturating_sub(self.wall_ns)
+    }
+
     /// Seconds that passed since it was started.
     pub(crate) fn wall_s(&self) -> f64 {
         ns(ClockId::Monotonic).saturating_sub(self.wall_ns) as f64 / 1e9

@@ -7,6 +7,7 @@ mod beside;
 mod calibrate;
 mod chunks_bench;
 mod clock;
+mod demo;
 #[cfg_attr(
     not(any(feature = "verbs", feature = "ucx")),
     expect(dead_code, reason = "this build has no backend of devices")
@@ -50,6 +51,7 @@ use clap::{Parser, Subcommand};
 #[command(after_help = "Examples:
   wavetank replay workloads/pgbench-8k.toml   replay a PostgreSQL's I/O and check every byte of it
   wavetank sim --seeds 1000 --jobs 2          look for bugs: runs drawn from seeds, with faults
+  wavetank demo                               export a SeaweedFS volume and read it back, NICs simulated
   wavetank engine --backend mock --export DIR serve SeaweedFS volumes to local programs, NICs simulated
   wavetank bench sim                          measure what the simulator does per core-second
 
@@ -67,6 +69,7 @@ enum Command {
     Replay(replay::Args),
     Bench(bench::Args),
     Calibrate(calibrate::Args),
+    Demo(demo::Args),
     Doctor(doctor::Args),
     Engine(Box<engine::Args>),
     Explain(explain::Args),
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Engine(args) => engine::run(&args),
         Command::Explain(args) => explain::run(&args),

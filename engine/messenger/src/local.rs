@@ -130,6 +130,13 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         call(&mut self.shared.messenger.borrow_mut())
     }
 
+    /// The same for what has to be done by a turn: whoever turns the messenger and sleeps is woken.
+    fn ask<R>(&self, call: impl FnOnce(&mut Messenger<C>) -> R) -> R {
+        let answer = self.with(call);
+        self.shared.woken.sleeper.wake();
+        answer
+    }
+
     /// Accepts peers from now on, with this policy.
     pub fn bind(&self, policy: Option<Policy>) {
         self.with(|messenger| messenger.bind(policy));
@@ -145,7 +152,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         peer: Option<u64>,
         policy: Policy,
     ) -> Result<(ConnectionId, Connecting<C>), ConnectRefused> {
-        let connection = self.with(|messenger| messenger.connect(self.now(), address, peer, policy))?;
+        let connection = self.ask(|messenger| messenger.connect(self.now(), address, peer, policy))?;
         let key = self.await_something();
         let there = self.with(|m| m.is_established(connection).then(|| m.peer(connection)).flatten());
         match (there, self.shared.awaited.borrow_mut().get_mut(key)) {
@@ -160,7 +167,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     /// # Errors
     /// As [`Messenger::send`].
     pub fn send(&self, to: ConnectionId, message: Message<'_>) -> Result<(), SendError> {
-        self.with(|messenger| messenger.send(self.now(), to, message))
+        self.ask(|messenger| messenger.send(self.now(), to, message))
     }
 
     /// Sends a message and answers a future of its release. Its tag is used by the future.
@@ -170,7 +177,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     pub fn send_held(&self, to: ConnectionId, message: Message<'_>) -> Result<Releasing<C>, SendError> {
         let wait = self.wait();
         let message = message.tagged(wait.key.to_u64());
-        self.with(|messenger| messenger.send_held(self.now(), to, message))?;
+        self.ask(|messenger| messenger.send_held(self.now(), to, message))?;
         Ok(Releasing { wait })
     }
 
@@ -186,7 +193,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     ) -> Result<Requesting<C>, SendError> {
         let wait = self.wait();
         let message = message.tagged(wait.key.to_u64());
-        let request = self.with(|messenger| messenger.request(self.now(), to, message, sink))?;
+        let request = self.ask(|messenger| messenger.request(self.now(), to, message, sink))?;
         Ok(Requesting { wait, request: Some(request) })
     }
 
@@ -195,7 +202,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     /// # Errors
     /// As [`Messenger::reply`].
     pub fn reply(&self, to: ReplyTo, message: Message<'_>) -> Result<(), SendError> {
-        self.with(|messenger| messenger.reply(self.now(), to, message))
+        self.ask(|messenger| messenger.reply(self.now(), to, message))
     }
 
     /// As [`Messenger::lease`].
@@ -228,13 +235,13 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
     ) -> Result<Pulling<C>, PullError> {
         let wait = self.wait();
         let tag = wait.key.to_u64();
-        self.with(|messenger| messenger.pull(self.now(), from, offset, lease, len_bytes, deadline, tag))?;
+        self.ask(|messenger| messenger.pull(self.now(), from, offset, lease, len_bytes, deadline, tag))?;
         Ok(Pulling { wait })
     }
 
     /// Closes a connection.
     pub fn close(&self, connection: ConnectionId, text: &str) -> bool {
-        self.with(|messenger| messenger.close(self.now(), connection, text))
+        self.ask(|messenger| messenger.close(self.now(), connection, text))
     }
 
     /// Runs a task among the dispatcher's.
@@ -279,6 +286,7 @@ impl<C: RdmaOps + 'static> LocalMessenger<C> {
         let key = self.await_something();
         if at < Instant::FAR {
             self.shared.alarms.borrow_mut().set(key.index, at);
+            self.shared.woken.sleeper.wake();
         }
         Sleeping { wait: Wait { messenger: self.clone(), key } }
     }

@@ -4,11 +4,16 @@
 use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Context;
 
 use wavetank_contract::{Instant, Wake};
 use wavetank_engine::bootstrap::InstanceId;
 use wavetank_engine::{BackendKind, Driver, DriverConfig, Port, PortConfig, RdmaContext};
-use wavetank_messenger::{Deaf, LocalMessenger, Messenger, MessengerConfig, TcpCarrier, TcpConfig};
+use wavetank_messenger::{
+    Deaf, LocalMessenger, Message, Messenger, MessengerConfig, Policy, TcpCarrier, TcpConfig,
+};
 use wavetank_mock::{Fabric, Profile};
 
 fn messenger() -> LocalMessenger {
@@ -72,4 +77,34 @@ fn a_task_that_another_thread_wakes_goes_on_at_once_although_the_carrier_sleeps(
         carrier.run(now, until).await.expect("it runs");
         assert!(started.elapsed().as_millis() < 700, "it slept for {:?}", started.elapsed());
     });
+}
+
+#[derive(Default)]
+struct Counted(AtomicU32);
+
+impl std::task::Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_asks_for_something_wakes_whoever_turns_the_messenger() {
+    let messenger = messenger();
+    let counted = Arc::new(Counted::default());
+    let waker = std::task::Waker::from(Arc::clone(&counted));
+    let asleep = || messenger.is_woken(&Context::from_waker(&waker));
+    assert!(!asleep());
+    // A task of its own, not the messenger's: nothing else tells whoever sleeps.
+    let (connection, _made) = messenger.connect("nobody", None, Policy::LosslessClient).expect("a call");
+    assert_eq!(counted.0.load(Ordering::Relaxed), 1);
+    asleep();
+    messenger.send(connection, Message::new(1, b"", Instant::FAR)).expect("lined up");
+    assert_eq!(counted.0.load(Ordering::Relaxed), 2);
+    asleep();
+    drop(messenger.sleep_until(Instant(5)));
+    assert_eq!(counted.0.load(Ordering::Relaxed), 3);
+    asleep();
+    messenger.with(|messenger| messenger.has_work());
+    assert_eq!(counted.0.load(Ordering::Relaxed), 3, "who only looks wakes nobody");
 }

@@ -41,11 +41,11 @@ pub(crate) enum Way {
 fn right_of(right: &Right, wanted: &Wanted, way: Way) -> Right {
     let Right::Bytes(bytes) = right else { return right.clone() };
     let (from, whole) = (wanted.offset as usize, bytes.len());
-    if whole == 0 && way == Way::Pull {
-        return Right::No(Code::Busy);
-    }
     if from > whole || (from == whole && from > 0) {
         return Right::No(Code::PastEnd);
+    }
+    if whole == 0 && way == Way::Pull {
+        return Right::No(Code::Busy);
     }
     let to = if wanted.len == 0 { whole } else { whole.min(from + wanted.len as usize) };
     Right::Bytes(bytes[from..to].to_vec())
