@@ -13,6 +13,8 @@ mod life;
 mod mock;
 #[cfg(feature = "ucx")]
 mod pair;
+#[cfg(feature = "ucx")]
+mod soak;
 mod traces;
 #[cfg(feature = "ucx")]
 mod two;
