@@ -20,6 +20,7 @@ use wavetank_harness::workload::units::Bytes;
 use wavetank_volume::{Generator, VolumeOnDisk, WriterOptions};
 
 use crate::figures::{duration, grouped, throughput};
+use crate::scratch::Scratch;
 use crate::table::table;
 use crate::{print, say};
 use judged::Judged;
@@ -61,18 +62,18 @@ pub(crate) struct Args {
 const LONGEST_MAX: u64 = 64 << 20;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("demo")?;
     let folder = match &args.volume {
         Some(folder) if folder.is_dir() => folder.clone(),
         Some(folder) => {
             return Err(format!("--volume {}: no directory that can be read", folder.display()).into());
         }
         None => {
-            made_up(args, &scratch.0)?;
-            scratch.0.clone()
+            made_up(args, scratch.path())?;
+            scratch.path().to_owned()
         }
     };
-    let socket = scratch.0.join("engine.sock");
+    let socket = scratch.path().join("engine.sock");
     let settings = Settings {
         backend: Some("mock".to_owned()),
         export: Some(vec![folder.clone()]),
@@ -110,24 +111,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         say(&format!("wavetank: {wrong}"));
     }
     Ok(if judged.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A folder that goes when this does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Scratch, Box<dyn Error>> {
-        let path = std::env::temp_dir().join(format!("wavetank-demo-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is not worth failing for.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 fn made_up(args: &Args, folder: &Path) -> Result<(), Box<dyn Error>> {

@@ -50,6 +50,36 @@ fn every_benchmark_has_its_figures_as_json() {
     }
 }
 
+/// The figures of every element of an array are there.
+#[track_caller]
+fn every_one_has(json: &serde_json::Value, array: &str, count: usize, keys: &[&str]) {
+    let all = json[array].as_array().expect("an array");
+    assert_eq!(all.len(), count, "{json}");
+    for one in all {
+        for key in keys {
+            assert!(one[key].as_f64().is_some_and(|figure| figure > 0.0), "{key}: {one}");
+        }
+    }
+}
+
+#[test]
+fn what_local_programs_see_is_measured_beside_bare_sockets_and_memory() {
+    let json = wavetank(["bench", "ipc", "--rounds", "1", "--ops", "100", "--json"]).json();
+    every_one_has(&json, "cells", 10, &["ours", "p99_ns", "bare", "ratio"]);
+    let told = wavetank(["bench", "ipc", "--rounds", "1", "--ops", "10"]).good();
+    for part in ["ping, socket", "reads, ring, 64 in flight", "SeaweedFS's protocol", "<= 1.15"] {
+        assert!(told.contains(part), "{part:?} is missing:\n{told}");
+    }
+}
+
+#[test]
+fn an_index_is_measured_beside_bare_memory() {
+    let json = wavetank(["bench", "index", "--needles", "1000", "--json"]).json();
+    let keys = ["bytes_per_needle", "loaded_per_s", "hit_ns", "miss_ns", "chained_ns", "chained_by_bare"];
+    every_one_has(&json, "cells", 8, &keys);
+    wavetank(["bench", "index", "--needles", "0"]).misused(&["--needles"]);
+}
+
 #[test]
 fn memory_is_told_with_its_yardstick_and_as_an_operator_sees_it() {
     let told = wavetank(["bench", "memory"]).good();
