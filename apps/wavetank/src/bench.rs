@@ -3,6 +3,7 @@
 mod simulated;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -17,7 +18,7 @@ use crate::chunks_bench;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::ucx_bench::{self, peer};
-use crate::{index_bench, ipc_bench, messenger_bench, print};
+use crate::{index_bench, ipc_bench, messenger_bench, needles_bench, print};
 
 /// Measures what the simulator and the engine cost on this machine.
 ///
@@ -38,6 +39,8 @@ use crate::{index_bench, ipc_bench, messenger_bench, print};
   wavetank bench ucx --device shm --cells am-lat,get-lat --sizes 8,4KiB --through backend
   wavetank bench ipc
   wavetank bench index
+  wavetank bench needles                      both ends on simulated NICs
+  wavetank bench needles --device tcp,shm     between processes, beside the bare backend
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
 10,000 and 20,000 operations and take the difference of the differences.
@@ -100,12 +103,14 @@ pub(crate) struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// For `device` and `ucx`: operations in flight for bandwidth; perftest's -t, 64 if not given, and ucx_perftest's -O, 32.
+    /// For `needles`: reads in flight, beside one at a time; 16.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     window: Option<u32>,
     /// For `ucx`: what to measure; everything if not given.
     #[arg(long, value_delimiter = ',', value_name = "CELL,...", value_parser = cell)]
     cells: Vec<Measure>,
     /// For `ucx`: bytes of an operation; 8,4KiB,64KiB,1MiB if not given. For `chunks`: of a call; 4KiB to 16MiB.
+    /// For `needles`: of a needle; 4KiB,64KiB,1MiB.
     #[arg(long, value_delimiter = ',', value_name = "SIZE,...", value_parser = size)]
     sizes: Vec<u32>,
     /// For `chunks`: bytes of a receive buffer; those of the messenger's configuration if not given.
@@ -117,6 +122,9 @@ pub(crate) struct Args {
     /// One side of `messenger`, as its parent starts it.
     #[arg(long, hide = true, value_parser = messenger_bench::talker)]
     talker: Option<messenger_bench::Talker>,
+    /// The HTTP server of `needles`, as its parent starts it.
+    #[arg(long, hide = true, value_name = "FILE")]
+    serve_file: Option<PathBuf>,
     /// One side of `ucx`, as its parent starts it.
     #[arg(long, hide = true, value_parser = peer::peer)]
     peer: Option<peer::Peer>,
@@ -161,6 +169,9 @@ enum What {
     /// What local programs see of an engine whose bytes are made up: over its socket and through its ring, beside a bare socket
     /// and a bare word of shared memory.
     Ipc,
+    /// Needles of one engine read through another: pulled and pushed, over socket and ring, every byte checked. With --device over
+    /// UCX between processes, beside the bare backend; always beside the same file over HTTP.
+    Needles,
     /// The index of a volume: bytes of a needle, loading, and looking up, beside a bare read of as much memory.
     Index,
     /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
@@ -207,6 +218,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Chunks => return run_chunks(args),
         What::Ipc => return run_ipc(args),
         What::Index => return run_index(args),
+        What::Needles => return run_needles(args),
         _ => {}
     }
     let (json, text, ok) = simulated::run(args)?;
@@ -320,6 +332,23 @@ fn run_ipc(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (json, text) = ipc_bench::run(&plan)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Through engines in processes of their own, or the HTTP server beside them.
+fn run_needles(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(dat) = &args.serve_file {
+        return needles_bench::http::serve(dat);
+    }
+    let plan = needles_bench::Plan {
+        devices: args.device.clone(),
+        sizes: if args.sizes.is_empty() { needles_bench::SIZES.to_vec() } else { args.sizes.clone() },
+        rounds: args.rounds.unwrap_or(5),
+        ops: args.ops,
+        window: args.window.unwrap_or(16) as u16,
+    };
+    let (json, text, code) = needles_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
 }
 
 /// Indices of made-up needles.

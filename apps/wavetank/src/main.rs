@@ -26,6 +26,7 @@ mod judge;
 mod kit;
 mod memory;
 mod messenger_bench;
+mod needles_bench;
 mod pcap;
 mod perftest;
 #[cfg(feature = "planted")]
