@@ -1,24 +1,24 @@
 //! `wavetank bench`.
 
+mod simulated;
+
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use wavetank_engine::{BackendKind, PortConfig};
+use wavetank_engine::BackendKind;
+use wavetank_harness::bench;
 use wavetank_harness::bench::across::Measure;
-use wavetank_harness::bench::{self, MemoryFigures, SessionFigures};
 use wavetank_harness::workload::units::{Bytes, Nanos};
 use wavetank_harness::world::Waiting;
 
 use crate::chunks_bench;
-use crate::clock::Clock;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
-use crate::figures::grouped;
-use crate::messenger_bench;
 use crate::ucx_bench::{self, peer};
-use crate::{print, table};
+use crate::{index_bench, ipc_bench, messenger_bench, needles_bench, print};
 
 /// Measures what the simulator and the engine cost on this machine.
 ///
@@ -37,6 +37,10 @@ use crate::{print, table};
   wavetank bench messenger --device tcp,shm
   wavetank bench chunks --device tcp,shm
   wavetank bench ucx --device shm --cells am-lat,get-lat --sizes 8,4KiB --through backend
+  wavetank bench ipc
+  wavetank bench index
+  wavetank bench needles                      both ends on simulated NICs
+  wavetank bench needles --device tcp,shm     between processes, beside the bare backend
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
 10,000 and 20,000 operations and take the difference of the differences.
@@ -73,7 +77,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "engine")]
     through: Through,
     /// For `engine`: how many READs, and for `device`: how many of a round; 1000 if not given. For `ucx`: how many of a
-    /// round; as many as take a quarter of a second if not given.
+    /// round; as many as take a quarter of a second if not given. For `ipc`: round trips of a round over the socket; 100000.
     #[arg(long, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     ops: Option<u32>,
     /// For `engine`: bytes of each READ.
@@ -95,16 +99,18 @@ pub(crate) struct Args {
     /// For `device`: perftest's -x.
     #[arg(long, default_value_t = 1)]
     gid_index: u32,
-    /// For `device` and `ucx`: rounds of each, ours and theirs in turn; 3 and 5 if not given.
+    /// Rounds of each, ours and theirs in turn; 3 for `device`, 1 for `index` and 5 for all others if not given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// For `device` and `ucx`: operations in flight for bandwidth; perftest's -t, 64 if not given, and ucx_perftest's -O, 32.
+    /// For `needles`: reads in flight, beside one at a time; 16.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     window: Option<u32>,
     /// For `ucx`: what to measure; everything if not given.
     #[arg(long, value_delimiter = ',', value_name = "CELL,...", value_parser = cell)]
     cells: Vec<Measure>,
     /// For `ucx`: bytes of an operation; 8,4KiB,64KiB,1MiB if not given. For `chunks`: of a call; 4KiB to 16MiB.
+    /// For `needles`: of a needle; 4KiB,64KiB,1MiB.
     #[arg(long, value_delimiter = ',', value_name = "SIZE,...", value_parser = size)]
     sizes: Vec<u32>,
     /// For `chunks`: bytes of a receive buffer; those of the messenger's configuration if not given.
@@ -116,12 +122,18 @@ pub(crate) struct Args {
     /// One side of `messenger`, as its parent starts it.
     #[arg(long, hide = true, value_parser = messenger_bench::talker)]
     talker: Option<messenger_bench::Talker>,
+    /// The HTTP server of `needles`, as its parent starts it.
+    #[arg(long, hide = true, value_name = "FILE")]
+    serve_file: Option<PathBuf>,
     /// One side of `ucx`, as its parent starts it.
     #[arg(long, hide = true, value_parser = peer::peer)]
     peer: Option<peer::Peer>,
     /// For `device`: poll for so long before sleeping, as in 50us; perftest then polls too.
     #[arg(long, value_name = "TIME")]
     spin: Option<Nanos>,
+    /// For `index`: needles of each index.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=index_bench::NEEDLES_MAX))]
+    needles: u64,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -154,6 +166,14 @@ enum What {
     /// ReadChunk and WriteChunk, verified: over the simulated NIC per core-second, and with --device over UCX between two
     /// processes, by each way, beside the bare backend.
     Chunks,
+    /// What local programs see of an engine whose bytes are made up: over its socket and through its ring, beside a bare socket
+    /// and a bare word of shared memory.
+    Ipc,
+    /// Needles of one engine read through another: pulled and pushed, over socket and ring, every byte checked. With --device over
+    /// UCX between processes, beside the bare backend; always beside the same file over HTTP.
+    Needles,
+    /// The index of a volume: bytes of a needle, loading, and looking up, beside a bare read of as much memory.
+    Index,
     /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
     /// memory.
     Ucx,
@@ -196,127 +216,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Ucx => return run_ucx(args),
         What::Messenger => return run_messenger(args),
         What::Chunks => return run_chunks(args),
+        What::Ipc => return run_ipc(args),
+        What::Index => return run_index(args),
+        What::Needles => return run_needles(args),
         _ => {}
     }
-    let clock = Clock::start();
-    let now = || clock.core_ns();
-    let (json, text, ok) = match args.what {
-        What::Sim => {
-            let runs = [(1, 32), (64, 256)]
-                .map(|(queue_pairs, concurrency)| bench::sim(queue_pairs, concurrency, &now));
-            let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let rows = runs.iter().map(|run| {
-                vec![
-                    run.queue_pairs.to_string(),
-                    run.concurrency.to_string(),
-                    format!("{:.2} M", run.ops_per_core_s as f64 / 1e6),
-                    format!("{:.2} GB", run.verified_bytes_per_s as f64 / 1e9),
-                    format!("{:.2} M", run.bytes_alone_per_core_s as f64 / 1e6),
-                    format!("{:.0} %", 100.0 * run.bytes_share),
-                    run.trace_hash.clone(),
-                ]
-            });
-            let head = [
-                "queue pairs",
-                "in flight",
-                "READs/s",
-                "verified/s",
-                "bytes alone/s",
-                "share of time",
-                "trace hash",
-            ];
-            let ok = runs.iter().all(|run| run.ok);
-            let mut json = json!({ "ok": ok, "runs": runs });
-            json["ops_per_core_s"] = json["runs"][0]["ops_per_core_s"].clone();
-            (json, table::table(&head, rows), ok)
-        }
-        What::Swarm => {
-            let figures = bench::swarm(1..1001, &now);
-            let rows = [
-                ("seeds", grouped(figures.seeds_per_core_s)),
-                ("fault episodes", grouped(figures.episodes_per_core_s)),
-                ("operations verified", grouped(figures.ops_per_core_s)),
-            ];
-            let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
-            let text = table::table(&["swarm", "per core-second"], rows);
-            (serde_json::to_value(&figures)?, text, figures.failed == 0)
-        }
-        What::PostPoll => {
-            let runs = [8, 4096].map(|len| bench::post_poll(len, &now));
-            let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let rows = runs.iter().map(|run| {
-                vec![
-                    format!("{} B", run.len),
-                    format!("{:.1} ns", run.context_ns),
-                    format!("{:.1} ns", run.backend_ns),
-                    format!("{:.1} ns", run.engine_ns),
-                ]
-            });
-            let head = ["READ of", "RdmaContext", "bare backend", "enum + port + ledger"];
-            (json!({ "runs": runs }), table::table(&head, rows), true)
-        }
-        What::Engine | What::Device | What::Ucx | What::Messenger | What::Chunks => {
-            unreachable!("they were told apart above")
-        }
-        What::Sessions => {
-            let figures = bench::sessions(&now)?;
-            let text = table::table(&["sessions", "figure"], session_rows(&figures));
-            (serde_json::to_value(&figures)?, text, true)
-        }
-        What::Memory => {
-            let devices = Devices::asked(args.backend, &args.device, args.protocol)?;
-            let device = match devices {
-                Some(devices) => Some(devices.contexts()?(0, PortConfig::default())?),
-                None => None,
-            };
-            memory(&bench::memory(&now, device)?)?
-        }
-        What::Dispatch => {
-            let figures = bench::dispatch(&now)?;
-            let row = vec![
-                "post + poll of 8 B".to_owned(),
-                format!("{:.1} ns", figures.enum_ns),
-                format!("{:.1} ns", figures.bare_ns),
-                format!("{:.3}", figures.ratio),
-            ];
-            let text = table::table(&["READ", "RdmaContext", "Port<MockNic>", "ratio"], [row]);
-            (serde_json::to_value(&figures)?, text, true)
-        }
-    };
+    let (json, text, ok) = simulated::run(args)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn session_rows(figures: &SessionFigures) -> [Vec<String>; 3] {
-    let rows = [
-        ("create + look up + close", format!("{:.1} M/s", figures.cycles_per_s as f64 / 1e6)),
-        ("the same among a million", format!("{:.1} M/s", figures.cycles_per_s_among_a_million as f64 / 1e6)),
-        ("each of a million open", format!("{:.1} B", figures.bytes_per_session)),
-    ];
-    rows.map(|(what, figure)| vec![what.to_owned(), figure])
-}
-
-/// Figures of memory, those of sessions below, and what an operator would see.
-fn memory(figures: &MemoryFigures) -> Result<(Value, String, bool), serde_json::Error> {
-    let ns = |ns: f64| format!("{ns:.1} ns");
-    let rows = [
-        ("buffer registered already, the last one", ns(figures.hit_ns)),
-        ("the same, any of a thousand", ns(figures.hit_among_ns)),
-        ("buffer not registered: evict + register", ns(figures.miss_ns)),
-        ("raw deregister + register", ns(figures.raw_ns)),
-        ("ratio of the two", format!("{:.3}", figures.miss_ratio)),
-        ("what the cache adds", ns(figures.miss_ns - figures.raw_ns)),
-        ("4 KiB lease + drop", ns(figures.lease_ns)),
-        ("the same of what a peer may reach", ns(figures.exposed_lease_ns)),
-    ];
-    let rows = rows.map(|(what, figure)| vec![what.to_owned(), figure]);
-    let text = format!(
-        "{}\n\n{}\n\n{}",
-        table::table(&[&format!("memory of {}", figures.device), "figure"], rows),
-        table::table(&["sessions", "figure"], session_rows(&figures.sessions)),
-        figures.stats
-    );
-    Ok((serde_json::to_value(figures)?, text, true))
 }
 
 /// Nothing but READs, and no clock: valgrind has trouble with the kernel's.
@@ -416,6 +323,40 @@ fn run_ucx(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (json, text, code) = ucx_bench::run(&plan)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(code)
+}
+
+/// A client of an engine in this process.
+fn run_ipc(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let plan =
+        ipc_bench::Plan { rounds: args.rounds.unwrap_or(5), count: args.ops.unwrap_or(100_000).into() };
+    let (json, text) = ipc_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Through engines in processes of their own, or the HTTP server beside them.
+fn run_needles(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(dat) = &args.serve_file {
+        return needles_bench::http::serve(dat);
+    }
+    let plan = needles_bench::Plan {
+        devices: args.device.clone(),
+        sizes: if args.sizes.is_empty() { needles_bench::SIZES.to_vec() } else { args.sizes.clone() },
+        rounds: args.rounds.unwrap_or(5),
+        ops: args.ops,
+        window: args.window.unwrap_or(16) as u16,
+    };
+    let (json, text, code) = needles_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
+}
+
+/// Indices of made-up needles.
+fn run_index(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let plan = index_bench::Plan { rounds: args.rounds.unwrap_or(1), needles: args.needles };
+    let (json, text) = index_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn pretty(json: &Value) -> Result<String, serde_json::Error> {

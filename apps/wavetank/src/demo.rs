@@ -16,6 +16,7 @@ use wavetank_harness::workload::units::Bytes;
 
 use crate::audit::{self, Judged};
 use crate::make_volume;
+use crate::scratch::Scratch;
 
 /// Exports a SeaweedFS volume and reads all of it back, in one process on simulated NICs, and checks every byte.
 ///
@@ -51,18 +52,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("demo")?;
     let folder = match &args.volume {
         Some(folder) if folder.is_dir() => folder.clone(),
         Some(folder) => {
             return Err(format!("--volume {}: no directory that can be read", folder.display()).into());
         }
         None => {
-            make_volume::write(&scratch.0, args.needles, args.longest, args.seed, 3)?;
-            scratch.0.clone()
+            make_volume::write(scratch.path(), args.needles, args.longest, args.seed, 3)?;
+            scratch.path().to_owned()
         }
     };
-    let socket = scratch.0.join("engine.sock");
+    let socket = scratch.path().join("engine.sock");
     let settings = Settings {
         backend: Some("mock".to_owned()),
         export: Some(vec![folder.clone()]),
@@ -94,22 +95,4 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     runtime.shutdown_background();
     audit::tell(&judged, args.json)?;
     Ok(if judged.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A folder that goes when this does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Scratch, Box<dyn Error>> {
-        let path = std::env::temp_dir().join(format!("wavetank-demo-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is not worth failing for.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,6 +1,6 @@
 //! Programs that are run and listened to: each has a limit, and none outlives us.
 
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,6 +68,24 @@ impl Program {
     /// Starts one. What it says on piped streams is kept for [`listen`](Self::listen).
     pub(crate) fn start(command: &mut Command) -> io::Result<Program> {
         Ok(Program { child: command.spawn()? })
+    }
+
+    /// What cores have spent on it so far, in ns; 0 where the system does not say, or it has ended.
+    pub(crate) fn core_ns(&self) -> u64 {
+        // proc(5): of each thread, ns on a CPU, ns waiting for one, times on one.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let of = |thread: io::Result<std::fs::DirEntry>| {
+            let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        threads.into_iter().flatten().filter_map(of).sum()
+    }
+
+    /// The first line that it says on a piped stdout; none if it ends before. What it says later is lost.
+    pub(crate) fn first_line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        BufReader::new(self.child.stdout.take()?).read_line(&mut line).ok()?;
+        Some(line.trim_end().to_owned()).filter(|line| !line.is_empty())
     }
 
     /// Whether it runs.

@@ -50,6 +50,68 @@ fn every_benchmark_has_its_figures_as_json() {
     }
 }
 
+/// The figures of every element of an array are there.
+#[track_caller]
+fn every_one_has(json: &serde_json::Value, array: &str, count: usize, keys: &[&str]) {
+    let all = json[array].as_array().expect("an array");
+    assert_eq!(all.len(), count, "{json}");
+    for one in all {
+        for key in keys {
+            assert!(one[key].as_f64().is_some_and(|figure| figure > 0.0), "{key}: {one}");
+        }
+    }
+}
+
+#[test]
+fn what_local_programs_see_is_measured_beside_bare_sockets_and_memory() {
+    let json = wavetank(["bench", "ipc", "--rounds", "1", "--ops", "100", "--json"]).json();
+    every_one_has(&json, "cells", 10, &["ours", "p99_ns", "bare", "ratio"]);
+    let told = wavetank(["bench", "ipc", "--rounds", "1", "--ops", "10"]).good();
+    for part in ["ping, socket", "reads, ring, 64 in flight", "SeaweedFS's protocol", "<= 1.15"] {
+        assert!(told.contains(part), "{part:?} is missing:\n{told}");
+    }
+}
+
+/// Every way to read has its figures, each of its own kind.
+#[track_caller]
+fn needles_have(json: &serde_json::Value, cells: usize, bare: bool) {
+    every_one_has(json, "cells", cells, if bare { &["bytes", "bare"] } else { &["bytes"] });
+    for cell in json["cells"].as_array().expect("cells") {
+        let ways: Vec<_> = cell["ways"].as_array().expect("ways").iter().map(|way| &way["way"]).collect();
+        assert_eq!(ways, ["pull, ring", "pull, socket", "push, ring", "push, socket"], "{cell}");
+        every_one_has(cell, "ways", 4, if bare { &["times_http", "by_bare"] } else { &["times_http"] });
+        for key in ["/http/median_ns", "/ways/0/figures/per_s", "/ways/3/figures/servers_core_ns"] {
+            let figure = cell.pointer(key).and_then(|figure| figure.as_f64());
+            assert!(figure.is_some_and(|figure| figure > 0.0), "{key}: {cell}");
+        }
+    }
+}
+
+const FEW_NEEDLES: [&str; 8] = ["bench", "needles", "--rounds", "1", "--ops", "40", "--sizes", "4KiB,64KiB"];
+
+#[test]
+fn needles_through_simulated_nics_are_measured_beside_http() {
+    needles_have(&wavetank(FEW_NEEDLES.into_iter().chain(["--json"])).json(), 4, false);
+    let told = wavetank(FEW_NEEDLES.into_iter().chain(["--window", "2"])).good();
+    for part in ["4 KiB over simulated, pull, ring", "push, socket", "HTTP's CPU"] {
+        assert!(told.contains(part), "{part:?} is missing:\n{told}");
+    }
+}
+
+#[cfg(feature = "ucx")]
+#[test]
+fn needles_through_engines_in_processes_are_measured_beside_the_bare_backend() {
+    needles_have(&wavetank(FEW_NEEDLES.into_iter().chain(["--device", "shm", "--json"])).json(), 4, true);
+}
+
+#[test]
+fn an_index_is_measured_beside_bare_memory() {
+    let json = wavetank(["bench", "index", "--needles", "1000", "--json"]).json();
+    let keys = ["bytes_per_needle", "loaded_per_s", "hit_ns", "miss_ns", "chained_ns", "chained_by_bare"];
+    every_one_has(&json, "cells", 8, &keys);
+    wavetank(["bench", "index", "--needles", "0"]).misused(&["--needles"]);
+}
+
 #[test]
 fn memory_is_told_with_its_yardstick_and_as_an_operator_sees_it() {
     let told = wavetank(["bench", "memory"]).good();
