@@ -314,9 +314,14 @@ fn reader(
 fn messenger_config(config: &EngineConfig, name: u64) -> MessengerConfig {
     let usual = MessengerConfig::new(name, config.backend);
     let message_bytes_max = message_bytes_max(config);
+    // Whoever gives an engine little memory gets a small engine: what is registered is pinned.
+    let share = config.buffer_bytes / 4;
     MessengerConfig {
         message_bytes_max,
-        landing_bytes_max: usual.landing_bytes_max.max(message_bytes_max),
+        landing_bytes_max: usual.landing_bytes_max.min(share).max(message_bytes_max),
+        pool_bytes: usual.pool_bytes.min(share),
+        landing_pool_bytes: usual.landing_pool_bytes.min(share).max(message_bytes_max),
+        receive_bytes: usual.receive_bytes.min(share / 2),
         exposed_bytes_max: config.buffer_bytes / 2,
         ..usual
     }

@@ -182,6 +182,15 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         step: RXE,
+        name: "engine",
+        about: "Two engines: one exports a SeaweedFS volume, the other reads all of it, pushed and pulled, and after a kill again",
+        net: Net::TwoRxe,
+        run: Run::Session { build: Build::Release(WAVETANK), name: "wavetank", script: "engine.sh" },
+        env: &[],
+        seconds: 180,
+    },
+    Group {
+        step: RXE,
         name: "messenger",
         about: "Messengers in two processes: every byte there and back, killed, stopped and restarted peers",
         net: Net::TwoRxe,
