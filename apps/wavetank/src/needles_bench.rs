@@ -2,7 +2,7 @@
 //! bytes and beside the same file served over HTTP.
 //!
 //! Exporter, reader and HTTP server are processes of this program, the exporter and the server pinned to one CPU and the reader to
-//! another; the client is this process. They take their turns in rounds, and every byte is compared outside the clock.
+//! another; the client is this process, on a third, or beside the reader where there are two. They take their turns in rounds, and every byte is compared outside the clock.
 
 mod engines;
 pub(crate) mod http;

@@ -35,6 +35,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Turns between two looks at sockets and other tasks, while there is something to do.
 const TURNS: u32 = 64;
 
+/// The same in time: with some devices a turn is a system call or more.
+const TURNS_NS: u64 = 5_000;
+
 /// Looks at what is beside the messenger for each turn of that: it costs less than a device.
 const BESIDE_TURNS: u32 = 4;
 
@@ -107,6 +110,13 @@ pub trait Beside {
 
     /// The loop does not sleep any more.
     fn wake(&mut self);
+
+    /// Whether another task of this thread waits for what the messenger brings: as long as one does, tasks have their turn with each
+    /// of the loop's, which costs a look at all descriptors.
+    #[inline]
+    fn has_tasks(&self) -> bool {
+        false
+    }
 }
 
 /// Nothing.
@@ -235,6 +245,7 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
         let mut until = pin!(until);
         let mut busy_until = Instant::ZERO;
         let mut turns = 0;
+        let mut looked = Instant::ZERO;
         loop {
             let time = now();
             let mut any = self.messenger.spin(time);
@@ -253,8 +264,8 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
             }
             turns += 1;
             if time < busy_until {
-                if turns >= TURNS {
-                    turns = 0;
+                if turns >= TURNS || time.since_ns(looked) >= TURNS_NS || beside.has_tasks() {
+                    (turns, looked) = (0, time);
                     tokio::task::yield_now().await;
                 }
                 continue;

@@ -61,6 +61,8 @@ struct Shared<R: Reads> {
     /// Whether a loop polls the rings, and whether that loop sleeps.
     polled: Cell<bool>,
     asleep: Cell<bool>,
+    /// Tasks that read.
+    tasks: Rc<Cell<usize>>,
     bell: RefCell<Option<Bell>>,
 }
 
@@ -153,6 +155,7 @@ impl<R: Reads> Shared<R> {
             rings: RefCell::default(),
             polled: Cell::new(false),
             asleep: Cell::new(false),
+            tasks: Rc::default(),
             bell: RefCell::default(),
         }
     }

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use wavetank_client::{Options, ReadPath, blocking};
+use wavetank_client::blocking::Client;
+use wavetank_client::{Options, ReadPath};
 use wavetank_daemon::bench::Way;
 
 use super::measured::{Asked, Figures, Load, measure};
@@ -26,17 +28,17 @@ const RING_ENTRIES: u32 = 256;
 pub(super) struct Places {
     all: CpuSet,
     pair: [usize; 2],
-    client: CpuSet,
+    client: usize,
 }
 
 impl Places {
-    /// One CPU for whoever has the file, one for the reader, and the client on a third. Of two CPUs, it has both: it waits while
-    /// others work.
+    /// One CPU for whoever has the file, one for the reader, and a third for the client. Where there are only two, they stand for
+    /// two hosts, and the client is beside the reader.
     pub(super) fn found() -> Result<Places, Box<dyn Error>> {
         let pair = peer::two_cpus()?;
         let all = sched_getaffinity(None)?;
         let third = (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu) && !pair.contains(cpu));
-        Ok(Places { all, pair, client: third.map_or(all, one) })
+        Ok(Places { all, pair, client: third.unwrap_or(pair[1]) })
     }
 
     /// Of the exporter and the reader.
@@ -46,12 +48,12 @@ impl Places {
 
     /// Whether the client has a CPU for itself.
     pub(super) fn client_has_its_own(&self) -> bool {
-        self.client.count() == 1
+        !self.pair.contains(&self.client)
     }
 
     /// Does something as the client.
     pub(super) fn as_client<T>(&self, call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-        sched_setaffinity(None, &self.client).map_err(|why| format!("sched_setaffinity: {why}"))?;
+        sched_setaffinity(None, &one(self.client)).map_err(|why| format!("sched_setaffinity: {why}"))?;
         let done = call();
         sched_setaffinity(None, &self.all).map_err(|why| format!("sched_setaffinity: {why}"))?;
         done
@@ -78,6 +80,8 @@ pub(super) struct Engines {
     readers: [(ReadPath, Program, PathBuf); 2],
     server: (Program, SocketAddr),
     log: PathBuf,
+    /// Whether a client polls its ring before it sleeps. Beside its engine it would only keep that from answering.
+    client_spins: bool,
 }
 
 impl Engines {
@@ -115,10 +119,10 @@ impl Engines {
         };
         let readers = [reader(ReadPath::Pull, "pull")?, reader(ReadPath::Push, "push")?];
         let server = server(folder, places, at_file)?;
-        let engines = Engines { exporter, readers, server, log };
+        let engines = Engines { exporter, readers, server, log, client_spins: places.client_has_its_own() };
         for (path, _, socket) in &engines.readers {
             let clock = Clock::start();
-            while let Err(why) = connect(socket, Way::Socket) {
+            while let Err(why) = engines.connect(socket, Way::Socket) {
                 if clock.wall_s() > START_S {
                     return Err(engines.with_last_words(format!("the reader by {path:?}: {why}")).into());
                 }
@@ -132,9 +136,18 @@ impl Engines {
     pub(super) fn measure(&self, path: ReadPath, way: Way, load: &Load<'_>) -> Result<Figures, String> {
         let reader = self.readers.iter().find(|(of, _, _)| *of == path);
         let (_, reader, socket) = reader.ok_or("there is no such engine")?;
-        let client = connect(socket, way)?;
+        let client = self.connect(socket, way)?;
         let serving: Vec<&Program> = self.exporter.iter().chain([reader]).collect();
         spent(&serving, load, || measure(&mut Asked { client, path }, load))
+    }
+
+    fn connect(&self, socket: &Path, way: Way) -> Result<Client, String> {
+        let ring = (way == Way::Ring).then_some(RING_ENTRIES);
+        let mut options = Options { name: "bench".to_owned(), ring, ..Options::default() };
+        if !self.client_spins {
+            options.spin = Duration::ZERO;
+        }
+        Client::connect(socket, &options).map_err(|why| why.to_string())
     }
 
     /// Reads over HTTP.
@@ -166,12 +179,6 @@ fn spent(
     // Each needle was read twice before.
     let reads = load.count as usize + 2 * load.needles.len();
     Ok(Figures { servers_ns: now().saturating_sub(before) as f64 / reads as f64, ..figures })
-}
-
-fn connect(socket: &Path, way: Way) -> Result<blocking::Client, String> {
-    let ring = (way == Way::Ring).then_some(RING_ENTRIES);
-    let options = Options { name: "bench".to_owned(), ring, ..Options::default() };
-    blocking::Client::connect(socket, &options).map_err(|why| why.to_string())
 }
 
 /// A port that nobody had a moment ago.

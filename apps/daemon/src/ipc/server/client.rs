@@ -166,7 +166,9 @@ impl<R: Reads> Shared<R> {
                     }
                     Poll::Pending => {
                         let (shared, asker) = (Rc::clone(self), Rc::clone(client));
+                        let counted = Counted::new(&self.tasks);
                         let task = spawn_local(async move {
+                            let _counted = counted;
                             let answer = reading.await;
                             shared.answered(&asker, key, answer);
                         });
@@ -290,5 +292,21 @@ impl Alarm {
             self.at = None;
         }
         rings
+    }
+}
+
+/// A task that reads, counted until it ends or is aborted.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(tasks: &Rc<Cell<usize>>) -> Counted {
+        tasks.set(tasks.get() + 1);
+        Counted(Rc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

@@ -88,6 +88,11 @@ impl<R: Reads> Beside for Rings<R> {
             client.with(|conversation| conversation.ring_is_polled());
         }
     }
+
+    #[inline]
+    fn has_tasks(&self) -> bool {
+        self.shared.tasks.get() > 0
+    }
 }
 
 impl<R: Reads> Shared<R> {
