@@ -1,7 +1,7 @@
 //! `wavetank bench ipc`: what local programs see of an engine whose bytes are made up, beside what the machine does without one.
 //!
 //! The engine is a thread of this process with the daemon's own loop and socket; its reads cost nothing, so that what is left is
-//! what all around them costs.
+//! what all around them costs. Both sides, and those of what stands beside them, have a CPU each.
 
 use std::error::Error;
 use std::io;
@@ -15,6 +15,7 @@ use crate::programs;
 use crate::scratch::Scratch;
 use crate::sim::CellsBar;
 use crate::table::table;
+use crate::ucx_bench::peer;
 
 /// Bytes of a read.
 const READ_BYTES: u64 = 4096;
@@ -131,13 +132,21 @@ pub(crate) fn run(plan: &Plan) -> Result<(Value, String), Box<dyn Error>> {
     let scratch = Scratch::new("bench-ipc")?;
     let mut config = EngineConfig::at(scratch.path().join("engine.sock"));
     (config.fills, config.slots) = (false, 256);
+    // A thread begins where the one that starts it is: the engine stays there, and the client moves.
+    let [there, here] = peer::two_cpus()?;
+    peer::pin(there)?;
     let engine = Engine::start(config)?;
+    peer::pin(here)?;
+    let settle = move || {
+        // Measured all the same where that is refused, on one CPU.
+        let _ = peer::pin(there);
+    };
     let mut cells = cells();
     let bar = CellsBar::new(u64::from(plan.rounds) * cells.len() as u64);
     let mut done = 0;
     for _ in 0..plan.rounds {
-        let echo = bench::echo(plan.count)?;
-        let word = bench::bare_ring(plan.count * RING_TIMES)?;
+        let echo = bench::echo(plan.count, settle)?;
+        let word = bench::bare_ring(plan.count * RING_TIMES, settle)?;
         for cell in &mut cells {
             if programs::interrupted() {
                 return Err("interrupted: nothing is told of what was measured".into());
@@ -172,7 +181,7 @@ fn text(plan: &Plan, cells: &[Cell]) -> String {
     format!(
         "{}\n\nMedians of {} rounds in turn; pings are the median round trip, reads are of {READ_BYTES} bytes that cost nothing to \
          have.\nBare: as many bytes as a ping echoed over a Unix socket between two threads, twice for a read in two calls;\nfor \
-         the ring, a word of shared memory there and back. An engine of one thread that polls 50 us before it sleeps.",
+         the ring, a word of shared memory there and back. An engine of one thread that polls 50 us before it sleeps. Each side on a CPU of its own.",
         table(&["asked", "wavetank", "p99", "bare", "ratio", "aim"], rows),
         plan.rounds
     )

@@ -77,14 +77,16 @@ fn figures(count: u64, total_ns: u64, times: &Histogram<u64>) -> Figures {
     Figures { count, total_ns, p50_ns, p99_ns }
 }
 
-/// The floor of the socket: as many bytes as a ping, there and back between two threads that wait for them.
+/// The floor of the socket: as many bytes as a ping, there and back between two threads that wait for them. The other one begins
+/// with `settle`, which may choose its CPU.
 ///
 /// # Errors
 /// The system's.
-pub fn echo(count: u64) -> io::Result<Figures> {
+pub fn echo(count: u64, settle: impl FnOnce() + Send) -> io::Result<Figures> {
     let (mut ours, mut theirs) = UnixStream::pair()?;
     std::thread::scope(|scope| {
         scope.spawn(move || {
+            settle();
             let mut bytes = [0; PING_BYTES];
             while theirs.read_exact(&mut bytes).is_ok() && theirs.write_all(&bytes).is_ok() {}
         });
@@ -98,15 +100,17 @@ pub fn echo(count: u64) -> io::Result<Figures> {
     })
 }
 
-/// The floor of a ring: a word there and another back between two threads that poll, each in a line of its own.
+/// The floor of a ring: a word there and another back between two threads that poll, each in a line of its own. The other one
+/// begins with `settle`, which may choose its CPU.
 ///
 /// # Errors
 /// The system's.
-pub fn bare_ring(count: u64) -> io::Result<Figures> {
+pub fn bare_ring(count: u64, settle: impl FnOnce() + Send) -> io::Result<Figures> {
     let memory = SharedMemory::create("bare", 4096, Others::Write, Pages::Plain).map_err(io::Error::other)?;
     let there = SharedMemory::attach(memory.fd().try_clone_to_owned()?, 4096).map_err(io::Error::other)?;
     std::thread::scope(|scope| {
         scope.spawn(move || {
+            settle();
             let mut seen = 0;
             while seen != u64::MAX {
                 let word = there.word(0).load();

@@ -142,10 +142,15 @@ pub(crate) fn be(
 /// Pins this side to its CPU, and answers the stream to the other one. Before the device is opened: whatever threads it has are
 /// pinned as well.
 pub(crate) fn settle(cpu: usize) -> Result<UnixStream, Box<dyn Error>> {
+    pin(cpu)?;
+    Ok(UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// Pins this thread, and those that it starts from now on.
+pub(crate) fn pin(cpu: usize) -> rustix::io::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
-    sched_setaffinity(None, &set)?;
-    Ok(UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?))
+    sched_setaffinity(None, &set)
 }
 
 /// Opens the device and plays.
