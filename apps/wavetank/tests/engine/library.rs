@@ -51,7 +51,9 @@ impl Shelf {
         for id in self.needles.ids().filter(|id| !self.skips(*id)) {
             self.needles.put(&mut writer, id).unwrap();
         }
-        for (id, ttl) in [(EXPIRED, Ttl { count: 1, unit_code: 1 }), (LIVING, Ttl { count: 255, unit_code: 6 })] {
+        for (id, ttl) in
+            [(EXPIRED, Ttl { count: 1, unit_code: 1 }), (LIVING, Ttl { count: 255, unit_code: 6 })]
+        {
             let data = self.lasting(id);
             let (ttl, last_modified_s) = (Some(ttl), Some(WRITTEN_S));
             let needle = NewNeedle::new(NeedleId(id), self.cookie(id), &data);

@@ -83,7 +83,8 @@ fn a_file_in_the_socket_s_place_is_never_removed() {
     let stderr = refused(&folder.path().join("volumes"));
     assert!(stderr.contains("is no socket: it stays"), "{stderr}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "never lose this");
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "nothing else is left: {left:?}");
 }
 
@@ -101,7 +102,8 @@ fn a_file_that_comes_in_the_place_of_the_socket_survives_the_engine() {
 fn a_config_is_checked_and_nothing_is_opened() {
     let folder = folder();
     let (config, socket) = (folder.path().join("engine.toml"), folder.path().join("it.sock"));
-    std::fs::write(&config, format!("backend = \"mock\"\nipc-socket = {socket:?}\nmax-sessions = 7\n")).unwrap();
+    std::fs::write(&config, format!("backend = \"mock\"\nipc-socket = {socket:?}\nmax-sessions = 7\n"))
+        .unwrap();
     let config = config.to_str().unwrap();
     let (code, stdout, stderr) = output(&["--config", config, "--check-config", "--spin-us", "5"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));

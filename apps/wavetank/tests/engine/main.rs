@@ -20,3 +20,5 @@ mod traces;
 mod two;
 mod voices;
 mod waiting;
+#[cfg(feature = "ucx")]
+mod writing;

@@ -54,7 +54,8 @@ fn every_needle_is_read_whole_and_in_parts_by_every_kind_of_client() {
         assert_eq!(voice.is_simulated(), [true, true], "{name}");
         let mut all = Tally::default();
         for shelf in &shelves {
-            let tally = compare(&mut voice, shelf, shelf, Way::Any, 1).unwrap_or_else(|why| panic!("{name}: {why}"));
+            let tally =
+                compare(&mut voice, shelf, shelf, Way::Any, 1).unwrap_or_else(|why| panic!("{name}: {why}"));
             all.reads += tally.reads;
             all.bytes += tally.bytes;
             all.busy += tally.busy;

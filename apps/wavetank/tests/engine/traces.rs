@@ -28,7 +28,9 @@ pub(crate) fn resident_kib(pid: u32) -> u64 {
 /// Memory of no file that a process has mapped, by its inode: what clients share with an engine.
 pub(crate) fn memfds(pid: u32) -> BTreeSet<u64> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let of = |line: &str| line.contains("/memfd:wavetank").then(|| line.split_whitespace().nth(4)?.parse().ok())?;
+    let of = |line: &str| {
+        line.contains("/memfd:wavetank").then(|| line.split_whitespace().nth(4)?.parse().ok())?
+    };
     maps.lines().filter_map(of).collect()
 }
 
@@ -51,11 +53,8 @@ pub(crate) struct Traces {
 impl Traces {
     pub(crate) fn of(daemon: &Daemon) -> Traces {
         let pid = daemon.process.pid();
-        let traces = Traces {
-            socket: daemon.socket.clone(),
-            memfds: memfds(pid),
-            shared_files: shared_files(pid),
-        };
+        let traces =
+            Traces { socket: daemon.socket.clone(), memfds: memfds(pid), shared_files: shared_files(pid) };
         assert!(!traces.memfds.is_empty(), "an engine has an arena");
         traces
     }
@@ -81,7 +80,8 @@ impl Traces {
 
 /// Whether an engine comes to have nothing of any client's and no read under way, soon.
 pub(crate) fn settled(daemon: &Daemon, limit: std::time::Duration) -> Result<(), String> {
-    const ZERO: [&str; 5] = ["leases_now", "sessions_now", "reads_now", "client_connections_now", "client_rings_now"];
+    const ZERO: [&str; 5] =
+        ["leases_now", "sessions_now", "reads_now", "client_connections_now", "client_rings_now"];
     let look = || {
         let metrics = daemon.metrics();
         ZERO.iter().map(|name| (*name, metrics.of(name))).filter(|(_, now)| *now > 0).collect::<Vec<_>>()

@@ -120,7 +120,9 @@ fn who_has_another_key_is_refused_and_learns_nothing() {
             client.read(&wanted).map(|lent| lent.as_ref().len())
         };
         let known = |daemon: &Daemon| daemon.health().1["peers"][0]["volumes"].as_u64();
-        for (name, more) in [("stranger", &["--peer", &address, "--key-file", &other][..]), ("open", &["--peer", &address])] {
+        for (name, more) in
+            [("stranger", &["--peer", &address, "--key-file", &other][..]), ("open", &["--peer", &address])]
+        {
             let reader = site.keyed(name, more);
             for _ in 0..3 {
                 let code = ask(&reader).unwrap_err().code();
@@ -130,7 +132,8 @@ fn who_has_another_key_is_refused_and_learns_nothing() {
             assert_eq!(reader.metrics().of("reader_grants"), 0);
         }
         let metrics = exporter.metrics();
-        let heard = ["export_admitted", "export_pushes", "export_absent", "export_grants"].map(|name| metrics.of(name));
+        let heard = ["export_admitted", "export_pushes", "export_absent", "export_grants"]
+            .map(|name| metrics.of(name));
         assert_eq!(heard, [0; 4], "{transport}: {metrics:?}");
         assert!(metrics.of("export_refused") > 0, "{transport}: {metrics:?}");
         // Twin: with the key.
@@ -172,17 +175,24 @@ fn read_real(daemon: &Daemon, volume: u32, dat: &Path) -> u64 {
     let mut voice = Voice::connect("ring", &daemon.socket, &Options::default()).unwrap();
     let mut read = 0;
     for id in ids {
-        let ask = wavetank_volume::Ask { id, cookie: None, range: None, now_unix_ns: 0, inflated_len_max: 64 << 20 };
+        let ask = wavetank_volume::Ask {
+            id,
+            cookie: None,
+            range: None,
+            now_unix_ns: 0,
+            inflated_len_max: 64 << 20,
+        };
         let mut right = Vec::new();
         let found = files.read_into(&ask, &mut right).unwrap().found().unwrap();
-        let wanted =
-            Wanted { volume, needle: id.0, cookie: found.located.cookie.0, ..Wanted::default() };
+        let wanted = Wanted { volume, needle: id.0, cookie: found.located.cookie.0, ..Wanted::default() };
         let middle = right.len() as u64 / 2;
         for (offset, len) in [(0, 0), (0, 0), (0, 0), (middle, 0), (middle, 100)] {
             let from = right.get(offset as usize..).unwrap_or_default();
             let part = if len == 0 { from } else { &from[..from.len().min(len as usize)] };
             match voice.read(&Wanted { offset, len, ..wanted.clone() }) {
-                Got::Bytes(bytes, Some(_)) => assert!(bytes == part, "volume {volume}, needle {id}, from {offset}"),
+                Got::Bytes(bytes, Some(_)) => {
+                    assert!(bytes == part, "volume {volume}, needle {id}, from {offset}")
+                }
                 other => panic!("volume {volume}, needle {id}: {other:?}"),
             }
         }

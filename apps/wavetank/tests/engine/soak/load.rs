@@ -94,8 +94,14 @@ impl Ledger {
 
     /// Judges an answer. Whether the connection is of use still.
     fn judge(&self, got: &Got, wanted: &Wanted, right: &Right) -> bool {
-        let transient =
-            [Code::PeerGone, Code::TimedOut, Code::Busy, Code::ShuttingDown, Code::NotExported, Code::Cancelled];
+        let transient = [
+            Code::PeerGone,
+            Code::TimedOut,
+            Code::Busy,
+            Code::ShuttingDown,
+            Code::NotExported,
+            Code::Cancelled,
+        ];
         match got {
             Got::Lost(why) => {
                 self.saw("lost: connect again");
@@ -184,7 +190,8 @@ pub(crate) fn for_ever(voice: &str, socket: &Path, rights: &Rights, seed: u64) {
         let before = ledger.good();
         let mut of_use = true;
         for (got, (wanted, right)) in connected.read_all(&wanted).iter().zip(&all) {
-            of_use &= ledger.judge(got, wanted, right) && !(voice == "upstream" && matches!(got, Got::Lost(_)));
+            of_use &=
+                ledger.judge(got, wanted, right) && !(voice == "upstream" && matches!(got, Got::Lost(_)));
         }
         let good = ledger.good() - before;
         println!("good {good} others {}", all.len() as u64 - good);

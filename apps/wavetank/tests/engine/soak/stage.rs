@@ -104,7 +104,8 @@ impl Stage {
         self.clients.clear();
         let mut said = Said::default();
         for number in 0..CLIENTS.len() {
-            let text = std::fs::read_to_string(self.site.path().join(format!("client-{number}.txt"))).unwrap();
+            let text =
+                std::fs::read_to_string(self.site.path().join(format!("client-{number}.txt"))).unwrap();
             for line in text.lines() {
                 let words: Vec<&str> = line.split(' ').collect();
                 match words[..] {
