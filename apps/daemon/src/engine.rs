@@ -114,7 +114,7 @@ pub enum OpenError {
 enum Loop {
     Device(Box<TcpCarrier>),
     #[cfg(feature = "mock")]
-    Tank(Tank),
+    Tank(Box<Tank>),
 }
 
 /// See the module. It lives on one thread, on a `LocalSet`.
@@ -361,7 +361,7 @@ fn in_tank(
     let device = ours.with(|messenger| messenger.driver().context().caps().name.clone());
     tank.add(ours.clone());
     let reader = reader(&ours, config, peers, None, clock)?;
-    Ok((Loop::Tank(tank), reader, device))
+    Ok((Loop::Tank(Box::new(tank)), reader, device))
 }
 
 async fn on_device(

@@ -116,7 +116,7 @@ fn a_config_is_checked_and_nothing_is_opened() {
         ("backend = \"mock\"\npeers = [\"a:1\"]\n", "simulated NICs reach no other process"),
         ("colour = 1\n", "colour"),
     ] {
-        std::fs::write(config, format!("{bad}")).unwrap();
+        std::fs::write(config, bad).unwrap();
         let (code, stdout, stderr) = output(&["--config", config, "--check-config", "--backend", "mock"]);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
         assert!(stderr.contains(part), "{stderr} should say {part}");
