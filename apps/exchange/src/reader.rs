@@ -294,7 +294,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 let mut state = peer.state.borrow_mut();
                 if blamed {
                     let ReaderConfig { pause_ns, pause_ns_max, .. } = self.shared.config;
-                    state.circuit.failed(self.now(), pause_ns, pause_ns_max);
+                    state.circuit.failed(now, self.now(), pause_ns, pause_ns_max);
                     tracing::debug!("engine {}: {trouble}", peer.address);
                 }
                 if *trouble == Trouble::Absent(Absence::NotExported) {

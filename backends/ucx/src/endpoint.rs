@@ -378,6 +378,8 @@ impl Peer {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) id: EpId,
+    /// Its place among those that are open: another has it later.
+    pub(crate) index: u32,
     pub(crate) owner: usize,
     pub(crate) spec: EndpointSpec,
     pub(crate) state: QpState,

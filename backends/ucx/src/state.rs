@@ -28,9 +28,6 @@ use crate::token::{self, Token};
 use crate::watch::Watch;
 use crate::wire::Head;
 
-const INDEX_BITS: u32 = 16;
-const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
-
 /// Polls between two looks at the clock while whoever uses the device polls.
 const POLLS_PER_TICK: u32 = 256;
 
@@ -69,7 +66,6 @@ struct Early {
 
 #[derive(Debug, Default)]
 struct Slot {
-    generation: u32,
     endpoint: Option<Box<Endpoint>>,
 }
 
@@ -85,6 +81,9 @@ struct Writer {
 pub(crate) struct State {
     pub(crate) settings: Settings,
     slots: Vec<Slot>,
+    /// The slot of every endpoint there ever was, by its name. Names count up without gaps: whoever uses them as places in tables,
+    /// as ports and drivers do, has a place for each endpoint there was, and none for those there never were.
+    places: Vec<u32>,
     free: Vec<u32>,
     open: u32,
     pub(crate) frames: Frames,
@@ -119,6 +118,7 @@ impl State {
         State {
             settings,
             slots: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
             open: 0,
             frames: Frames::default(),
@@ -144,7 +144,7 @@ impl State {
     }
 
     pub(crate) fn get(&self, ep: EpId) -> Option<&Endpoint> {
-        let slot = self.slots.get((ep.0 & INDEX_MASK) as usize)?;
+        let slot = self.slots.get(*self.places.get(ep.0 as usize)? as usize)?;
         slot.endpoint.as_deref().filter(|endpoint| endpoint.id == ep)
     }
 
@@ -155,9 +155,8 @@ impl State {
         ep: EpId,
         call: impl FnOnce(&mut State, &mut Endpoint) -> R,
     ) -> Option<R> {
-        self.with_index(ep.0 & INDEX_MASK, |state, endpoint| {
-            (endpoint.id == ep).then(|| call(state, endpoint))
-        })?
+        let index = *self.places.get(ep.0 as usize)?;
+        self.with_index(index, |state, endpoint| (endpoint.id == ep).then(|| call(state, endpoint)))?
     }
 
     #[inline]
@@ -189,6 +188,7 @@ impl State {
                 return Err(OpenError::UnknownCq(cq));
             }
         }
+        let Ok(name) = u32::try_from(self.places.len()) else { return Err(full) };
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() < ENDPOINTS_MAX as usize => {
@@ -198,9 +198,11 @@ impl State {
             None => return Err(full),
         };
         let slot = &mut self.slots[index as usize];
-        let id = EpId(slot.generation << INDEX_BITS | index);
+        let id = EpId(name);
+        self.places.push(index);
         slot.endpoint = Some(Box::new(Endpoint {
             id,
+            index,
             owner,
             spec: spec.clone(),
             state: QpState::Reset,
@@ -224,10 +226,9 @@ impl State {
 
     /// Forgets an endpoint whose works are all gone.
     fn remove(&mut self, worker: &Worker, ep: EpId) {
-        let index = ep.0 & INDEX_MASK;
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(index) = self.places.get(ep.0 as usize) else { return };
+        let Some(slot) = self.slots.get_mut(*index as usize) else { return };
         let Some(mut endpoint) = slot.endpoint.take_if(|endpoint| endpoint.id == ep) else { return };
-        slot.generation += 1;
         let (lost, disowned) = (endpoint.ucx > 0, endpoint.disowned);
         self.open -= 1;
         self.drop_held(worker, &mut endpoint);
@@ -251,10 +252,7 @@ impl State {
 
     /// The place of an endpoint that is no more may be used again.
     fn free_index(&mut self, ep: EpId) {
-        let index = ep.0 & INDEX_MASK;
-        if self.slots.get(index as usize).is_some_and(|slot| slot.generation < 1 << (32 - INDEX_BITS)) {
-            self.free.push(index);
-        }
+        self.free.extend(self.places.get(ep.0 as usize));
     }
 
     /// Whether a request arrived is for somebody: hands it on.

@@ -134,6 +134,8 @@ pub(crate) enum Door {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Circuit {
     pub(crate) failures: u32,
+    /// When it failed last.
+    failed_at: Instant,
     /// It is left alone until then.
     pub(crate) until: Instant,
 }
@@ -143,7 +145,14 @@ impl Circuit {
         now < self.until
     }
 
-    pub(crate) fn failed(&mut self, now: Instant, pause_ns: u64, pause_ns_max: u64) {
+    /// An attempt that began then has failed now. Those that were under way together when the peer failed are one failure: each
+    /// would double the pause otherwise, and a peer that starts again would be left alone for as long as there is, only because
+    /// it was much in use.
+    pub(crate) fn failed(&mut self, began: Instant, now: Instant, pause_ns: u64, pause_ns_max: u64) {
+        if self.failures > 0 && began <= self.failed_at {
+            return;
+        }
+        self.failed_at = now;
         let pause_ns = pause_ns.saturating_mul(1 << self.failures.min(20)).min(pause_ns_max);
         self.failures += 1;
         self.until = now + pause_ns;
@@ -181,5 +190,22 @@ impl Peer {
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state.borrow().door, Door::Open(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_fail_together_are_one_failure() {
+        let (mut circuit, at) = (Circuit::default(), |ms: u64| Instant(ms * 1_000_000));
+        for late in 0..30 {
+            circuit.failed(at(late), at(30 + late), 50_000_000, 10_000_000_000);
+        }
+        assert_eq!((circuit.failures, circuit.until), (1, at(80)));
+        // The next attempt is another matter.
+        circuit.failed(at(80), at(81), 50_000_000, 10_000_000_000);
+        assert_eq!((circuit.failures, circuit.until), (2, at(181)));
     }
 }

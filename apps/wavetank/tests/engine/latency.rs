@@ -24,6 +24,9 @@ impl Times {
     }
 }
 
+/// What 95 of 100 reads stay below, in microseconds, on a loaded machine too. Where a wake-up is lost it is the 100 ms of the next sweep.
+const MOST_US_MAX: u64 = 60_000;
+
 /// Reads that are timed, for each kind of client.
 const READS: usize = 400;
 
@@ -45,6 +48,7 @@ pub(crate) fn measure(what: &str, daemon: &Daemon, shelf: &Shelf) -> u64 {
         let times = Times::new(times);
         let [half, most, all] = [500, 990, 1000].map(|of| times.us(of));
         show(&format!("latency, {what}, {name}: median {half} us, 99 of 100 {most} us, longest {all} us\n"));
+        assert!(times.us(950) < MOST_US_MAX, "{what}, {name}: {} us", times.us(950));
         slowest = slowest.max(half);
     }
     slowest

@@ -3,10 +3,7 @@
 //! `WAVETANK_SOAK_SECONDS` says how long the soak takes, `WAVETANK_SOAK_SEED` which one it is, and `WAVETANK_SOAK_NEEDLES`
 //! how many needles two engines read.
 #![allow(clippy::unwrap_used)]
-#![cfg_attr(
-    not(feature = "ucx"),
-    allow(dead_code, reason = "two engines in two processes need a device that both have")
-)]
+#![cfg_attr(not(feature = "ucx"), allow(dead_code, reason = "two engines need UCX"))]
 
 mod comparing;
 mod daemon;
@@ -24,3 +21,5 @@ mod traces;
 mod two;
 mod voices;
 mod waiting;
+#[cfg(feature = "ucx")]
+mod writing;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use wavetank_contract::error::{ConnectError, ModifyError};
 use wavetank_contract::{AsyncEvent, EpId, QpState};
 
-use super::{Early, HELLOS_MAX, INDEX_MASK, State};
+use super::{Early, HELLOS_MAX, State};
 use crate::address::{Address, EXPECTED, Hello, Place};
 use crate::config::Transport;
 use crate::endpoint::{Control, Endpoint, Peer, Receives, Responder, Sends};
@@ -309,7 +309,7 @@ impl State {
             self.tell(ep.owner, AsyncEvent::DeviceFatal);
             return;
         }
-        let sends = Sends::new(worker, ep.id.0 & INDEX_MASK, ep.spec.send_depth);
+        let sends = Sends::new(worker, ep.index, ep.spec.send_depth);
         let former = std::mem::replace(&mut ep.sends, sends);
         if std::mem::take(&mut ep.disowned) {
             self.lost_sends.push(former);

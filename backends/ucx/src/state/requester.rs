@@ -306,8 +306,7 @@ impl State {
             }
             Body::Rendezvous(desc) => {
                 let place = ep.sends.place(number);
-                let frame =
-                    self.frames.take(worker, Use::Data { ep: ep.id.0 & super::INDEX_MASK, slot: place });
+                let frame = self.frames.take(worker, Use::Data { ep: ep.index, slot: place });
                 if let Some(to) = self.frames.get_mut(frame) {
                     // The slot counts its registrations itself, and completes only after this.
                     (to.spans, to.span_count) = (slot.spans, slot.piece_count);

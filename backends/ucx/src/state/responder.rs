@@ -2,7 +2,7 @@
 
 use wavetank_contract::{AsyncEvent, OpKind, Sge, Status};
 
-use super::{INDEX_MASK, State};
+use super::State;
 use crate::endpoint::{Content, Endpoint, Flight, Held, Received, RnrWait};
 use crate::frames::{SGE_MAX, Use};
 use crate::sys::{Body, Desc, SendAs, Span, Started, Taken, UcsStatus, Worker};
@@ -322,7 +322,7 @@ impl State {
                     (receive.ended, receive.filling, receive.gated) = (Some(received), true, true);
                 }
                 ep.receives.met += 1;
-                let uses = Use::Fill { ep: ep.id.0 & INDEX_MASK, seq: head.seq, receive: Some(number) };
+                let uses = Use::Fill { ep: ep.index, seq: head.seq, receive: Some(number) };
                 let frame = self.frames.take(worker, uses);
                 if let Some(to) = self.frames.get_mut(frame) {
                     (to.spans, to.span_count) = (spans, count);
@@ -358,7 +358,7 @@ impl State {
                     }
                     ep.receives.met += 1;
                 }
-                let uses = Use::Fill { ep: ep.id.0 & INDEX_MASK, seq: head.seq, receive: number };
+                let uses = Use::Fill { ep: ep.index, seq: head.seq, receive: number };
                 let frame = self.frames.take(worker, uses);
                 if let Some(to) = self.frames.get_mut(frame)
                     && let Some((memory, offset)) = place
@@ -469,7 +469,7 @@ impl State {
             .and_then(|mr| mr.memory.span(head.addr.wrapping_sub(mr.memory.addr()), head.len as usize));
         let Some(answer) = self.header(ep, Kind::ReadReply) else { return };
         let answer = Head { seq: head.seq, ..answer };
-        let frame = self.frames.take(worker, Use::Reply(ep.id.0 & INDEX_MASK));
+        let frame = self.frames.take(worker, Use::Reply(ep.index));
         let send_as = if head.len == 0 { SendAs::Eager } else { self.settings.send_as };
         let Some(place) = self.frames.get_mut(frame) else { return };
         place.header_len = answer.write(&mut place.header);

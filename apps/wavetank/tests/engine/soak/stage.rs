@@ -103,7 +103,7 @@ impl Stage {
     pub(crate) fn end_clients(&mut self) -> Said {
         self.clients.clear();
         let mut said = Said::default();
-        for number in 0..CLIENTS.len() {
+        for (number, name) in CLIENTS.iter().enumerate() {
             let text =
                 std::fs::read_to_string(self.site.path().join(format!("client-{number}.txt"))).unwrap();
             for line in text.lines() {
@@ -114,7 +114,7 @@ impl Stage {
                         said.others += others.parse::<u64>().unwrap();
                     }
                     _ if line.contains("FAULT") || line.contains("panicked") => {
-                        said.faults.push(format!("{}: {line}", CLIENTS[number]));
+                        said.faults.push(format!("{name}: {line}"));
                     }
                     _ => {}
                 }
