@@ -20,7 +20,8 @@ pub(super) struct Native {
     /// Reads under way, by the id of their request.
     requests: BTreeMap<u64, ReadKey>,
     /// What the client has, by the number of the loan.
-    loans: BTreeMap<u64, Lease>,
+    /// By name: where the client finds the bytes, and the memory they are in.
+    loans: BTreeMap<u64, (u64, Lease)>,
     pub(super) servers: BTreeMap<u16, String>,
     /// The request for a ring that is being made.
     ring_asked: Option<u64>,
@@ -208,12 +209,7 @@ impl Native {
     /// A loan that the client does not have is none of anybody else's: loans are looked up among its own.
     pub(super) fn release(&mut self, common: &Common, offset: u64, generation: u64) {
         let stats = common.commons.stats();
-        // The bytes may begin within their lease.
-        let lies = |lease: &Lease| {
-            let first = lease.region().origin() + lease.offset();
-            (first..first + lease.len()).contains(&offset)
-        };
-        if self.loans.get(&generation).is_some_and(lies) {
+        if self.loans.get(&generation).is_some_and(|(lent, _)| *lent == offset) {
             self.loans.remove(&generation);
             stats.leases_now.sub(1);
             stats.releases.add(1);
@@ -230,7 +226,7 @@ impl Native {
         if let Some(lease) = lease {
             generation = common.commons.0.loan();
             common.commons.stats().leases_now.add(1);
-            self.loans.insert(generation, lease);
+            self.loans.insert(generation, (offset, lease));
         }
         Told { offset, len, generation, whole_len, crc32c, path, details }
     }
