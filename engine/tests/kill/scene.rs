@@ -251,7 +251,7 @@ impl<'a> Scene<'a> {
                 .map_err(|why| format!("memory that was back changed: {why}"))?;
         }
         self.lab.node.driver.context().deregister(self.arena.mr())?;
-        if self.cell.ending != Ending::Kill {
+        if self.cell.ending != Ending::Kill && self.lab.device.transport == "shm" {
             // It may still be sending. Killed now, it could leave a place of our queue unfilled, as `known::DEAF` says.
             self.peer.ask("leave").map_err(|why| format!("after SIGCONT: {why}"))?;
         }
