@@ -11,7 +11,6 @@ mod accel;
 mod apt;
 pub(crate) mod artefacts;
 pub(crate) mod boot;
-mod follow;
 pub(crate) mod groups;
 mod initramfs;
 mod machine;

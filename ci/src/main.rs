@@ -4,7 +4,9 @@
 //! order, `cargo ci NAME` runs one line of it, and `--help` and `cargo ci list` print it. A new check is a new line.
 #![expect(clippy::print_stdout, reason = "a tool that speaks to a terminal")]
 
+mod complaints;
 mod determinism;
+mod follow;
 mod guest;
 mod libraries;
 mod mutants;

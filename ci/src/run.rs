@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::options::Options;
-use crate::step::{Failure, Step};
+use crate::step::{Failure, Step, Within};
 use crate::stopwatch::Stopwatch;
 use crate::workspace::Workspace;
 
@@ -30,11 +30,13 @@ struct Record {
 /// passed.
 pub(crate) fn all(steps: &[Step], workspace: &Workspace, options: &Options, guest: bool) -> bool {
     let mut records: Vec<Record> = Vec::with_capacity(steps.len());
+    let runs = |step: &Step| guest || !step.guest;
     for step in steps {
-        let record = if step.guest && !guest {
-            Record { name: step.name, outcome: Outcome::LeftOut, took: Duration::ZERO }
+        let record = if runs(step) {
+            let within = step.within.filter(|w| steps.iter().any(|s| s.name == w.step && runs(s)));
+            one(step, within, &records, workspace, options)
         } else {
-            one(step, &records, workspace, options)
+            Record { name: step.name, outcome: Outcome::LeftOut, took: Duration::ZERO }
         };
         records.push(record);
     }
@@ -42,7 +44,13 @@ pub(crate) fn all(steps: &[Step], workspace: &Workspace, options: &Options, gues
     records.iter().all(|r| matches!(r.outcome, Outcome::Passed | Outcome::LeftOut))
 }
 
-fn one(step: &Step, before: &[Record], workspace: &Workspace, options: &Options) -> Record {
+fn one(
+    step: &Step,
+    within: Option<Within>,
+    before: &[Record],
+    workspace: &Workspace,
+    options: &Options,
+) -> Record {
     let broken = |need: &&str| before.iter().any(|r| r.name == *need && r.outcome != Outcome::Passed);
     if let Some(need) = step.needs.filter(broken) {
         println!("\n==> {}: not run, {need} did not pass", step.name);
@@ -50,7 +58,14 @@ fn one(step: &Step, before: &[Record], workspace: &Workspace, options: &Options)
     }
     println!("\n==> {}: {}", step.name, step.about);
     let watch = Stopwatch::start();
-    let outcome = match (step.run)(workspace, options) {
+    let done = match within {
+        Some(Within { step, rest }) => {
+            println!("    only what {step} leaves to it: that does all the rest");
+            rest(workspace)
+        }
+        None => (step.run)(workspace, options),
+    };
+    let outcome = match done {
         Ok(()) => Outcome::Passed,
         Err(failure) => Outcome::Failed(failure),
     };
@@ -102,18 +117,19 @@ mod tests {
     use super::*;
 
     fn passing(name: &'static str, needs: Option<&'static str>) -> Step {
-        Step { name, about: "", needs, guest: false, run: |_, _| Ok(()) }
+        Step { name, about: "", needs, guest: false, run: |_, _| Ok(()), within: None }
     }
 
     fn failing(name: &'static str) -> Step {
-        Step { name, about: "", needs: None, guest: false, run: |_, _| Err(Failure("as told".into())) }
+        let run: fn(&Workspace, &Options) -> _ = |_, _| Err(Failure("as told".into()));
+        Step { name, about: "", needs: None, guest: false, run, within: None }
     }
 
     fn outcomes(steps: &[Step]) -> Vec<Record> {
         let workspace = Workspace::find();
         let mut records = Vec::new();
         for step in steps {
-            records.push(one(step, &records, &workspace, &Options::default()));
+            records.push(one(step, None, &records, &workspace, &Options::default()));
         }
         records
     }
@@ -140,6 +156,18 @@ mod tests {
             text.contains("NOT RUN") && text.contains("b was NOT RUN: --no-guest leaves it out"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn where_a_later_step_does_most_of_one_only_the_rest_of_it_is_done() {
+        let rest: fn(&Workspace) -> _ = |_| Err(Failure("the rest".into()));
+        let steps = [
+            Step { within: Some(Within { step: "b", rest }), ..passing("a", None) },
+            Step { guest: true, ..passing("b", None) },
+        ];
+        let passes = |steps: &[Step], guest| all(steps, &Workspace::find(), &Options::default(), guest);
+        assert!(!passes(&steps, true), "b runs, so the rest of a was to be done");
+        assert!(passes(&steps, false) && passes(&steps[..1], true), "b does not run, so all of a is done");
     }
 
     #[test]

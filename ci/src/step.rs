@@ -23,32 +23,42 @@ pub(crate) struct Step {
     pub(crate) guest: bool,
     /// Does it. Output goes straight to the terminal.
     pub(crate) run: fn(&Workspace, &Options) -> Result<(), Failure>,
+    /// Most of it is done by a later step as well, where that one runs too.
+    pub(crate) within: Option<Within>,
+}
+
+/// A step that does most of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Within {
+    /// Its name.
+    pub(crate) step: &'static str,
+    /// Does what it leaves to the other.
+    pub(crate) rest: fn(&Workspace) -> Result<(), Failure>,
 }
 
 /// All but the crates that are built only where there are native libraries, or their headers.
 pub(crate) const NOT_NATIVE: [&str; 5] =
     ["--workspace", "--exclude", "wavetank-verbs", "--exclude", "wavetank-ucx"];
 
-/// Everything that changes with the features verbs and ucx. Both at once: each combination of features is a build of its own.
-pub(crate) const NATIVE: [&str; 18] = [
-    "--package",
-    "wavetank-verbs",
-    "--package",
-    "wavetank-ucx",
-    "--package",
-    "wavetank-engine",
-    "--package",
-    "wavetank-messenger",
-    "--package",
-    "wavetank-exchange",
-    "--package",
-    "wavetank-daemon",
-    "--package",
-    "wavetank-harness",
-    "--package",
-    "wavetank",
+/// All crates with the features verbs and ucx. Both at once: each combination of features is a build of its own.
+pub(crate) const NATIVE: [&str; 3] = [
+    "--workspace",
     "--features",
     "wavetank-exchange/verbs,wavetank-exchange/ucx,wavetank-daemon/verbs,wavetank-daemon/ucx,wavetank-engine/verbs,wavetank-engine/ucx,wavetank-messenger/verbs,wavetank-messenger/ucx,wavetank-harness/verbs,wavetank-harness/ucx,wavetank/verbs,wavetank/ucx",
+];
+
+/// Tests that differ without those features: what is refused then, and what waits for no device.
+const WITHOUT_NATIVE: [&str; 10] = [
+    "--package",
+    "wavetank",
+    "--package",
+    "wavetank-messenger",
+    "--test",
+    "cli",
+    "--test",
+    "matrix",
+    "--test",
+    "races",
 ];
 
 /// Every step, in the order of `cargo ci test`: what answers soonest comes first.
@@ -59,6 +69,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: None,
         guest: false,
         run: |w, _| w.cargo(&["fmt", "--all", "--check"]).run(),
+        within: None,
     },
     Step {
         name: "clippy",
@@ -69,6 +80,7 @@ pub(crate) const STEPS: &[Step] = &[
             w.cargo(&[&["clippy"], &NOT_NATIVE[..], &["--all-targets", "--", "-D", "warnings"]].concat())
                 .run()
         },
+        within: None,
     },
     Step {
         name: "build",
@@ -76,13 +88,18 @@ pub(crate) const STEPS: &[Step] = &[
         needs: None,
         guest: false,
         run: |w, _| w.cargo(&["build"]).run(),
+        within: None,
     },
     Step {
         name: "unit",
         about: "Unit, integration and documentation tests of every crate pass",
         needs: Some("build"),
         guest: false,
-        run: |w, _| w.cargo(&[&["test"], &NOT_NATIVE[..], &["--no-fail-fast"]].concat()).run(),
+        run: |w, _| w.cargo(&[&["test"], &NOT_NATIVE[..], &["--no-fail-fast"]].concat()).test(),
+        within: Some(Within {
+            step: "native",
+            rest: |w| w.cargo(&[&["test"], &WITHOUT_NATIVE[..], &["--no-fail-fast"]].concat()).test(),
+        }),
     },
     Step {
         name: "docs",
@@ -93,6 +110,7 @@ pub(crate) const STEPS: &[Step] = &[
             let args = [&["doc"], &NOT_NATIVE[..], &["--no-deps"]].concat();
             w.cargo(&args).env("RUSTDOCFLAGS", "-D warnings").run()
         },
+        within: None,
     },
     Step {
         name: "determinism",
@@ -100,6 +118,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("build"),
         guest: false,
         run: |w, _| determinism::check(w),
+        within: None,
     },
     Step {
         name: "swarm",
@@ -107,6 +126,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("build"),
         guest: false,
         run: |w, _| swarm::check(w),
+        within: None,
     },
     Step {
         name: "tidy",
@@ -114,20 +134,23 @@ pub(crate) const STEPS: &[Step] = &[
         needs: None,
         guest: false,
         run: |w, _| tidy::check(w),
+        within: None,
+    },
+    Step {
+        name: "native",
+        about: "With libibverbs and UCX: no lint fires, and every test passes that needs no device",
+        needs: Some("build"),
+        guest: true,
+        run: |w, _| native(w),
+        within: None,
     },
     Step {
         name: "tshark",
         about: "Wireshark's tshark reads every packet of a capture as it was sent",
-        needs: Some("build"),
+        needs: Some("native"),
         guest: true,
         run: |w, _| tshark::check(w),
-    },
-    Step {
-        name: "native",
-        about: "With libibverbs and UCX: no lint fires, and what needs no device passes its tests",
-        needs: Some("build"),
-        guest: true,
-        run: |w, _| native(w),
+        within: None,
     },
     Step {
         name: "ucx",
@@ -135,6 +158,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("native"),
         guest: true,
         run: |w, _| ucx::check(w),
+        within: None,
     },
     Step {
         name: "boot",
@@ -142,6 +166,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: None,
         guest: true,
         run: |w, _| boot::check(w),
+        within: None,
     },
     Step {
         name: groups::RXE,
@@ -149,6 +174,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("boot"),
         guest: true,
         run: |w, o| runner::run(groups::RXE, w, o),
+        within: None,
     },
     Step {
         name: groups::SIW,
@@ -156,6 +182,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("boot"),
         guest: true,
         run: |w, o| runner::run(groups::SIW, w, o),
+        within: None,
     },
 ];
 
@@ -166,7 +193,7 @@ fn native(workspace: &Workspace) -> Result<(), Failure> {
     let doc = [&["doc"], &NATIVE[..], &["--no-deps"]].concat();
     workspace.cargo(&doc).with(&libraries).env("RUSTDOCFLAGS", "-D warnings").run()?;
     let test = [&["test"], &NATIVE[..], &["--no-fail-fast"]].concat();
-    workspace.cargo(&test).with(&libraries).run()
+    workspace.cargo(&test).with(&libraries).test()
 }
 
 /// The step of that name.
@@ -184,6 +211,8 @@ mod tests {
             let earlier = &STEPS[..i];
             assert!(earlier.iter().all(|s| s.name != step.name), "{} twice", step.name);
             assert!(step.needs.is_none_or(|n| earlier.iter().any(|s| s.name == n)), "{}", step.name);
+            let later = &STEPS[i..];
+            assert!(step.within.is_none_or(|w| later.iter().any(|s| s.name == w.step)), "{}", step.name);
         }
     }
 }

@@ -55,6 +55,15 @@ pub(crate) fn pipe(from: &mut Command, into: &mut Command, limit: Duration) -> R
 
 /// How a child ended, or `None`: it had not ended in time and was killed.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>, Failure> {
+    wait_beside(child, limit, &mut || ())
+}
+
+/// The same, doing something at each look.
+pub(crate) fn wait_beside(
+    child: &mut Child,
+    limit: Duration,
+    beside: &mut dyn FnMut(),
+) -> Result<Option<ExitStatus>, Failure> {
     let wrong = |e: std::io::Error| Failure(format!("a child process is lost: {e}"));
     let watch = Stopwatch::start();
     loop {
@@ -67,6 +76,7 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStat
             child.wait().map_err(wrong)?;
             return Ok(None);
         }
+        beside();
         nap();
     }
 }

@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::complaints::complaints;
+use crate::follow::Follow;
 use crate::libraries::Libraries;
 use crate::step::Failure;
 use crate::tool;
@@ -70,6 +73,33 @@ impl<'a> Cargo<'a> {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(Failure(format!("`{self}` ended with {status}"))),
             None => Err(Failure(format!("`{self}` was not done after {} s", LIMIT.as_secs()))),
+        }
+    }
+
+    /// The same for a run of tests: if it fails, the failure says which of them did and with what words.
+    pub(crate) fn test(&self) -> Result<(), Failure> {
+        println!("    $ {self}");
+        let wrong = |e: std::io::Error| Failure(format!("`{self}` did not start: {e}"));
+        let files =
+            [tempfile::NamedTempFile::new().map_err(wrong)?, tempfile::NamedTempFile::new().map_err(wrong)?];
+        let [out, err] = [files[0].reopen().map_err(wrong)?, files[1].reopen().map_err(wrong)?];
+        let mut child = self.command().stdout(out).stderr(err).spawn().map_err(wrong)?;
+        let [mut out, mut err] = files.each_ref().map(|file| Follow::new(file.path().to_path_buf()));
+        let (mut said, mut told) = (Vec::new(), Vec::new());
+        let mut show = || {
+            let [more, also] = [out.more(), err.more()];
+            // A terminal that is gone is no reason to stop testing.
+            let _ = std::io::stdout().write_all(&more).and_then(|()| std::io::stderr().write_all(&also));
+            said.extend(more);
+            told.extend(also);
+        };
+        let status = tool::wait_beside(&mut child, LIMIT, &mut show);
+        show();
+        let words = [said, told].map(|bytes| complaints(&String::from_utf8_lossy(&bytes))).concat();
+        match status? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Failure(format!("`{self}` ended with {status}:{words}"))),
+            None => Err(Failure(format!("`{self}` was not done after {} s:{words}", LIMIT.as_secs()))),
         }
     }
 

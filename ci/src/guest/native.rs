@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::follow::Follow;
 use super::groups::SIW;
 use super::packages;
 use super::running::Ended;
 use super::script::Script;
 use super::store::at;
+use crate::follow::Follow;
 use crate::step::Failure;
 use crate::tool;
 

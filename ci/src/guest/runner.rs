@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::artefacts::{Artefact, Artefacts};
-use super::follow::Lines;
 use super::groups::{self, Group, Run};
 use super::machine::{Machine, Size};
 use super::native::{Native, NativeRun};
 use super::running::{Ended, Running};
 use super::script::Script;
 use super::verdict::{Record, Verdict, failure, summary, verdict};
+use crate::follow::Lines;
 use crate::libraries::Libraries;
 use crate::options::Options;
 use crate::step::Failure;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::follow::Follow;
 use super::store::at;
+use crate::follow::Follow;
 use crate::step::Failure;
 use crate::stopwatch::{Stopwatch, nap};
 use crate::tool;

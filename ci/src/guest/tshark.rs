@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::store::Store;
 use super::unpacked::{Recipe, Unpacked};
-use crate::step::{Failure, NOT_NATIVE};
+use crate::libraries::Libraries;
+use crate::step::{Failure, NATIVE};
 use crate::tool;
 use crate::workspace::Workspace;
 
@@ -25,7 +26,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     let unpacked = if installed { None } else { Some(Unpacked::provide(&Store::of(workspace), TSHARK)?) };
     let program = unpacked.as_ref().map_or(PathBuf::from("tshark"), Unpacked::program);
     let program = program.to_string_lossy();
-    // Of the packages that the step `unit` tests, or cargo would build most of them once more.
-    let args = [&["test"], &NOT_NATIVE[..], &["--test", "pcap"]].concat();
-    workspace.cargo(&args).env(NAMED_BY, &program).run()
+    // With the packages and features of the step `native`, or cargo would build most of them once more.
+    let args = [&["test"], &NATIVE[..], &["--test", "pcap"]].concat();
+    workspace.cargo(&args).with(&Libraries::find(workspace)?).env(NAMED_BY, &program).test()
 }
