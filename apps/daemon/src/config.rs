@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 use wavetank_engine::BackendKind;
+use wavetank_exchange::SharedKey;
 
-pub use key::SharedKey;
+pub use key::read_key;
 
 use crate::settings::{LogFormat, MetricsAddress, WaySetting};
 
@@ -75,14 +76,15 @@ impl EngineConfig {
         look("device", self.device == other.device);
         look("listen", self.listen == other.listen);
         look("export", self.export == other.export && self.export_index == other.export_index);
-        look("peers", self.peers == other.peers);
-        look("key-file", self.key == other.key);
-        look("way", self.way == other.way);
+        // Another key is taken. Without any, whoever reaches this engine could read, and it may listen where many do.
+        look("key-file", self.key.is_none() || other.key.is_some());
         look("max-sessions", self.sessions_max == other.sessions_max);
         look("session-timeout", self.session_timeout == other.session_timeout);
         look("buffer-size", self.buffer_bytes == other.buffer_bytes && self.huge_pages == other.huge_pages);
         look("segment-cache", self.segment_bytes == other.segment_bytes);
-        look("ipc-socket", self.socket == other.socket);
+        // Who may use it is looked at with each call.
+        let place = |socket: &SocketConfig| (socket.path.clone(), socket.mode, socket.gid);
+        look("ipc-socket", place(&self.socket) == place(&other.socket));
         look("metrics", self.metrics == other.metrics);
         look("spin-us", self.spin == other.spin);
         look("log-format", self.log_format == other.log_format);

@@ -10,15 +10,15 @@ use std::rc::Rc;
 
 use thiserror::Error;
 use wavetank_contract::error::AllocError;
-use wavetank_contract::{Instant, MrId, Others, Pages, Region, SharedError, SharedMemory};
+use wavetank_contract::{Instant, Others, Pages, Region, SharedError, SharedMemory};
 use wavetank_engine::bootstrap::{BootstrapError, InstanceId};
 use wavetank_engine::memory::{Arena, MemoryError};
 use wavetank_engine::{
     BackendKind, Driver, DriverConfig, OpenDeviceError, PortConfig, RdmaContext, RdmaOps as _,
 };
 use wavetank_exchange::{
-    BadKey, Exporter, ExporterConfig, Home, LocalHome, Mode, Nonces, PeerConfig, Reader, ReaderConfig,
-    SegmentConfig, StoreShelf,
+    Exporter, ExporterConfig, Home, LocalHome, Mode, Nonces, PeerConfig, Reader, ReaderConfig, SegmentConfig,
+    StoreShelf,
 };
 use wavetank_messenger::{
     BindError, Deaf, Dispatcher, LocalMessenger, Messenger, MessengerConfig, Policy, TcpCarrier, TcpConfig,
@@ -37,9 +37,6 @@ pub use parts::Parts;
 
 /// Longest data of one message, where memory allows: what a needle travels in.
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
-
-/// The registration of memory that no device ever hears of.
-const UNREGISTERED: MrId = MrId(u32::MAX);
 
 /// Time, from the beginning of the engine on, and what it was then.
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +88,6 @@ pub enum OpenError {
     /// No random numbers.
     #[error(transparent)]
     Instance(#[from] BootstrapError),
-    /// The key cannot be one.
-    #[error("key-file: {0}")]
-    Key(#[from] BadKey),
     /// Other engines cannot call.
     #[error("listen: {address}: {why}")]
     Listen {
@@ -131,6 +125,17 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// Tasks of a messenger have it, and it has them: neither would end, nor the device be closed.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        match &self.turning {
+            Loop::Device(carrier) => carrier.messenger().drop_tasks(),
+            #[cfg(feature = "mock")]
+            Loop::Tank(tank) => tank.messengers().iter().for_each(LocalMessenger::drop_tasks),
+        }
+    }
+}
+
 /// Memory that is shared with local programs: half of it is for what peers write, the other half for what this side reads itself.
 struct Memory {
     shared: SharedMemory,
@@ -151,7 +156,7 @@ impl Memory {
             Some(lease) => Region::within(lease, 4096).map_err(OpenError::from),
             None => Err(MemoryError::RegionInUse { leases: whole.live_leases() }.into()),
         };
-        let scratch = Arena::new(part(half)?, UNREGISTERED)?;
+        let scratch = Arena::unregistered(part(half)?)?;
         Ok(Memory { exposed: part(0)?, scratch: Rc::new(RefCell::new(scratch)), shared })
     }
 }
@@ -195,18 +200,13 @@ impl Engine {
             port_gid: String::new(),
             port_lid: 0,
         };
-        let mode = match config.way {
-            WaySetting::Auto => Mode::Auto,
-            WaySetting::Pull => Mode::Pull,
-            WaySetting::Push => Mode::Push,
-        };
         let time = move || clock.now();
-        let reading = Reading::new(reader, memory.shared, memory.scratch, about.clone(), mode, meters, time);
+        let reading =
+            Reading::new(reader, memory.shared, memory.scratch, about.clone(), mode(config), meters, time);
         let reading = Rc::new(reading);
         let socket = &config.socket;
         let door = DoorConfig { path: socket.path.clone(), mode: socket.mode, gid: socket.gid };
-        let admitted = Admitted { uids: socket.uids.clone(), gids: socket.gid.into_iter().collect() };
-        let server = ServerConfig { door, admitted, limits };
+        let server = ServerConfig { door, admitted: admitted(config), limits };
         // Names of sessions are guessed by nobody who has no entropy either.
         let chance = move || getrandom::u64().unwrap_or_else(|_| clock.now().0);
         let server = Server::start(Rc::clone(&reading), server, time, clock.unix_ns_at_zero(), chance)?;
@@ -253,6 +253,22 @@ impl Engine {
     }
 }
 
+fn mode(config: &EngineConfig) -> Mode {
+    match config.way {
+        WaySetting::Auto => Mode::Auto,
+        WaySetting::Pull => Mode::Pull,
+        WaySetting::Push => Mode::Push,
+    }
+}
+
+fn admitted(config: &EngineConfig) -> Admitted {
+    Admitted { uids: config.socket.uids.clone(), gids: config.socket.gid.into_iter().collect() }
+}
+
+fn peers(config: &EngineConfig) -> Vec<PeerConfig> {
+    config.peers.iter().map(|address| PeerConfig { address: address.clone(), name: None }).collect()
+}
+
 /// An eighth of the half that peers write, or what is long enough for any needle.
 fn message_bytes_max(config: &EngineConfig) -> u64 {
     (config.buffer_bytes / 16).min(MESSAGE_BYTES_MAX)
@@ -270,10 +286,9 @@ fn exporter(config: &EngineConfig, clock: Clock) -> Result<Option<Rc<Exporter<St
     for refusal in store.refusals() {
         tracing::warn!("not exported: {refusal}");
     }
-    let key = config.key.as_ref().map(|key| wavetank_exchange::SharedKey::new(key.bytes())).transpose()?;
     let segments = SegmentConfig { bytes_max: config.segment_bytes, ..SegmentConfig::default() };
     let exporting = ExporterConfig {
-        key,
+        key: config.key.clone(),
         segments: SegmentConfig {
             segment_bytes: segments.segment_bytes.min(segment_bytes(config)),
             ..segments
@@ -297,11 +312,10 @@ fn reader(
     home: Option<Rc<dyn Home>>,
     clock: Clock,
 ) -> Result<Reader, OpenError> {
-    let key = config.key.as_ref().map(|key| wavetank_exchange::SharedKey::new(key.bytes())).transpose()?;
     let usual = ReaderConfig::new(&[]);
     let reading = ReaderConfig {
         peers,
-        key,
+        key: config.key.clone(),
         hint_port: Some(config.engine_port),
         needle_bytes_max: usual.needle_bytes_max.min(message_bytes_max(config)),
         piece_bytes: usual.piece_bytes.min(message_bytes_max(config)),
@@ -398,7 +412,6 @@ async fn on_device(
         let local = LocalHome::new(Rc::clone(exporter), Rc::clone(&memory.scratch));
         home = Some(Rc::new(local) as Rc<dyn Home>);
     }
-    let peer = |address: &String| PeerConfig { address: address.clone(), name: None };
-    let reader = reader(&messenger, config, config.peers.iter().map(peer).collect(), home, clock)?;
+    let reader = reader(&messenger, config, peers(config), home, clock)?;
     Ok((Loop::Device(Box::new(carrier)), reader, device))
 }

@@ -19,5 +19,5 @@ pub mod settings;
 #[cfg(feature = "mock")]
 pub mod tank;
 
-pub use config::{BadSetting, EngineConfig, SharedKey, SocketConfig};
+pub use config::{BadSetting, EngineConfig, SocketConfig, read_key};
 pub use settings::{LogFormat, Settings, SettingsError, WaySetting};

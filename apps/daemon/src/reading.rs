@@ -28,7 +28,7 @@ pub struct Reading<C: RdmaOps + 'static = RdmaContext> {
     /// Part of the arena that is nobody's: for what came in parts.
     scratch: Rc<RefCell<Arena>>,
     about: About,
-    mode: Mode,
+    mode: Cell<Mode>,
     meters: Meters,
     clock: Box<dyn Fn() -> Instant>,
     draining: Cell<bool>,
@@ -54,12 +54,17 @@ impl<C: RdmaOps + 'static> Reading<C> {
     ) -> Reading<C> {
         let clock = Box::new(clock);
         let (draining, under_way) = (Cell::new(false), Cell::new(0));
-        Reading { reader, arena, scratch, about, mode, meters, clock, draining, under_way }
+        Reading { reader, arena, scratch, about, mode: Cell::new(mode), meters, clock, draining, under_way }
     }
 
     /// The reader.
     pub fn reader(&self) -> &Reader<C> {
         &self.reader
+    }
+
+    /// Reads by another way from now on.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.set(mode);
     }
 
     /// Begins nothing any more.
@@ -79,7 +84,7 @@ impl<C: RdmaOps + 'static> Reading<C> {
 
     async fn find(&self, wanted: Wanted) -> Result<Found, NotRead> {
         if self.draining.get() {
-            return Err(NotRead::Busy);
+            return Err(NotRead::ShuttingDown);
         }
         let limit = self.about.transfer_bytes_max;
         if wanted.len > limit {
@@ -91,7 +96,7 @@ impl<C: RdmaOps + 'static> Reading<C> {
             cookie: wanted.cookie,
             offset: wanted.offset,
             len: (wanted.len > 0).then_some(wanted.len),
-            mode: self.mode,
+            mode: self.mode.get(),
             server: wanted.server,
             deadline: wanted.deadline,
         };

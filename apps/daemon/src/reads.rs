@@ -97,6 +97,9 @@ pub enum NotRead {
     /// As much as may be is under way, or no memory is free.
     #[error("as much is under way as may be; ask again in a moment")]
     Busy,
+    /// The engine begins nothing any more.
+    #[error("the engine is going down; ask again when it is back, or read over HTTP")]
+    ShuttingDown,
     /// Whoever asked wants it no more.
     #[error("it was cancelled")]
     Cancelled,
@@ -121,6 +124,7 @@ impl NotRead {
             NotRead::DeviceGone => Code::DeviceGone,
             NotRead::TimedOut => Code::TimedOut,
             NotRead::Busy => Code::Busy,
+            NotRead::ShuttingDown => Code::ShuttingDown,
             NotRead::Cancelled => Code::Cancelled,
             NotRead::Internal(_) => Code::Internal,
         }

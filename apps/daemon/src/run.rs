@@ -113,7 +113,7 @@ async fn serve(
     let level = level.clone();
     let began = config.clone();
     let name = {
-        let reloading = reload(hup, began, again, &level);
+        let reloading = reload(hup, began, again, &level, &parts);
         let mut reloading = std::pin::pin!(reloading);
         let stopping = std::pin::pin!(stopped);
         engine.run(either(stopping, &mut reloading)).await?
@@ -182,9 +182,10 @@ fn watchdog() -> Option<tokio::task::JoinHandle<()>> {
 /// Reads settings again with each SIGHUP, and takes what can be taken while it runs.
 async fn reload(
     mut hup: Signal,
-    mut before: EngineConfig,
+    began: EngineConfig,
     again: impl Fn() -> Result<EngineConfig, String>,
     level: &LogLevel,
+    parts: &Parts,
 ) -> std::convert::Infallible {
     while hup.recv().await.is_some() {
         let config = match again() {
@@ -197,7 +198,8 @@ async fn reload(
         if let Err(why) = level.set(config.debug) {
             tracing::error!(%why, "log lines stay as they are");
         }
-        let needs_restart = before.differs(&config);
+        parts.reload(&config);
+        let needs_restart = began.differs(&config);
         if needs_restart.is_empty() {
             tracing::info!(debug = config.debug, "settings read again");
         } else {
@@ -206,7 +208,6 @@ async fn reload(
                 "changed, and taken with the next start only"
             );
         }
-        before.debug = config.debug;
     }
     // A stream of signals does not end; if it did, nothing would be read again.
     std::future::pending().await

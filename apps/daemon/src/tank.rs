@@ -61,6 +61,11 @@ impl Tank {
         self.messengers.len() - 1
     }
 
+    /// Those that were added.
+    pub fn messengers(&self) -> &[LocalMessenger] {
+        &self.messengers
+    }
+
     /// Wakes its loop from another task.
     pub fn bell(&self) -> Bell {
         self.bell.clone()

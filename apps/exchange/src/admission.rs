@@ -57,6 +57,15 @@ impl SharedKey {
     }
 }
 
+/// In a time that says nothing about where they differ.
+impl PartialEq for SharedKey {
+    fn eq(&self, other: &SharedKey) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SharedKey {}
+
 impl fmt::Debug for SharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SharedKey(..)")
@@ -151,5 +160,6 @@ mod tests {
         assert_eq!(SharedKey::new(&[1; 15]).expect_err("short"), BadKey { found: 15 });
         assert!(SharedKey::new(&[1; KEY_BYTES_MAX + 1]).is_err());
         assert_eq!(format!("{:?}", key(7)), "SharedKey(..)");
+        assert!(key(7) == key(7) && key(7) != key(8));
     }
 }

@@ -83,6 +83,8 @@ const ASKED_MAX: usize = 1 << 14;
 pub struct Exporter<S> {
     shelf: S,
     config: ExporterConfig,
+    /// Instead of the one in `config`: it may change.
+    key: RefCell<Option<SharedKey>>,
     nonces: RefCell<Nonces>,
     visitors: RefCell<BTreeMap<ConnectionId, Visitor>>,
     segments: RefCell<Segments>,
@@ -104,8 +106,10 @@ impl<S: Shelf> Exporter<S> {
             tracing::warn!("volumes are exported without a key: whoever reaches this engine may read them");
         }
         let segments = RefCell::new(Segments::new(config.segments));
+        let key = RefCell::new(config.key.clone());
         Rc::new(Exporter {
             shelf,
+            key,
             config,
             nonces: RefCell::new(nonces),
             visitors: RefCell::default(),
@@ -113,6 +117,16 @@ impl<S: Shelf> Exporter<S> {
             asked: RefCell::default(),
             stats: Cell::default(),
         })
+    }
+
+    /// Wants another key from now on, or none. Who was let in already is not asked again.
+    pub fn set_key(&self, key: Option<SharedKey>) {
+        if key.is_none() && self.key.borrow().is_some() {
+            tracing::warn!(
+                "volumes are exported without a key now: whoever reaches this engine may read them"
+            );
+        }
+        *self.key.borrow_mut() = key;
     }
 
     /// Its services, to which others may be added.

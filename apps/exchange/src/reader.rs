@@ -127,6 +127,8 @@ pub struct Reader<C: RdmaOps + 'static = RdmaContext> {
 struct Shared<C: RdmaOps + 'static> {
     messenger: LocalMessenger<C>,
     config: ReaderConfig,
+    /// Instead of the one in `config`: it may change.
+    key: RefCell<Option<SharedKey>>,
     nonces: RefCell<Nonces>,
     peers: RefCell<Vec<Rc<Peer>>>,
     grants: RefCell<Grants>,
@@ -160,10 +162,12 @@ impl<C: RdmaOps + 'static> Reader<C> {
         let peer = |peer: &PeerConfig| Rc::new(Peer::new(&peer.address, peer.name));
         let peers = RefCell::new(config.peers.iter().map(peer).collect());
         let grants = RefCell::new(Grants::new(config.grants_max));
+        let key = RefCell::new(config.key.clone());
         Reader {
             shared: Rc::new(Shared {
                 messenger,
                 config,
+                key,
                 nonces: RefCell::new(nonces),
                 peers,
                 grants,
@@ -172,6 +176,31 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 stats: RefCell::default(),
             }),
         }
+    }
+
+    /// Proves to have another key from now on, or none. Who let this side in already is not asked again.
+    pub fn set_key(&self, key: Option<SharedKey>) {
+        *self.shared.key.borrow_mut() = key;
+        // Who refused the former key may take this one.
+        for peer in &*self.shared.peers.borrow() {
+            peer.state.borrow_mut().circuit = peer::Circuit::default();
+        }
+    }
+
+    /// Reads from these engines from now on. What is known of those that stay is kept; connections to the others are closed,
+    /// and what was under way there is tried elsewhere.
+    pub fn set_peers(&self, peers: &[PeerConfig]) {
+        let mut before = std::mem::take(&mut *self.shared.peers.borrow_mut());
+        let mut all = Vec::with_capacity(peers.len());
+        for PeerConfig { address, name } in peers {
+            let same = |peer: &Rc<Peer>| peer.address == *address && peer.name == *name;
+            all.push(match before.iter().position(same) {
+                Some(at) => before.swap_remove(at),
+                None => Rc::new(Peer::new(address, *name)),
+            });
+        }
+        *self.shared.peers.borrow_mut() = all;
+        before.into_iter().for_each(|peer| self.retire(peer));
     }
 
     /// Its messenger.

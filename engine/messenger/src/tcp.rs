@@ -184,6 +184,11 @@ impl<C: RdmaOps + 'static> TcpCarrier<C> {
         Ok(TcpCarrier { messenger, config, news, lines: BTreeMap::new(), listening: None, notifier })
     }
 
+    /// The messenger.
+    pub fn messenger(&self) -> &LocalMessenger<C> {
+        &self.messenger
+    }
+
     /// Lets peers dial. Port 0 lets the system choose. The messenger has to be bound to accept anybody.
     ///
     /// # Errors

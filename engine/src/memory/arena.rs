@@ -57,7 +57,15 @@ impl Arena {
         Ok(arena)
     }
 
-    /// The same, where the log has heard of the region.
+    /// Takes over a region that no device hears of, or only in parts: its leases have no registration, and are in no work.
+    ///
+    /// # Errors
+    /// [`MemoryError::RegionInUse`] when parts of it are leased already.
+    pub fn unregistered(region: Region) -> Result<Arena, MemoryError> {
+        Arena::of(region, MrId(u32::MAX))
+    }
+
+    /// Says nothing to the log.
     pub(super) fn of(region: Region, mr: MrId) -> Result<Arena, MemoryError> {
         let leases = region.live_leases();
         if leases != 0 {

@@ -21,9 +21,6 @@ use crate::context::RdmaOps;
 const ACCESS: Access =
     Access { local_write: true, remote_read: true, remote_write: true, remote_atomic: false };
 
-/// The registration of what has none: the outer region of extents, which are registered one by one.
-const UNREGISTERED: MrId = MrId(u32::MAX);
-
 /// What extents are made of, and how much there may be of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtentPoolConfig {
@@ -149,7 +146,7 @@ impl ExtentPool {
         if self.total_bytes > 0 {
             return Err(MemoryError::RegionInUse { leases: self.extents.max(1) });
         }
-        self.outer = Some(Arena::of(region, UNREGISTERED)?);
+        self.outer = Some(Arena::unregistered(region)?);
         Ok(())
     }
 

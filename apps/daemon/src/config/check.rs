@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use wavetank_engine::BackendKind;
 
+use super::key::read_key;
 use super::users::{gid_of, uid_of};
-use super::{BadSetting, EngineConfig, SharedKey, SocketConfig};
+use super::{BadSetting, EngineConfig, SocketConfig};
 use crate::settings::{MetricsAddress, Settings};
 
 /// The smallest memory for what is read: four of the longest reads.
@@ -33,7 +34,7 @@ impl EngineConfig {
     pub fn new(settings: &Settings) -> Result<EngineConfig, BadSetting> {
         let backend = backend(settings)?;
         let device = device(settings, backend)?;
-        let key = settings.key_file.as_deref().map(SharedKey::read).transpose()?;
+        let key = settings.key_file.as_deref().map(read_key).transpose()?;
         let engine_port = settings.port.unwrap_or(18515);
         let open = settings.allow_unauthenticated.unwrap_or(false);
         let listen = SocketAddr::new(listen(settings, key.is_some(), open)?, engine_port);

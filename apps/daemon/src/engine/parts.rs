@@ -8,6 +8,7 @@ use wavetank_exchange::{Exporter, Shelf as _, StoreShelf};
 
 use super::Clock;
 use super::figures::figures;
+use crate::config::EngineConfig;
 use crate::health::{Health, PeerHealth, Told};
 use crate::ipc::Server;
 use crate::reading::Reading;
@@ -37,6 +38,23 @@ impl fmt::Debug for Parts {
 }
 
 impl Parts {
+    /// Takes over of a configuration what can be while it runs: peers, another key (never none), the way, and who may use the
+    /// socket.
+    pub fn reload(&self, config: &EngineConfig) {
+        let reader = self.reading.reader();
+        if !self.about.simulated {
+            reader.set_peers(&super::peers(config));
+        }
+        if config.key.is_some() {
+            reader.set_key(config.key.clone());
+            if let Some(exporter) = &self.exporter {
+                exporter.set_key(config.key.clone());
+            }
+        }
+        self.reading.set_mode(super::mode(config));
+        self.server.admit(super::admitted(config));
+    }
+
     /// How the engine is, and its counts.
     pub fn told(&self, status: &'static str) -> Told {
         let Instant(uptime_ns) = self.clock.now();

@@ -53,7 +53,7 @@ pub struct Server<R: Reads> {
 struct Shared<R: Reads> {
     reads: Rc<R>,
     commons: Commons,
-    admitted: Admitted,
+    admitted: RefCell<Admitted>,
     clock: Box<dyn Fn() -> Instant>,
     clients: RefCell<BTreeMap<u64, Rc<Client>>>,
     /// Those with a ring.
@@ -97,6 +97,11 @@ impl<R: Reads> Server<R> {
                 Server { shared, door, tasks: [accepting, sweeping] }
             },
         )
+    }
+
+    /// Lets others in from now on. Who is in stays.
+    pub fn admit(&self, admitted: Admitted) {
+        *self.shared.admitted.borrow_mut() = admitted;
     }
 
     /// Where it listens.
@@ -149,7 +154,7 @@ impl<R: Reads> Shared<R> {
         Shared {
             reads,
             commons,
-            admitted: config.admitted,
+            admitted: RefCell::new(config.admitted),
             clock: Box::new(clock),
             clients: RefCell::default(),
             rings: RefCell::default(),
@@ -174,7 +179,7 @@ impl<R: Reads> Shared<R> {
             };
             let Ok(peer) = peer_of(&stream) else { continue };
             let stats = self.commons.stats();
-            if !self.admitted.admits(peer) {
+            if !self.admitted.borrow().admits(peer) {
                 stats.refused_by_credentials.add(1);
                 continue;
             }

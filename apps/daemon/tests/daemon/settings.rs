@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use wavetank_daemon::{EngineConfig, Settings, SharedKey};
+use wavetank_daemon::{EngineConfig, Settings, read_key};
 use wavetank_engine::BackendKind;
+use wavetank_exchange::SharedKey;
 
 fn written(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -107,13 +108,13 @@ fn a_key_is_read_only_from_a_file_that_is_private() {
     let try_key = |text: &str, mode: u32| {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        SharedKey::read(&path).map_err(|why| why.to_string())
+        read_key(&path).map_err(|why| why.to_string())
     };
     let key = try_key("0123456789abcdef\n", 0o600).unwrap();
-    assert_eq!(key.bytes(), b"0123456789abcdef");
+    assert_eq!(key, SharedKey::new(b"0123456789abcdef").unwrap());
     assert!(!format!("{key:?}").contains("0123"), "a key is not printed");
     assert!(try_key("0123456789abcdef", 0o640).unwrap_err().contains("chmod 0600"));
-    assert!(try_key("short", 0o600).unwrap_err().contains("at least 16"));
-    assert!(try_key(&"x".repeat(5000), 0o600).unwrap_err().contains("longer than"));
-    assert!(SharedKey::read(folder.path()).unwrap_err().to_string().contains("regular"));
+    assert!(try_key("short", 0o600).unwrap_err().contains("it has 16 to 1024"));
+    assert!(try_key(&"x".repeat(5000), 0o600).unwrap_err().contains("it has 16 to 1024"));
+    assert!(read_key(folder.path()).unwrap_err().to_string().contains("regular"));
 }

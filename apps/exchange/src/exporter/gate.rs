@@ -100,7 +100,7 @@ impl<S: Shelf> Exporter<S> {
         let version = VERSION_MAX.min(hello.version_max);
         let version = if version >= VERSION_MIN.max(hello.version_min) { version } else { 0 };
         let nonce = (self.nonces.borrow_mut())();
-        let wants_proof = self.config.key.is_some();
+        let wants_proof = self.key.borrow().is_some();
         let failures = self.visitors.borrow().get(&connection).map_or(0, |visitor| visitor.failures);
         let stage = match (version, wants_proof) {
             (0, _) => Stage::Refused,
@@ -126,7 +126,8 @@ impl<S: Shelf> Exporter<S> {
         asked: &Asked<C>,
         proof: &[u8; PROOF_BYTES],
     ) -> Option<[u8; PROOF_BYTES]> {
-        let (connection, key) = (asked.connection(), self.config.key.as_ref()?);
+        let (connection, key) = (asked.connection(), self.key.borrow());
+        let key = key.as_ref()?;
         let ends = asked.messenger.with(|messenger| messenger.ends(connection))?;
         let mut visitors = self.visitors.borrow_mut();
         let visitor = visitors.get_mut(&connection).filter(|visitor| visitor.lives == ends.lives)?;

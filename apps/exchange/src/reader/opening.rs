@@ -17,9 +17,15 @@ use crate::outcome::Absence;
 /// Pages of a catalogue, at most: an exporter that goes on for ever is not listened to for ever.
 const PAGES_MAX: usize = 2048;
 
+/// Said to peers that are left.
+const ELSEWHERE: &str = "this engine was told to read elsewhere";
+
 impl<C: RdmaOps + 'static> Reader<C> {
     /// The connection to a peer, made if there is none.
     pub(super) async fn open(&self, peer: &Rc<Peer>, until: Instant) -> Result<Opened, Trouble> {
+        if peer.retired.get() {
+            return Err(Trouble::Gone(ELSEWHERE.into()));
+        }
         let opening = {
             let mut state = peer.state.borrow_mut();
             match &state.door {
@@ -67,6 +73,27 @@ impl<C: RdmaOps + 'static> Reader<C> {
         self.shared.messenger.close(opened.connection, text);
     }
 
+    /// Parts from a peer that nobody is to read from any more.
+    pub(super) fn retire(&self, peer: Rc<Peer>) {
+        peer.retired.set(true);
+        let door = std::mem::take(&mut peer.state.borrow_mut().door);
+        match door {
+            Door::Closed => {}
+            Door::Open(opened) => {
+                self.shared.messenger.close(opened.connection, ELSEWHERE);
+            }
+            // Its task has whatever there is of a connection by now.
+            Door::Opening(opening) => {
+                let messenger = self.shared.messenger.clone();
+                self.shared.messenger.spawn(async move {
+                    if let Ok(opened) = opening.await {
+                        messenger.close(opened.connection, ELSEWHERE);
+                    }
+                });
+            }
+        }
+    }
+
     async fn make(&self, peer: &Peer) -> Result<Opened, Trouble> {
         let messenger = &self.shared.messenger;
         let made = messenger.connect(&peer.address, peer.name, Policy::LossyClient);
@@ -92,7 +119,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
         let gone = || Trouble::Gone("the connection broke".into());
         let ends = self.shared.messenger.with(|messenger| messenger.ends(connection)).ok_or_else(gone)?;
         let nonce = (self.shared.nonces.borrow_mut())();
-        let key = self.shared.config.key.as_ref();
+        let key = self.shared.key.borrow().clone();
         let hello =
             Hello { version_min: VERSION_MIN, version_max: VERSION_MAX, has_key: key.is_some(), nonce };
         let challenge = self.ask::<Challenge>(connection, &hello, until).await;
@@ -120,6 +147,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
             (None, true) => return Err(Trouble::NotAdmitted("it wants a key, and this engine has none")),
             (Some(key), true) => key,
         };
+        let key = &key;
         let transcript = Transcript {
             versions: [VERSION_MIN, VERSION_MAX, challenge.version],
             reader_nonce: nonce,

@@ -1,6 +1,6 @@
 //! An engine that exports, as a reader knows it: its connection, which volumes it has, and how it has fared.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -176,12 +176,14 @@ pub(crate) struct Peer {
     pub(crate) address: String,
     /// Its messenger's name, if only that one will do.
     pub(crate) name: Option<u64>,
+    /// Nobody is to read from it any more.
+    pub(crate) retired: Cell<bool>,
     pub(crate) state: RefCell<PeerState>,
 }
 
 impl Peer {
     pub(crate) fn new(address: &str, name: Option<u64>) -> Peer {
-        Peer { address: address.to_owned(), name, state: RefCell::default() }
+        Peer { address: address.to_owned(), name, retired: Cell::new(false), state: RefCell::default() }
     }
 
     pub(crate) fn has(&self, volume: u32) -> bool {

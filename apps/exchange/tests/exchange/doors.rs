@@ -75,6 +75,26 @@ fn keys_that_differ_or_are_not_there_on_both_sides_keep_engines_apart_and_the_er
 }
 
 #[test]
+fn another_key_is_wanted_of_whoever_comes_next_and_who_is_in_stays() {
+    let (folder, known) = folder();
+    let mut config = exporter_config();
+    config.key = Some(key(1));
+    let mut reading = reader_config(&["0"]);
+    reading.key = Some(key(1));
+    let (mut net, reader, exporter) = rig(folder.path(), config, reading);
+    let read = |net: &mut Net| net.run(reader.read(&wanted(&reader, 3, &known[0]))).map(|found| found.len());
+    assert!(read(&mut net).is_ok());
+    exporter.set_key(Some(key(2)));
+    assert!(read(&mut net).is_ok(), "the connection is there");
+    let all: Vec<_> = reader.messenger().with(|messenger| messenger.connections().collect());
+    all.into_iter().for_each(|connection| assert!(reader.messenger().close(connection, "")));
+    net.run_ms(100);
+    assert!(matches!(read(&mut net), Err(NotRead::NotAdmitted { .. })));
+    reader.set_key(Some(key(2)));
+    assert!(read(&mut net).is_ok());
+}
+
+#[test]
 fn who_was_not_let_in_hears_what_is_heard_of_calls_that_nobody_knows() {
     let (folder, _) = folder();
     let mut config = exporter_config();

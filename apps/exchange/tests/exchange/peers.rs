@@ -44,6 +44,38 @@ fn a_volume_is_found_with_whoever_has_it_and_one_that_nobody_has_is_told_as_such
 }
 
 #[test]
+fn a_reader_that_is_told_other_peers_parts_from_those_that_it_is_not_told_again() {
+    let (_folders, mut net, known) = two();
+    let reader = reader(&net, &["0"]);
+    let read = |net: &mut Net, volume| net.run(reader.read(&wanted(&reader, volume, &known[5])));
+    assert_eq!(read(&mut net, 1).unwrap().peer.as_deref(), Some("0"));
+    let at = |address: &str| PeerConfig { address: address.into(), name: None };
+    reader.set_peers(&[at("0"), at("1")]);
+    assert_eq!(read(&mut net, 1).unwrap().peer.as_deref(), Some("0"));
+    assert_eq!(read(&mut net, 3).unwrap().peer.as_deref(), Some("1"));
+    assert_eq!(reader.stats().connections, 2, "the first peer's connection stays");
+    reader.set_peers(&[at("1")]);
+    assert_eq!(read(&mut net, 1).unwrap().peer.as_deref(), Some("1"));
+    assert!(matches!(read(&mut net, 2), Err(NotRead::NotExported { tried: 1, .. })));
+    net.run_ms(100);
+    let left = reader.messenger().with(|messenger| messenger.connections().count());
+    assert_eq!((reader.stats().connections, left), (2, 1), "the former peer's connection ends");
+}
+
+#[test]
+fn a_peer_that_is_left_while_it_is_called_keeps_no_connection() {
+    let (_folders, mut net, known) = two();
+    let reader = reader(&net, &["0"]);
+    net.happen(Fault::Lines(true));
+    let hurried = Wanted { deadline: reader.messenger().now() + MS, ..wanted(&reader, 1, &known[5]) };
+    assert!(net.run(reader.read(&hurried)).is_err(), "nobody waits for the call any more");
+    reader.set_peers(&[]);
+    net.happen(Fault::Heal);
+    net.run_ms(10_000);
+    assert_eq!(reader.messenger().with(|messenger| messenger.connections().count()), 0);
+}
+
+#[test]
 fn a_dead_exporter_is_passed_over_and_asked_again_when_it_is_back() {
     let (_folders, mut net, known) = two();
     let reader = reader(&net, &["0", "1"]);

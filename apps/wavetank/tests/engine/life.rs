@@ -137,6 +137,15 @@ fn settings_are_read_again_with_sighup_and_say_what_needs_a_restart() {
     daemon.said("settings read again");
     reads(&daemon);
     until("reads are told", || tells(&daemon));
+    let pushed = daemon.metrics().reads("push");
+    std::fs::write(&config, "debug = true\nway = \"pull\"\n").unwrap();
+    daemon.process.signal(Signal::HUP);
+    // Without a grant nothing was pulled so far.
+    until("reads go the way that was told", || {
+        reads(&daemon);
+        daemon.metrics().reads("pull") > 0
+    });
+    assert!(pushed > 0);
     std::fs::write(&config, "debug = true\nmax-sessions = 3\n").unwrap();
     daemon.process.signal(Signal::HUP);
     let warned = daemon.said("changed, and taken with the next start only");
