@@ -188,6 +188,7 @@ impl Engine {
         };
         let limits = ClientLimits {
             sessions_max: config.sessions_max as usize,
+            loan_bytes_max: config.buffer_bytes / 4,
             session_ns_max: u64::try_from(config.session_timeout.as_nanos()).unwrap_or(u64::MAX),
             ..ClientLimits::default()
         };

@@ -9,6 +9,9 @@ pub struct ClientLimits {
     pub requests_max: u32,
     /// Loans that one connection may have.
     pub leases_max: u32,
+    /// Bytes of the arena that one connection's loans may have, and all sessions together: one client that keeps what it reads is not
+    /// to leave nothing to the others. One read may always be lent.
+    pub loan_bytes_max: u64,
     /// Submissions that fit into a ring, at most.
     pub ring_entries_max: u32,
     /// Submissions of one ring that are taken at a time, before others have their turn.
@@ -39,6 +42,7 @@ impl Default for ClientLimits {
             connections_max: 256,
             requests_max: 256,
             leases_max: 1024,
+            loan_bytes_max: 256 << 20,
             ring_entries_max: 1024,
             ring_burst: 64,
             outbox_bytes_max: 256 << 10,

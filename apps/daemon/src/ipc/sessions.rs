@@ -1,10 +1,10 @@
 //! Sessions of the upstream protocol: begun before the transfer, ended by their client or by their time.
 //!
-//! They live over connections of the same user. What they hold is bounded by their number and by the arena.
+//! They live over connections of the same user. What they hold is bounded by their number and in bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wavetank_contract::Instant;
+use wavetank_contract::{Instant, Lease};
 
 use crate::reads::Found;
 
@@ -20,9 +20,25 @@ pub(crate) struct Session {
     pub(crate) found: Option<Found>,
 }
 
+/// Why a session does not get its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfilled {
+    /// It ended meanwhile.
+    Gone,
+    /// All of them hold as much as they may.
+    Full,
+}
+
+/// Bytes of the arena that it holds.
+fn bytes_of(found: &Found) -> u64 {
+    found.lease.as_ref().map_or(0, Lease::len)
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
+    /// Bytes of the arena that they hold.
+    bytes: u64,
     all: BTreeMap<SessionId, Session>,
     by_end: BTreeSet<(Instant, SessionId)>,
 }
@@ -46,19 +62,21 @@ impl Sessions {
         self.all.get(&id)
     }
 
-    /// Puts the bytes into a session. They come back when it is gone.
-    pub(crate) fn fill(&mut self, id: SessionId, found: Found) -> Result<(), Box<Found>> {
-        match self.all.get_mut(&id) {
-            Some(session) => {
-                session.found = Some(found);
-                Ok(())
-            }
-            None => Err(Box::new(found)),
+    /// Puts the bytes into a session, unless all would hold more than so many then. They come back when it is gone.
+    pub(crate) fn fill(&mut self, id: SessionId, found: Found, bytes_max: u64) -> Result<(), Unfilled> {
+        let session = self.all.get_mut(&id).ok_or(Unfilled::Gone)?;
+        let bytes = self.bytes + bytes_of(&found);
+        if self.bytes > 0 && bytes > bytes_max {
+            return Err(Unfilled::Full);
         }
+        self.bytes = bytes;
+        session.found = Some(found);
+        Ok(())
     }
 
     pub(crate) fn end(&mut self, id: SessionId) -> Option<Session> {
         let session = self.all.remove(&id)?;
+        self.bytes -= session.found.as_ref().map_or(0, bytes_of);
         self.by_end.remove(&(session.expires, id));
         Some(session)
     }

@@ -152,6 +152,27 @@ fn requests_and_loans_are_bounded_for_each_client() {
     found(other.replies().remove(0).1);
 }
 
+#[test]
+fn one_read_is_always_lent_and_more_only_within_the_bytes_of_a_client() {
+    let house = House::new(ClientLimits { loan_bytes_max: 10_000, ..ClientLimits::default() });
+    let (mut talk, mut other) = (house.talk(1000), house.talk(1000));
+    talk.greet(0);
+    other.greet(0);
+    talk.say(0, 1, &read(3, 9, 20_000));
+    let long = found(talk.replies().remove(0).1);
+    talk.say(0, 2, &read(3, 9, 1));
+    assert_eq!(code(&talk.replies()[0].1), (Code::Busy, 0), "it keeps more than that");
+    assert_eq!(house.out(), (1, 1), "what is not lent is back at once");
+    other.say(0, 1, &read(3, 9, 4_000));
+    found(other.replies().remove(0).1);
+    talk.say(0, 3, &FromClient::Release { offset: long.offset, generation: long.generation });
+    for id in 4..=6 {
+        talk.say(0, id, &read(3, 9, 4_000));
+    }
+    let replies = talk.replies();
+    assert_eq!((replies.len(), replies[2].0, code(&replies[2].1)), (3, 6, (Code::Busy, 0)));
+}
+
 fn submission(name: u64, volume: u32, needle: u64) -> Submission {
     let task =
         Task::Read { volume, needle, cookie: needle as u32, offset: 0, len: 10, timeout_ns: 0, server: 0 };

@@ -196,6 +196,20 @@ fn one_session_too_many_is_refused_and_one_less_makes_room() {
 }
 
 #[test]
+fn sessions_keep_no_more_than_their_share_of_the_arena() {
+    let house = House::new(ClientLimits { loan_bytes_max: 10_000, ..ClientLimits::default() });
+    let mut talk = house.talk(1000);
+    let first = started(&mut talk, 0, &start(9, 0, 9_000, 30));
+    let refused = error(&mut talk, 0, &start(9, 0, 9_000, 30));
+    assert!(refused.recoverable, "{refused:?}");
+    assert_eq!((house.out(), house.commons.stats().sessions_now.get()), ((1, 1), 1));
+    assert!(complete(&mut talk, 0, done(&first)).success);
+    started(&mut talk, 0, &start(9, 0, 9_000, 30));
+    house.commons.shut();
+    assert_eq!(house.out(), (0, 0));
+}
+
+#[test]
 fn what_cannot_be_understood_gets_an_error_and_the_connection_goes_on() {
     let house = House::new(ClientLimits::default());
     let mut talk = house.talk(1000);

@@ -8,13 +8,9 @@ use wavetank_client::{Code, ReadPath, Wanted};
 use crate::dice::Dice;
 use crate::library::{Right, Shelf};
 use crate::voices::{Got, Voice};
-use crate::waiting::pause;
 
 /// Reads that are under way together.
 const TOGETHER: usize = 8;
-
-/// How often a read is asked again that the engine had no room for.
-const AGAIN: u32 = 400;
 
 /// What was compared.
 #[derive(Debug, Default)]
@@ -23,8 +19,6 @@ pub(crate) struct Tally {
     pub(crate) reads: u64,
     pub(crate) by_path: BTreeMap<&'static str, u64>,
     pub(crate) refusals: BTreeMap<&'static str, u64>,
-    /// Answers of an engine that had no room at the moment.
-    pub(crate) busy: u64,
 }
 
 /// How bytes have to come.
@@ -109,13 +103,7 @@ fn compare_some(
     tally: &mut Tally,
 ) -> Result<(), String> {
     let wanted: Vec<Wanted> = all.iter().map(|(wanted, _)| wanted.clone()).collect();
-    for (mut got, (wanted, right)) in voice.read_all(&wanted).into_iter().zip(all) {
-        let mut tried = 0;
-        while got == Got::No(Code::Busy) && *right != Right::No(Code::Busy) && tried < AGAIN {
-            (tried, tally.busy) = (tried + 1, tally.busy + 1);
-            pause(Duration::from_millis(5));
-            got = voice.read(wanted);
-        }
+    for (got, (wanted, right)) in voice.read_all(&wanted).into_iter().zip(all) {
         judge(&got, wanted, right, way)?;
         tally.reads += 1;
         match got {

@@ -58,14 +58,13 @@ fn every_needle_is_read_whole_and_in_parts_by_every_kind_of_client() {
                 compare(&mut voice, shelf, shelf, Way::Any, 1).unwrap_or_else(|why| panic!("{name}: {why}"));
             all.reads += tally.reads;
             all.bytes += tally.bytes;
-            all.busy += tally.busy;
             for code in ["NEEDLE_NOT_FOUND", "NEEDLE_DELETED", "WRONG_COOKIE", "PAST_END"] {
                 assert!(tally.refusals.contains_key(code), "{name}: nobody was told {code}: {tally:?}");
             }
             let expires = shelf.version != Version::V1;
             assert_eq!(tally.refusals.contains_key("NEEDLE_EXPIRED"), expires, "{name}: {tally:?}");
         }
-        show(&format!("mock, {name}: {} reads, {} bytes, {} busy\n", all.reads, all.bytes, all.busy));
+        show(&format!("mock, {name}: {} reads, {} bytes\n", all.reads, all.bytes));
     }
     measure("mock", &daemon, &shelves[2]);
     let metrics = daemon.metrics();

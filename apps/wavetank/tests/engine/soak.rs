@@ -18,7 +18,7 @@ use crate::pair::Site;
 use crate::traces::settled;
 use crate::waiting::{PATIENCE, pause, show, until};
 use load::{Ledger, Rights, work};
-use stage::Stage;
+use stage::{ACTS, Act, Stage};
 
 /// Clients that are threads of the test.
 const THREADS: [&str; 3] = ["socket", "ring", "tokio"];
@@ -47,7 +47,7 @@ fn soaked(transport: &'static str) {
     let mut stage = Stage::new(Site::new(transport, &shelves));
     let rights = Rights::of(&shelves);
     let ledgers = THREADS.map(|_| Ledger::default());
-    let mut acts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut acts: BTreeMap<Act, u64> = BTreeMap::new();
     let socket = stage.reader.socket.clone();
     std::thread::scope(|scope| {
         for (at, (ledger, name)) in ledgers.iter().zip(THREADS).enumerate() {
@@ -58,9 +58,16 @@ fn soaked(transport: &'static str) {
         let _stop = Stop(&ledgers);
         until("everybody reads", || ledgers.iter().all(|ledger| ledger.good() > AGAIN));
         let (from, mut dice) = (Instant::now(), Dice::new(seed));
-        while from.elapsed() < time {
+        // Everything once, in an order of the seed's, and then whatever comes.
+        let mut first = ACTS.to_vec();
+        while from.elapsed() < time || !first.is_empty() {
             pause(Duration::from_millis(dice.within(100, 900)));
-            *acts.entry(stage.act(&mut dice)).or_default() += 1;
+            let act = match first.len() as u64 {
+                0 => *dice.one(&ACTS),
+                left => first.swap_remove(dice.below(left) as usize),
+            };
+            stage.act(act, &mut dice);
+            *acts.entry(act).or_default() += 1;
         }
         let before = ledgers.each_ref().map(Ledger::good);
         until("everybody reads again", || {
@@ -91,13 +98,13 @@ impl Drop for Stop<'_> {
 fn table(
     transport: &str,
     seed: u64,
-    acts: &BTreeMap<String, u64>,
+    acts: &BTreeMap<Act, u64>,
     ledgers: &[Ledger],
     said: &stage::Said,
     stage: &Stage,
 ) -> String {
     let mut rows = vec![format!("soak over {transport}, seed {seed}")];
-    rows.extend(acts.iter().map(|(act, count)| format!("  done {count:>5}  {act}")));
+    rows.extend(acts.iter().map(|((whom, what), count)| format!("  done {count:>5}  {whom} {what}")));
     for (ledger, name) in ledgers.iter().zip(THREADS) {
         rows.extend(ledger.seen().iter().map(|(what, count)| format!("  seen {count:>7}  {name}: {what}")));
         let (reads_us, longest_ms) = ledger.times();

@@ -36,13 +36,13 @@ fn long() -> Shelf {
 fn read_all(what: &str, daemon: &Daemon, shelves: &[Shelf], voices: &[&str], way: Way) {
     for (round, name) in voices.iter().enumerate() {
         let mut voice = Voice::connect(name, &daemon.socket, &Options::default()).unwrap();
-        let (mut reads, mut bytes, mut busy) = (0, 0, 0);
+        let (mut reads, mut bytes) = (0, 0);
         for shelf in shelves {
             let tally = compare(&mut voice, shelf, shelf, way, round as u64)
                 .unwrap_or_else(|why| panic!("{what}, {name}: {why}\n{}", daemon.log()));
-            (reads, bytes, busy) = (reads + tally.reads, bytes + tally.bytes, busy + tally.busy);
+            (reads, bytes) = (reads + tally.reads, bytes + tally.bytes);
         }
-        show(&format!("{what}, {name}: {reads} reads, {bytes} bytes, {busy} busy\n"));
+        show(&format!("{what}, {name}: {reads} reads, {bytes} bytes\n"));
     }
 }
 

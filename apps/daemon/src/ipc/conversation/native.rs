@@ -22,6 +22,7 @@ pub(super) struct Native {
     /// What the client has, by the number of the loan.
     /// By name: where the client finds the bytes, and the memory they are in.
     loans: BTreeMap<u64, (u64, Lease)>,
+    lent_bytes: u64,
     pub(super) servers: BTreeMap<u16, String>,
     /// The request for a ring that is being made.
     ring_asked: Option<u64>,
@@ -41,6 +42,7 @@ impl Native {
             greeted: false,
             requests: BTreeMap::new(),
             loans: BTreeMap::new(),
+            lent_bytes: 0,
             servers: BTreeMap::new(),
             ring_asked: None,
             ring: None,
@@ -210,7 +212,8 @@ impl Native {
     pub(super) fn release(&mut self, common: &Common, offset: u64, generation: u64) {
         let stats = common.commons.stats();
         if self.loans.get(&generation).is_some_and(|(lent, _)| *lent == offset) {
-            self.loans.remove(&generation);
+            let lent = self.loans.remove(&generation);
+            self.lent_bytes -= lent.map_or(0, |(_, lease)| lease.len());
             stats.leases_now.sub(1);
             stats.releases.add(1);
         } else {
@@ -218,24 +221,28 @@ impl Native {
         }
     }
 
-    /// Lends what was found, and says where it lies.
-    pub(super) fn lend(&mut self, common: &Common, found: Found) -> Told {
+    /// Lends what was found, and says where it lies; unless the client keeps too much already.
+    pub(super) fn lend(&mut self, common: &Common, found: Found) -> Result<Told, NotRead> {
         let offset = found.offset();
         let Found { lease, len, whole_len, crc32c, path, details, .. } = found;
         let mut generation = 0;
         if let Some(lease) = lease {
+            let lent_bytes = self.lent_bytes + lease.len();
+            if self.lent_bytes > 0 && lent_bytes > common.limits().loan_bytes_max {
+                return Err(NotRead::Busy);
+            }
+            self.lent_bytes = lent_bytes;
             generation = common.commons.0.loan();
             common.commons.stats().leases_now.add(1);
             self.loans.insert(generation, (offset, lease));
         }
-        Told { offset, len, generation, whole_len, crc32c, path, details }
+        Ok(Told { offset, len, generation, whole_len, crc32c, path, details })
     }
 
     pub(super) fn answered(&mut self, common: &mut Common, id: u64, answer: Result<Found, NotRead>) {
         self.requests.remove(&id);
-        match answer {
-            Ok(found) => {
-                let told = self.lend(common, found);
+        match answer.and_then(|found| self.lend(common, found)) {
+            Ok(told) => {
                 reply(common, id, None, &FromEngine::Found(Box::new(told)));
             }
             Err(why) => refuse(common, id, why.code(), why.detail(), why.to_string()),

@@ -113,11 +113,8 @@ impl Native {
 
     pub(super) fn ring_answered(&mut self, common: &Common, name: u64, answer: Result<Found, NotRead>) {
         self.submissions.remove(&name);
-        match answer {
-            Ok(found) => {
-                let told = self.lend(common, found);
-                self.complete(name, Answer::Found(Box::new(told)));
-            }
+        match answer.and_then(|found| self.lend(common, found)) {
+            Ok(told) => self.complete(name, Answer::Found(Box::new(told))),
             Err(why) => self.refuse(common, name, why.code(), why.detail()),
         }
     }

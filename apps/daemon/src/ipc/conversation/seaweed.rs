@@ -8,7 +8,7 @@ use wavetank_ipc::seaweed::{
 use wavetank_ipc::{Category, Code, SERVER_BYTES_MAX};
 
 use super::{Common, Origin};
-use crate::ipc::sessions::{SessionId, uuid_from, uuid_text};
+use crate::ipc::sessions::{SessionId, Unfilled, uuid_from, uuid_text};
 use crate::reads::{Found, NotRead, Wanted};
 
 #[derive(Debug)]
@@ -157,8 +157,11 @@ impl Seaweed {
             Some(session) if session.expires > now => session.expires,
             _ => return expired(common, &uuid_text(id)),
         };
-        if all.sessions.borrow_mut().fill(id, found).is_ok() {
-            all.stats.leases_now.add(lent);
+        let filled = all.sessions.borrow_mut().fill(id, found, common.limits().loan_bytes_max);
+        match filled {
+            Ok(()) => all.stats.leases_now.add(lent),
+            Err(Unfilled::Gone) => return expired(common, &uuid_text(id)),
+            Err(Unfilled::Full) => return self.answered(common, now, id, Err(NotRead::Busy)),
         }
         let response = StartReadResponse {
             session_id: uuid_text(id),

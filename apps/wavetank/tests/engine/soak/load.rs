@@ -94,14 +94,8 @@ impl Ledger {
 
     /// Judges an answer. Whether the connection is of use still.
     fn judge(&self, got: &Got, wanted: &Wanted, right: &Right) -> bool {
-        let transient = [
-            Code::PeerGone,
-            Code::TimedOut,
-            Code::Busy,
-            Code::ShuttingDown,
-            Code::NotExported,
-            Code::Cancelled,
-        ];
+        // What follows from an engine that was killed, stopped or ended. Of memory there is enough for all of them.
+        let transient = [Code::PeerGone, Code::TimedOut, Code::ShuttingDown];
         match got {
             Got::Lost(why) => {
                 self.saw("lost: connect again");

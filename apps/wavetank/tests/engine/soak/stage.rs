@@ -17,6 +17,25 @@ use crate::waiting::pause;
 /// Client processes, and how each speaks.
 const CLIENTS: [&str; 4] = ["socket", "ring", "tokio", "upstream"];
 
+/// To whom, and what.
+pub(crate) type Act = (&'static str, &'static str);
+
+/// Everything that is done.
+pub(crate) const ACTS: [Act; 8] = [
+    ("reader", KILLED),
+    ("exporter", KILLED),
+    ("client", KILLED),
+    ("reader", STOPPED),
+    ("exporter", STOPPED),
+    ("client", STOPPED),
+    ("reader", ENDED),
+    ("exporter", ENDED),
+];
+
+const KILLED: &str = "killed";
+const STOPPED: &str = "stopped for a while";
+const ENDED: &str = "ended by SIGTERM";
+
 /// Two engines and clients in processes of their own.
 pub(crate) struct Stage {
     pub(crate) site: Site,
@@ -64,25 +83,21 @@ impl Stage {
         Process::new(child.unwrap())
     }
 
-    /// Does something to somebody. Answers what.
-    pub(crate) fn act(&mut self, dice: &mut Dice) -> String {
-        let whom = *dice.one(&["exporter", "reader", "client", "client"]);
-        let what = *dice.one(&["killed", "killed", "stopped for a while", "ended by SIGTERM"]);
+    /// Does something to somebody.
+    pub(crate) fn act(&mut self, (whom, what): Act, dice: &mut Dice) {
         let rest = Duration::from_millis(dice.within(50, 1200));
         let number = dice.below(CLIENTS.len() as u64) as usize;
         match (whom, what) {
-            ("client", "stopped for a while") => stop(&self.clients[number], rest),
+            ("client", STOPPED) => stop(&self.clients[number], rest),
             ("client", _) => {
                 self.clients[number].kill();
                 self.clients[number] = self.client(number);
             }
-            ("exporter", "stopped for a while") => stop(&self.exporter.process, rest),
-            ("reader", "stopped for a while") => stop(&self.reader.process, rest),
-            ("exporter", what) => self.restart_exporter(what == "killed", rest / 4),
-            (_, what) => self.restart_reader(what == "killed", rest / 4),
+            ("exporter", STOPPED) => stop(&self.exporter.process, rest),
+            ("reader", STOPPED) => stop(&self.reader.process, rest),
+            ("exporter", what) => self.restart_exporter(what == KILLED, rest / 4),
+            (_, what) => self.restart_reader(what == KILLED, rest / 4),
         }
-        let what = if whom == "client" && what.starts_with("ended") { "killed" } else { what };
-        format!("{whom} {what}")
     }
 
     pub(crate) fn restart_exporter(&mut self, killed: bool, rest: Duration) {
