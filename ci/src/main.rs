@@ -10,6 +10,7 @@ mod follow;
 mod guest;
 mod libraries;
 mod mutants;
+mod openapi;
 mod options;
 mod run;
 mod step;

@@ -4,7 +4,7 @@ use crate::guest::{boot, groups, runner, tshark};
 use crate::libraries::Libraries;
 use crate::options::Options;
 use crate::workspace::Workspace;
-use crate::{determinism, swarm, tidy, ucx};
+use crate::{determinism, openapi, swarm, tidy, ucx};
 
 /// Why a step failed, in one or more lines for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +150,14 @@ pub(crate) const STEPS: &[Step] = &[
         needs: Some("native"),
         guest: true,
         run: |w, _| tshark::check(w),
+        within: None,
+    },
+    Step {
+        name: "openapi",
+        about: "Schemathesis finds that the sidecar does as its OpenAPI document says",
+        needs: Some("native"),
+        guest: true,
+        run: |w, _| openapi::check(w),
         within: None,
     },
     Step {
