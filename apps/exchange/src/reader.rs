@@ -271,7 +271,9 @@ impl<C: RdmaOps + 'static> Reader<C> {
                     let until = peer.state.borrow().circuit.until;
                     again_at = again_at.min(until.max(self.now() + self.shared.config.pause_ns / 16));
                 }
-                if trouble != Trouble::Absent(Absence::NotExported) && trouble != Trouble::CircuitOpen {
+                // Whoever is left alone for a while says least.
+                let says_more = trouble != Trouble::CircuitOpen || last.is_none();
+                if trouble != Trouble::Absent(Absence::NotExported) && says_more {
                     last = Some(trouble.into_not_read(&peer.address));
                 }
                 if self.now() >= wanted.deadline {
@@ -281,7 +283,6 @@ impl<C: RdmaOps + 'static> Reader<C> {
             if again_at >= wanted.deadline {
                 let nobody = NotRead::NotExported { volume: wanted.volume, tried };
                 return Err(match last {
-                    None if again_at < Instant::FAR => NotRead::TimedOut("every engine failed before".into()),
                     None => nobody,
                     Some(last) if again_at < Instant::FAR && self.now() >= wanted.deadline => {
                         NotRead::TimedOut(last.to_string())
