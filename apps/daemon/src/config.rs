@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thiserror::Error;
 use wavetank_engine::BackendKind;
 use wavetank_exchange::SharedKey;
+use wavetank_settings::LogFormat;
 
 pub use key::read_key;
 
-use crate::settings::{LogFormat, MetricsAddress, WaySetting};
+use crate::settings::{MetricsAddress, WaySetting};
 
 /// What the daemon is made of.
 #[derive(Clone, Debug)]
@@ -103,14 +103,4 @@ pub struct SocketConfig {
     pub gid: Option<u32>,
     /// Users who may use it: this process's, root, and who was named.
     pub uids: Vec<u32>,
-}
-
-/// A setting that cannot be.
-#[derive(Debug, Error)]
-#[error("{setting}: {why}")]
-pub struct BadSetting {
-    /// Its name, which is that of the flag and of the key in the file.
-    pub setting: &'static str,
-    /// What is wrong, and what would be right.
-    pub why: String,
 }

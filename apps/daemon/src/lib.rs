@@ -19,5 +19,6 @@ pub mod settings;
 #[cfg(feature = "mock")]
 pub mod tank;
 
-pub use config::{BadSetting, EngineConfig, SocketConfig, read_key};
-pub use settings::{LogFormat, Settings, SettingsError, WaySetting};
+pub use config::{EngineConfig, SocketConfig, read_key};
+pub use settings::{Settings, WaySetting};
+pub use wavetank_settings::{BadSetting, Layer, LogFormat, SettingsError};

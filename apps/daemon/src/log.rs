@@ -6,8 +6,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
-
-use crate::settings::LogFormat;
+use wavetank_settings::LogFormat;
 
 /// Changes what is logged.
 #[derive(Clone, Debug)]

@@ -3,8 +3,6 @@
 //! All three have the same names. A flag `--ipc-socket` is `ipc-socket` in the file and `WAVETANK_IPC_SOCKET` in the environment.
 //! Flags of upstream's `rdma-engine-server` keep their names, letters and defaults.
 
-mod layers;
-
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,7 +10,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use layers::SettingsError;
+use wavetank_settings::{Layer, LogFormat};
 
 /// How needles of other hosts are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
@@ -25,17 +23,6 @@ pub enum WaySetting {
     Pull,
     /// By request only.
     Push,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines, a document a line.
-    Json,
 }
 
 /// Everything that may be said, and nothing that has to be. Fields are as their flags; `None` is not said.
@@ -139,6 +126,17 @@ pub struct Settings {
     #[arg(long, env = "WAVETANK_DEBUG", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub debug: Option<bool>,
+}
+
+impl Layer for Settings {
+    fn over(self, below: Settings) -> Settings {
+        macro_rules! over {
+            ($($field:ident)*) => { Settings { $($field: self.$field.or(below.$field)),* } };
+        }
+        over!(backend device port listen export export_index peers key_file allow_unauthenticated way
+            max_sessions session_timeout buffer_size huge_pages segment_cache ipc_socket ipc_mode ipc_group
+            ipc_allow metrics spin_us drain_timeout log_format debug)
+    }
 }
 
 /// Where metrics and health are served.

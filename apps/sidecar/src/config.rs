@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thiserror::Error;
+use wavetank_settings::LogFormat;
 
 use crate::breaker::BreakerRules;
 use crate::lookup::LookupConfig;
 use crate::reads::ReadLimits;
-use crate::settings::{LogFormat, ReadFormat};
+use crate::settings::ReadFormat;
 use crate::temp_files::TempConfig;
 use crate::token::Token;
 
@@ -70,14 +70,4 @@ pub struct ServeLimits {
     pub head: Duration,
     /// How long a client may take to accept 64 KiB.
     pub body: Duration,
-}
-
-/// A setting that cannot be.
-#[derive(Debug, Error)]
-#[error("{setting}: {why}")]
-pub struct BadSetting {
-    /// Its name, which is that of the flag and of the key in the file.
-    pub setting: &'static str,
-    /// What is wrong, and what would be right.
-    pub why: String,
 }

@@ -25,8 +25,9 @@ mod state;
 pub mod temp_files;
 pub mod token;
 
-pub use config::{BadSetting, EngineSocket, ServeLimits, SidecarConfig};
+pub use config::{EngineSocket, ServeLimits, SidecarConfig};
 pub use engine::{About, Details, EngineBytes, EngineError, EnginePath, EngineReads, Wanted};
 pub use file_id::FileId;
 pub use server::{RunError, Running, begin, run};
-pub use settings::{Fallback, LogFormat, ReadFormat, Settings, SettingsError};
+pub use settings::{Fallback, ReadFormat, Settings};
+pub use wavetank_settings::{BadSetting, Layer, LogFormat, SettingsError};

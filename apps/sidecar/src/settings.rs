@@ -3,8 +3,6 @@
 //! All three have the same names. A flag `--rdma-socket` is `rdma-socket` in the file and `WAVETANK_RDMA_SOCKET` in the environment.
 //! Flags of upstream's `demo-server` keep their names and letters where they mean something here.
 
-mod layers;
-
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,7 +10,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use layers::SettingsError;
+use wavetank_settings::{Layer, LogFormat};
 
 /// Whether what the engine cannot serve is read by HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
@@ -33,17 +31,6 @@ pub enum ReadFormat {
     #[default]
     Raw,
     /// A document about them.
-    Json,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines, a document a line.
     Json,
 }
 
@@ -185,4 +172,17 @@ pub struct Settings {
     #[arg(short, long, env = "WAVETANK_DEBUG", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub debug: Option<bool>,
+}
+
+impl Layer for Settings {
+    fn over(self, below: Settings) -> Settings {
+        macro_rules! over {
+            ($($field:ident)*) => { Settings { $($field: self.$field.or(below.$field)),* } };
+        }
+        over!(listen port rdma_socket enable_rdma max_connections master volume_server allow_volume_server
+            local_host data_center lookup_ttl fallback timeout_ms engine_timeout_ms http_timeout_ms
+            max_read read_format temp_dir temp_above temp_size token_file allow_unauthenticated tls_cert
+            tls_key http_connections requests queue_ms head_timeout_ms body_timeout_ms drain_timeout
+            log_format debug)
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use wavetank_daemon::{EngineConfig, Settings, log, run};
+use wavetank_daemon::{EngineConfig, Layer as _, Settings, log, run};
 
 use crate::print;
 

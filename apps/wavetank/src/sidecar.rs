@@ -10,7 +10,7 @@ use sd_notify::NotifyState;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use wavetank_daemon::log;
-use wavetank_sidecar::{EngineReads, LogFormat, Settings, SidecarConfig, begin, socket};
+use wavetank_sidecar::{EngineReads, Layer as _, Settings, SidecarConfig, begin, socket};
 
 use crate::{print, say};
 
@@ -50,11 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         print(settings.to_toml()?.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let format = match config.log_format {
-        LogFormat::Text => wavetank_daemon::LogFormat::Text,
-        LogFormat::Json => wavetank_daemon::LogFormat::Json,
-    };
-    log::begin(format, config.debug)?;
+    log::begin(config.log_format, config.debug)?;
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let [mut term, mut int] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use wavetank_engine::BackendKind;
 
+use wavetank_settings::{BadSetting, bad, within};
+
 use super::key::read_key;
 use super::users::{gid_of, uid_of};
-use super::{BadSetting, EngineConfig, SocketConfig};
+use super::{EngineConfig, SocketConfig};
 use crate::settings::{MetricsAddress, Settings};
 
 /// The smallest memory for what is read: four of the longest reads.
@@ -84,17 +86,6 @@ impl EngineConfig {
             log_format: settings.log_format.unwrap_or_default(),
             debug: settings.debug.unwrap_or(false),
         })
-    }
-}
-
-fn bad<T>(setting: &'static str, why: impl Into<String>) -> Result<T, BadSetting> {
-    Err(BadSetting { setting, why: why.into() })
-}
-
-fn within(setting: &'static str, value: u64, min: u64, max: u64) -> Result<u64, BadSetting> {
-    match (min..=max).contains(&value) {
-        true => Ok(value),
-        false => bad(setting, format!("{value} is not within {min} to {max}")),
     }
 }
 

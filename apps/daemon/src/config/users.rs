@@ -1,6 +1,6 @@
 //! Users and groups, by name or number.
 
-use super::BadSetting;
+use wavetank_settings::BadSetting;
 
 /// A user's number.
 pub(super) fn uid_of(user: &str) -> Result<u32, BadSetting> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use wavetank_daemon::{EngineConfig, Settings, read_key};
+use wavetank_daemon::{EngineConfig, Layer as _, Settings, read_key};
 use wavetank_engine::BackendKind;
 use wavetank_exchange::SharedKey;
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wavetank_settings::{BadSetting, bad, within};
 
-use super::{BadSetting, EngineSocket, ServeLimits, SidecarConfig};
+use super::{EngineSocket, ServeLimits, SidecarConfig};
 use crate::breaker::BreakerRules;
 use crate::lookup::LookupConfig;
 use crate::place::{Allowed, Place};
@@ -69,17 +70,6 @@ impl SidecarConfig {
             log_format: settings.log_format.unwrap_or_default(),
             debug: settings.debug.unwrap_or(false),
         })
-    }
-}
-
-fn bad<T>(setting: &'static str, why: impl Into<String>) -> Result<T, BadSetting> {
-    Err(BadSetting { setting, why: why.into() })
-}
-
-fn within(setting: &'static str, value: u64, min: u64, max: u64) -> Result<u64, BadSetting> {
-    match (min..=max).contains(&value) {
-        true => Ok(value),
-        false => bad(setting, format!("{value} is not within {min} to {max}")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as _, Command, FromArgMatches as _};
 use tempfile::TempDir;
-use wavetank_sidecar::{Fallback, Settings, SidecarConfig};
+use wavetank_sidecar::{Fallback, Layer as _, Settings, SidecarConfig};
 
 fn written(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wavetank_sidecar::{EngineReads, FileId, Settings, SidecarConfig, begin};
+use wavetank_sidecar::{EngineReads, FileId, Layer as _, Settings, SidecarConfig, begin};
 use wavetank_volume::{Cookie, NeedleId, NewNeedle};
 
 use crate::stand_in::Server;

@@ -1,7 +1,6 @@
 //! Reads volumes whole and by ranges, and compares what comes with what is right.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use wavetank_client::{Code, ReadPath, Wanted};
 

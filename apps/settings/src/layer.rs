@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
-
-use super::Settings;
 
 /// Longest file of settings.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -39,12 +39,17 @@ pub enum SettingsError {
     },
 }
 
-impl Settings {
+/// Settings of a program, each of which may be left out.
+pub trait Layer: Serialize + DeserializeOwned {
+    /// These, and where they say nothing, those.
+    #[must_use]
+    fn over(self, below: Self) -> Self;
+
     /// Settings from a TOML file.
     ///
     /// # Errors
     /// [`SettingsError`], naming file, line and key.
-    pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+    fn read(path: &Path) -> Result<Self, SettingsError> {
         let failed = |why| SettingsError::Io { path: path.to_owned(), why };
         let file = File::open(path).map_err(failed)?;
         let mut text = String::new();
@@ -56,20 +61,11 @@ impl Settings {
             .map_err(|why| SettingsError::Malformed { path: path.to_owned(), why: Box::new(why) })
     }
 
-    /// These, and where they say nothing, those.
-    #[must_use]
-    pub fn over(self, below: Settings) -> Settings {
-        macro_rules! over {
-            ($($field:ident)*) => { Settings { $($field: self.$field.or(below.$field)),* } };
-        }
-        over!(listen port rdma_socket enable_rdma max_connections master volume_server allow_volume_server local_host data_center lookup_ttl fallback timeout_ms engine_timeout_ms http_timeout_ms max_read read_format temp_dir temp_above temp_size token_file allow_unauthenticated tls_cert tls_key http_connections requests queue_ms head_timeout_ms body_timeout_ms drain_timeout log_format debug)
-    }
-
     /// As a file would say it.
     ///
     /// # Errors
     /// Never, for settings that came from flags or files.
-    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+    fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
 }
