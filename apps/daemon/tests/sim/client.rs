@@ -64,6 +64,8 @@ pub(crate) struct Line {
     /// The daemon's life that it is of.
     pub(crate) life: u64,
     pub(crate) errand: Errand,
+    /// What it was lent is lent no more, which it does not know yet: the engine ended its connection, or ended.
+    is_void: bool,
     replies: u64,
 }
 
@@ -92,6 +94,7 @@ impl Line {
             view: None,
             life: 0,
             errand,
+            is_void: false,
             replies: 0,
         }
     }
@@ -117,6 +120,9 @@ impl Line {
 
     /// Holds that what is lent is what it was when it was lent.
     fn check_loan(&self, scene: &mut Scene<'_, '_>, loan: &Loan) {
+        if self.is_void {
+            return;
+        }
         let is = self.look(loan.offset, loan.len).map(|bytes| crc32c::crc32c(&bytes));
         if is != Some(loan.crc) {
             scene.seen.wrong(scene.now, self.number, format_args!("what was lent is not what it was: {loan:?}"));
@@ -151,6 +157,13 @@ impl Line {
     /// Holds what was told of a wish against the truth.
     fn judge(&mut self, scene: &mut Scene<'_, '_>, wish: &Wish, from: Instant, outcome: &Outcome) {
         let Scene { now, volumes, seen, .. } = scene;
+        if let Outcome::Found { bytes, crc, .. } = outcome
+            && self.is_void
+            && *crc != crc32c::crc32c(bytes)
+        {
+            // Which the checksum says: it asks again elsewhere.
+            return seen.tell("client: told of what is lent no more");
+        }
         let (what, sum) = match outcome {
             Outcome::Found { bytes, crc, .. } => (format!("found {}", bytes.len()), *crc),
             Outcome::Refused { code, .. } => (format!("refused {code}"), 0),
@@ -197,6 +210,11 @@ impl Line {
     /// When it is.
     fn overdue_at(&self, from: Instant, may_take_ns: u64) -> Instant {
         from.max(self.deaf_until) + (may_take_ns + MARGIN_NS + 1)
+    }
+
+    /// It says what ends a connection, at once or when nothing follows. It has to hear of that, so it must not be deaf.
+    fn doom(&mut self, now: Instant) {
+        self.doomed = Some(now.max(self.deaf_until) + (limits().half_frame_ns + MARGIN_NS));
     }
 
     /// The connection is over.
@@ -286,7 +304,11 @@ impl Client {
         let Some(wire) = self.line().wire.and_then(|number| wires.get_mut(&number)) else {
             return if self.is_done() { Instant::FAR } else { self.line().next_at };
         };
-        let is_deaf = self.line().deaf_until > now;
+        let (is_closed, is_deaf) = (wire.down.is_closed(), self.line().deaf_until > now);
+        let (life, is_native) = (scene.life, matches!(self, Client::Native(_)));
+        let line = self.line_mut();
+        // Sessions outlive connections.
+        line.is_void = line.life != life || (is_native && is_closed);
         while !is_deaf && let Some(heard) = wire.down.hear(now) {
             match heard {
                 Heard::Bytes(bytes, descriptors) => match self {
@@ -332,11 +354,6 @@ impl Client {
         let doomed = line.doomed.map_or(Instant::FAR, |at| at + 1);
         heard.min(acts).min(doomed).min(overdue)
     }
-}
-
-/// By when a connection has to be over that was left with half a frame.
-fn half_frame_end(now: Instant) -> Instant {
-    now + (limits().half_frame_ns + MARGIN_NS)
 }
 
 /// What was found, as it is to be held against the truth.

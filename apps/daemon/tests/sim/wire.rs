@@ -74,6 +74,11 @@ impl Way {
         self.end.get_or_insert(self.last);
     }
 
+    /// Whether its writer closed it, which its reader may not know yet.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.end.is_some()
+    }
+
     pub(crate) fn hear(&mut self, now: Instant) -> Option<Heard> {
         match self.parcels.front() {
             Some(parcel) if parcel.due <= now => {

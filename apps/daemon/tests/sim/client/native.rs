@@ -10,7 +10,7 @@ use wavetank_ipc::native::{
 use wavetank_ipc::ring::{Answer, ClientRing, Completion, Submission, Task};
 use wavetank_ipc::{Code, Found, Wanted};
 
-use super::{Line, Loan, Scene, found, half_frame_end};
+use super::{Line, Loan, Scene, found};
 use crate::house::limits;
 use crate::lie::Lie;
 use crate::net::MS;
@@ -88,7 +88,7 @@ impl Native {
         FromClient::Hello(hello).encode(0, &mut bytes);
         self.line.say(scene.now, wire, &bytes);
         if is_strange {
-            self.line.doomed = Some(half_frame_end(scene.now));
+            self.line.doom(scene.now);
         }
     }
 
@@ -461,17 +461,17 @@ impl Native {
         match self.line.draw(6) {
             0 => {
                 scene.seen.tell("client: half a frame");
-                self.line.doomed = Some(half_frame_end(scene.now));
+                self.line.doom(scene.now);
                 self.line.say(scene.now, wire, &header(20, 5, 1 << 51)[..9]);
             }
             1 => {
                 scene.seen.tell("client: too long a frame");
-                self.line.doomed = Some(half_frame_end(scene.now));
+                self.line.doom(scene.now);
                 self.line.say(scene.now, wire, &header(1 << 30, 2, 1 << 52));
             }
             2 => {
                 scene.seen.tell("client: second hello");
-                self.line.doomed = Some(half_frame_end(scene.now));
+                self.line.doom(scene.now);
                 let hello = Hello { version_min: 1, version_max: 1, features: 0, name: String::new() };
                 self.say(wire, scene, 0, &FromClient::Hello(hello));
             }

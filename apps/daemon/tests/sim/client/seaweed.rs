@@ -8,7 +8,7 @@ use wavetank_ipc::seaweed::{
     StartRead, StartReadResponse, decode, frame, request_as_go,
 };
 
-use super::{Line, Loan, Scene, found, half_frame_end};
+use super::{Line, Loan, Scene, found};
 use crate::house::limits;
 use crate::net::MS;
 use crate::rig::EPOCH_NS;
@@ -310,7 +310,7 @@ impl Seaweed {
             17 => {
                 if self.asked.is_empty() {
                     scene.seen.tell("client: half a frame");
-                    self.line.doomed = Some(half_frame_end(scene.now));
+                    self.line.doom(scene.now);
                     self.line.say(scene.now, wire, &[200, 0, 0, 0, 1]);
                 }
             }
