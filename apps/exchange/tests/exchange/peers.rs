@@ -151,8 +151,9 @@ fn a_reader_that_is_dropped_while_it_connects_is_gone_with_all_it_has() {
     let home = Rc::new(LocalHome::new(exporter, arena));
     let reader = Reader::new(net.client(), reader_config(&["0"]), nonces(1), Some(home.clone()));
     let another = reader.clone();
-    net.happen(Fault::Lines(true));
-    net.run(reader.read(&wanted(&reader, 1, &known[5]))).expect_err("nobody can be reached");
+    net.happen(Fault::Links(0, LinkFaults { loss_one_in: 1, ..LinkFaults::default() }));
+    let soon = Wanted { deadline: reader.messenger().now() + MS, ..wanted(&reader, 1, &known[5]) };
+    net.run(reader.read(&soon)).expect_err("nobody can be reached");
     drop(reader);
     assert!(Rc::strong_count(&home) > 1, "somebody has the reader still");
     // The connection that it makes has the reader, and the reader has the connection that it makes.
