@@ -135,6 +135,7 @@ impl Line {
         let volume = [FAR, FAR, FAR, FAR, HOME, HOME, ODD, NOBODYS][self.draw(8) as usize];
         let needle = match volume {
             ODD => [DAMAGED, EXPIRED, LONG, NAMED, NAMED][self.draw(5) as usize],
+            HOME | FAR if self.draw(24) == 0 => LONG,
             // Some more often than others, so that they are granted; and one that never was.
             _ => 1 + self.draw(NEEDLES + 1).min(self.draw(NEEDLES + 1)),
         };

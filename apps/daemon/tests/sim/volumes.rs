@@ -27,11 +27,12 @@ pub(crate) const NOBODYS: u32 = 99;
 /// Needles that are written.
 pub(crate) const NEEDLES: u64 = 6;
 
-/// In [`ODD`]: damaged on disk, over its time, longer than one read may have, and one with all that may be told.
+/// In [`ODD`]: damaged on disk, over its time, and one with all that may be told.
 pub(crate) const DAMAGED: u64 = 1;
 pub(crate) const EXPIRED: u64 = 2;
-pub(crate) const LONG: u64 = 3;
 pub(crate) const NAMED: u64 = 4;
+/// In each: longer than one read may have.
+pub(crate) const LONG: u64 = 30;
 
 /// Bytes that one read may have.
 pub(crate) const TRANSFER_BYTES_MAX: u64 = 128 << 10;
@@ -116,6 +117,7 @@ impl Volumes {
                 put(&mut writer, volume, id, Instant::ZERO, &bytes, None);
                 histories.set(id, Instant::ZERO, Some(writing(&bytes, &bytes, None)));
             }
+            put_long(&mut writer, volume, histories);
             (volume, VolumeOnDisk::create(writer, dir, &volume.to_string()).unwrap())
         };
         let (mut far, mut home) = (Histories::default(), Histories::default());
@@ -267,6 +269,13 @@ fn no_volume(outcome: &Outcome) -> Result<(), String> {
     }
 }
 
+/// A needle that is longer than one read may have.
+fn put_long(writer: &mut VolumeWriter, volume: u32, histories: &mut Histories<Writing>) {
+    let long = pattern(u64::from(volume) * 100 + LONG, TRANSFER_BYTES_MAX as usize + 50_000);
+    put(writer, volume, LONG, Instant::ZERO, &long, None);
+    histories.set(LONG, Instant::ZERO, Some(writing(&long, &long, None)));
+}
+
 /// The volume with what is odd.
 fn odd(version: Version, dir: &Path) -> Histories<Writing> {
     let mut histories = Histories::default();
@@ -282,9 +291,7 @@ fn odd(version: Version, dir: &Path) -> Histories<Writing> {
     };
     writer.put(&expired).unwrap();
     histories.set(EXPIRED, Instant::ZERO, Some(writing(&whole, &whole, None)));
-    let long = pattern(803, TRANSFER_BYTES_MAX as usize + 50_000);
-    put(&mut writer, ODD, LONG, Instant::ZERO, &long, None);
-    histories.set(LONG, Instant::ZERO, Some(writing(&long, &long, None)));
+    put_long(&mut writer, ODD, &mut histories);
     let named = pattern(804, 9000);
     put(&mut writer, ODD, NAMED, Instant::ZERO, &named, Some("named.bin"));
     histories.set(NAMED, Instant::ZERO, Some(writing(&named, &named, Some("named.bin"))));

@@ -22,6 +22,8 @@ const FAULTS_MS: u64 = 200;
 /// From here on clients come that want everything, and when those have to have it.
 const ERRANDS_MS: u64 = 420;
 const END_MS: u64 = 2000;
+/// A connection that is closed while its peer hears nothing is over so long after at the latest.
+const CLOSED_MS: u64 = 1200;
 const WRITES: u64 = 20;
 const CLIENTS: u64 = 5;
 const ACTIONS: u64 = 40;
@@ -181,11 +183,15 @@ impl World<'_> {
             self.befall(net, now, mishap);
         }
         if self.act_ends <= now || (self.act == Act::Errands && self.clients.iter().all(Client::is_done)) {
-            if self.act == Act::EmptyAgain {
+            let house = self.house.as_ref().expect("the daemon lives");
+            if self.act != Act::EmptyAgain {
+                self.go_on(now);
+            } else if !house.left_over_of_peers().is_empty() && now < Instant((FAULTS_MS + CLOSED_MS) * MS) {
+                self.act_ends = now + 100 * MS;
+            } else {
                 self.look_for_what_is_left(now);
                 return ControlFlow::Break(());
             }
-            self.go_on(now);
         }
         let mut wake = self.volumes.turn(now, &mut self.seen).min(self.act_ends);
         wake = wake.min(self.mishaps.front().map_or(Instant::FAR, |(at, _)| *at));
@@ -271,7 +277,8 @@ impl World<'_> {
 
     fn look_for_what_is_left(&mut self, now: Instant) {
         let house = self.house.as_mut().expect("the daemon lives");
-        for what in house.left_over() {
+        let of_peers = if self.act == Act::EmptyAgain { house.left_over_of_peers() } else { Vec::new() };
+        for what in house.left_over().into_iter().chain(of_peers) {
             self.seen.wrong(now, 0, format_args!("when all were gone: {what}"));
         }
         self.seen.tell("empty");
