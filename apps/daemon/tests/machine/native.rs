@@ -214,7 +214,10 @@ fn a_ring_of_a_connection_that_is_over_keeps_no_engine_awake() {
     talk.conversation.heard(Instant(0), &bytes);
     assert!(talk.conversation.to_send().is_some() && talk.conversation.is_over().is_none());
     assert!(!talk.conversation.turn_ring(Instant(0)), "nothing is taken any more");
-    assert!(talk.conversation.ring_sleeps(), "the engine would turn for nothing until the client is taken for dead");
+    assert!(
+        talk.conversation.ring_sleeps(),
+        "the engine would turn for nothing until the client is taken for dead"
+    );
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::lie::Lie;
 use crate::net::MS;
 use crate::seen::Seen;
 use crate::volumes::{
-    DAMAGED, EXPIRED, FAR, HOME, LONG, NAMED, NEEDLES, NOBODYS, ODD, Outcome, TRANSFER_BYTES_MAX, Volumes, Wish,
-    cookie,
+    DAMAGED, EXPIRED, FAR, HOME, LONG, NAMED, NEEDLES, NOBODYS, ODD, Outcome, TRANSFER_BYTES_MAX, Volumes,
+    Wish, cookie,
 };
 use crate::wire::{Heard, Wire};
 
@@ -125,7 +125,11 @@ impl Line {
         }
         let is = self.look(loan.offset, loan.len).map(|bytes| crc32c::crc32c(&bytes));
         if is != Some(loan.crc) {
-            scene.seen.wrong(scene.now, self.number, format_args!("what was lent is not what it was: {loan:?}"));
+            scene.seen.wrong(
+                scene.now,
+                self.number,
+                format_args!("what was lent is not what it was: {loan:?}"),
+            );
         }
         scene.seen.tell("client: loan looked at again");
     }
@@ -220,7 +224,11 @@ impl Line {
 
     /// The connection is over.
     fn lose(&mut self, scene: &mut Scene<'_, '_>) {
-        scene.seen.tell(if self.doomed.is_some() { "client: ended as it should be" } else { "client: ended" });
+        scene.seen.tell(if self.doomed.is_some() {
+            "client: ended as it should be"
+        } else {
+            "client: ended"
+        });
         self.wire = None;
         self.doomed = None;
         self.next_at = scene.now + (1 + self.draw(8)) * MS;
@@ -274,7 +282,13 @@ impl Client {
     }
 
     /// It is let in. `arena` is what it can open by its path.
-    pub(crate) fn connect(&mut self, number: u64, wire: &mut Wire, arena: &SharedMemory, scene: &mut Scene<'_, '_>) {
+    pub(crate) fn connect(
+        &mut self,
+        number: u64,
+        wire: &mut Wire,
+        arena: &SharedMemory,
+        scene: &mut Scene<'_, '_>,
+    ) {
         self.line_mut().wire = Some(number);
         self.line_mut().deaf_until = Instant::ZERO;
         scene.seen.tell("client: connected");

@@ -148,7 +148,8 @@ fn reading_config() -> ReaderConfig {
 /// How a daemon begins that has a folder of its own, and exports it to others too.
 pub(crate) fn begin(home: &Path, exporting: ExporterConfig, seed: u64, lie: Lie) -> (Begin, Slot) {
     let slot = Slot::default();
-    let (home, theirs, lives): (PathBuf, Slot, Cell<u64>) = (home.to_path_buf(), Rc::clone(&slot), Cell::new(0));
+    let (home, theirs, lives): (PathBuf, Slot, Cell<u64>) =
+        (home.to_path_buf(), Rc::clone(&slot), Cell::new(0));
     let begin = Box::new(move |mut messenger: wavetank_messenger::Messenger| {
         lives.set(lives.get() + 1);
         let len = EXPOSED_BYTES + SCRATCH_BYTES;
@@ -254,7 +255,12 @@ impl House {
     }
 
     /// Lets the daemon do what is due. Answers when it has to come back.
-    pub(crate) fn turn(&mut self, now: Instant, wires: &mut BTreeMap<u64, Wire>, dice: &mut Seeded) -> Instant {
+    pub(crate) fn turn(
+        &mut self,
+        now: Instant,
+        wires: &mut BTreeMap<u64, Wire>,
+        dice: &mut Seeded,
+    ) -> Instant {
         let mut awake = false;
         if self.sweep_at <= now {
             self.sweep_at = now + SWEEP_NS;
@@ -277,8 +283,11 @@ impl House {
             }
             while awake && (desk.poll_ring(seat) || !seat.conversation.ring_sleeps()) {}
         }
-        let over: Vec<u64> =
-            seats.iter().filter(|(_, seat)| seat.conversation.is_over().is_some()).map(|(key, _)| *key).collect();
+        let over: Vec<u64> = seats
+            .iter()
+            .filter(|(_, seat)| seat.conversation.is_over().is_some())
+            .map(|(key, _)| *key)
+            .collect();
         for number in over {
             let Some(mut seat) = seats.remove(&number) else { continue };
             wires.get_mut(&number).expect("a seat has a wire").down.close(now);
@@ -397,7 +406,8 @@ impl Desk<'_> {
                 Ask::Cancel { key } => drop(seat.tasks.remove(&key)),
                 Ask::Ring { entries } => {
                     let bytes = ring_bytes(entries).expect("a size of a ring");
-                    let memory = SharedMemory::create("sim-ring", bytes, Others::Write, Pages::Plain).unwrap();
+                    let memory =
+                        SharedMemory::create("sim-ring", bytes, Others::Write, Pages::Plain).unwrap();
                     seat.ring = Some(memory.clone());
                     let ring = EngineRing::create(memory, entries).ok_or_else(|| "no ring".to_owned());
                     seat.conversation.ring_made(ring);

@@ -69,9 +69,11 @@ impl Lie {
         match self {
             Lie::Nothing => "nothing",
             Lie::FlipsByte => "a checksum that is not the bytes'",
-            Lie::FlipsByteAndSum | Lie::TearsBytes | Lie::LengthensWhole | Lie::ChangesDetails | Lie::KeepsSeals => {
-                "bytes that were not there"
-            }
+            Lie::FlipsByteAndSum
+            | Lie::TearsBytes
+            | Lie::LengthensWhole
+            | Lie::ChangesDetails
+            | Lie::KeepsSeals => "bytes that were not there",
             Lie::WritesIntoLoans => "what was lent is not what it was",
             Lie::DeniesNeedles => "it was there all the time",
             Lie::BlamesItself => "INTERNAL, which is not to be said of a read",

@@ -119,14 +119,15 @@ fn one_seed_is_one_run() {
 /// The same in debug and release, and on every machine. Whoever changes what a run does changes it.
 #[test]
 fn a_known_seed_comes_to_a_known_sum() {
-    assert_eq!(run(7, Lie::Nothing, &Told::default()), (Vec::new(), 0));
+    assert_eq!(run(7, Lie::Nothing, &Told::default()), (Vec::new(), 2_951_409_770));
 }
 
 #[test]
 fn every_lie_is_found_out_and_named() {
     let told = Told::default();
     for lie in Lie::ALL {
-        let named = |seed: &u64| run(*seed, lie, &told).0.iter().any(|wrong| wrong.contains(lie.is_told_as()));
+        let named =
+            |seed: &u64| run(*seed, lie, &told).0.iter().any(|wrong| wrong.contains(lie.is_told_as()));
         assert!((0..40).any(|seed| named(&seed)), "{lie:?} is never told as {:?}", lie.is_told_as());
     }
 }

@@ -94,7 +94,14 @@ fn writing(bytes: &[u8], stored: &[u8], name: Option<&str>) -> Rc<Writing> {
     Rc::new(Writing { bytes: bytes.to_vec(), details })
 }
 
-fn put(writer: &mut VolumeWriter, volume: u32, id: u64, now: Instant, data: &[u8], name: Option<&str>) -> u64 {
+fn put(
+    writer: &mut VolumeWriter,
+    volume: u32,
+    id: u64,
+    now: Instant,
+    data: &[u8],
+    name: Option<&str>,
+) -> u64 {
     let needle = NewNeedle {
         name: name.map(str::as_bytes),
         mime: name.map(|_| &b"application/x-sim"[..]),
@@ -185,7 +192,13 @@ impl Volumes {
     }
 
     /// Whether an outcome may be, of a wish that was told at `from` and answered now.
-    pub(crate) fn judge(&self, wish: &Wish, from: Instant, now: Instant, outcome: &Outcome) -> Result<(), String> {
+    pub(crate) fn judge(
+        &self,
+        wish: &Wish,
+        from: Instant,
+        now: Instant,
+        outcome: &Outcome,
+    ) -> Result<(), String> {
         let earliest = Instant(from.0.saturating_sub(STALE_NS));
         let Some(histories) = self.of(wish.volume) else { return no_volume(outcome) };
         let possible = histories.between(wish.needle, earliest, now);
@@ -219,11 +232,17 @@ impl Volumes {
                 if there().any(|writing| fits(&writing)) {
                     return Ok(());
                 }
-                let known: Vec<_> = there().map(|writing| (writing.bytes.len(), &writing.details)).collect();
-                Err(format!("bytes that were not there: {} of {whole_len}, {details:?}; there was {known:?}", bytes.len()))
+                let was = |(at, writing): &(Instant, Option<Rc<Writing>>)| {
+                    (*at, writing.as_ref().map(|writing| (writing.bytes.len(), writing.details.etag)))
+                };
+                let all: Vec<_> = histories.of(needle).iter().map(was).collect();
+                let len = bytes.len();
+                Err(format!("bytes that were not there: {len} of {whole_len}, {details:?}; there was {all:?}"))
             }
             Outcome::Refused { code, detail } => {
-                let is = |allowed: bool, why: &str| if allowed { Ok(()) } else { Err(format!("{code}, and {why}")) };
+                let is = |allowed: bool, why: &str| {
+                    if allowed { Ok(()) } else { Err(format!("{code}, and {why}")) }
+                };
                 match code {
                     Code::Missing | Code::Deleted => {
                         is(possible.iter().any(Option::is_none), "it was there all the time")
@@ -262,7 +281,13 @@ impl Volumes {
 fn no_volume(outcome: &Outcome) -> Result<(), String> {
     match outcome {
         Outcome::Refused {
-            code: Code::NotExported | Code::PeerGone | Code::TimedOut | Code::Busy | Code::TooLong | Code::DeviceGone,
+            code:
+                Code::NotExported
+                | Code::PeerGone
+                | Code::TimedOut
+                | Code::Busy
+                | Code::TooLong
+                | Code::DeviceGone,
             ..
         } => Ok(()),
         other => Err(format!("{other:?} of a volume that nobody has")),

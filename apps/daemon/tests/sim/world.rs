@@ -252,7 +252,11 @@ impl World<'_> {
         for client in &mut self.clients {
             if self.act == Act::Errands && !client.is_done() {
                 let line = client.line();
-                scene.seen.wrong(now, line.number, format_args!("its errands took too long: {:?}", line.errand));
+                scene.seen.wrong(
+                    now,
+                    line.number,
+                    format_args!("its errands took too long: {:?}", line.errand),
+                );
             }
             client.leave(&mut self.wires, &mut scene);
         }
@@ -262,7 +266,8 @@ impl World<'_> {
             Act::Empty => {
                 self.look_for_what_is_left(now);
                 let far = (1..=NEEDLES).map(|needle| (FAR, needle));
-                let all: VecDeque<_> = far.chain((1..=NEEDLES).map(|needle| (HOME, needle))).chain([(ODD, NAMED)]).collect();
+                let all: VecDeque<_> =
+                    far.chain((1..=NEEDLES).map(|needle| (HOME, needle))).chain([(ODD, NAMED)]).collect();
                 self.clients = vec![
                     Client::seaweed(100, 1, 0, Some(all.clone())),
                     Client::native(101, 2, 0, false, Some(all.clone())),

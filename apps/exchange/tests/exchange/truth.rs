@@ -5,9 +5,12 @@ use std::rc::Rc;
 
 use wavetank_contract::Instant;
 
-/// What each needle was, from when on. `None`: it was not there.
+/// What a needle was, from when on. `None`: it was not there.
+type History<T> = Vec<(Instant, Option<Rc<T>>)>;
+
+/// What each needle was.
 #[derive(Debug)]
-pub(crate) struct Histories<T>(BTreeMap<u64, Vec<(Instant, Option<Rc<T>>)>>);
+pub(crate) struct Histories<T>(BTreeMap<u64, History<T>>);
 
 impl<T> Default for Histories<T> {
     fn default() -> Histories<T> {

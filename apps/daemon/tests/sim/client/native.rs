@@ -98,7 +98,14 @@ impl Native {
         self.line.say(scene.now, wire, &bytes);
     }
 
-    fn ask(&mut self, wire: &mut Wire, scene: &Scene<'_, '_>, message: &FromClient, what: What, may_take_ns: u64) {
+    fn ask(
+        &mut self,
+        wire: &mut Wire,
+        scene: &Scene<'_, '_>,
+        message: &FromClient,
+        what: What,
+        may_take_ns: u64,
+    ) {
         let id = self.next_id;
         self.next_id += 1;
         self.asked.insert(id, Asked { what, from: scene.now, may_take_ns, cancelled: false, times: 1 });
@@ -119,13 +126,22 @@ impl Native {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(long) => {
-                    return scene.seen.wrong(scene.now, self.line.number, format_args!("a frame of {long:?}"));
+                    return scene.seen.wrong(
+                        scene.now,
+                        self.line.number,
+                        format_args!("a frame of {long:?}"),
+                    );
                 }
             };
             match FromEngine::decode(&frame) {
                 Ok(message) => {
-                    let times = if self.asked.contains_key(&frame.id) { self.line.times(scene.lie) } else { 1 };
-                    let id = if scene.lie == Lie::SaysOtherId && frame.id > 3 { frame.id | 1 << 40 } else { frame.id };
+                    let times =
+                        if self.asked.contains_key(&frame.id) { self.line.times(scene.lie) } else { 1 };
+                    let id = if scene.lie == Lie::SaysOtherId && frame.id > 3 {
+                        frame.id | 1 << 40
+                    } else {
+                        frame.id
+                    };
                     for _ in 0..times {
                         self.told(id, message.clone(), wire, scene);
                     }
@@ -160,7 +176,8 @@ impl Native {
             (What::Capabilities, FromEngine::Capabilities(_)) => scene.seen.tell("native: capabilities"),
             (What::Named, FromEngine::Named) => scene.seen.tell("native: named"),
             (What::Ring, FromEngine::Ring(_)) if self.ring.is_none() => {
-                let memory = self.descriptors.pop_front().and_then(|fd| SharedMemory::attach(fd, 1 << 24).ok());
+                let memory =
+                    self.descriptors.pop_front().and_then(|fd| SharedMemory::attach(fd, 1 << 24).ok());
                 self.ring = memory.and_then(ClientRing::attach);
                 if self.ring.is_none() {
                     scene.seen.wrong(scene.now, self.line.number, "a ring without its memory");
@@ -197,7 +214,9 @@ impl Native {
             FromEngine::Refused { code, .. } if self.line.doomed.is_some() => {
                 scene.seen.tell(&format!("native: ended for {code}"));
             }
-            other => scene.seen.wrong(scene.now, self.line.number, format_args!("of the connection: {other:?}")),
+            other => {
+                scene.seen.wrong(scene.now, self.line.number, format_args!("of the connection: {other:?}"))
+            }
         }
     }
 
@@ -242,7 +261,11 @@ impl Native {
         for all in [asked, submitted] {
             all.retain(|id, asked| {
                 if line.is_overdue(scene.now, asked.from, asked.may_take_ns) {
-                    scene.seen.wrong(scene.now, line.number, format_args!("no answer by its time: {id}, {asked:?}"));
+                    scene.seen.wrong(
+                        scene.now,
+                        line.number,
+                        format_args!("no answer by its time: {id}, {asked:?}"),
+                    );
                     return false;
                 }
                 next = next.min(line.overdue_at(asked.from, asked.may_take_ns));
@@ -366,7 +389,8 @@ impl Native {
             while !self.loans.is_empty() {
                 self.release(0, wire, scene);
             }
-            if self.asked.is_empty() && self.submitted.is_empty()
+            if self.asked.is_empty()
+                && self.submitted.is_empty()
                 && let Some(wish) = self.line.errand_wish()
             {
                 self.read(wish, 0, wire, scene);
@@ -479,7 +503,8 @@ impl Native {
                 let id = self.next_id;
                 self.next_id += 1;
                 let what = What::Refusal(Code::Malformed);
-                self.asked.insert(id, Asked { what, from: scene.now, may_take_ns: 0, cancelled: false, times: 1 });
+                self.asked
+                    .insert(id, Asked { what, from: scene.now, may_take_ns: 0, cancelled: false, times: 1 });
                 self.line.say(scene.now, wire, &header(0, 900, id));
             }
             _ => {
@@ -489,9 +514,10 @@ impl Native {
                     && let What::Read(wish) = &asked.what
                 {
                     asked.times += 1;
-                    asked.from = scene.now;
                     let (id, Wish { volume, needle, cookie, offset, len }) = (*id, wish.clone());
-                    asked.may_take_ns = asked.may_take_ns.max(limits().read_ns);
+                    // What it was asked for first may be told yet: as it was then.
+                    let since_ns = scene.now.since_ns(asked.from);
+                    asked.may_take_ns = since_ns + asked.may_take_ns.max(limits().read_ns);
                     let wanted = Wanted { volume, needle, cookie, offset, len, server: None, timeout_ns: 0 };
                     self.say(wire, scene, id, &FromClient::Read(wanted));
                 }

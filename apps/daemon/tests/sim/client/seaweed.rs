@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use wavetank_contract::{Instant, SharedMemory};
 use wavetank_ipc::seaweed::{
-    Chunk, CompleteRead, CompleteReadResponse, ErrorReply, Frames, GetCapabilities, Message, Ping, REPLY_BYTES_MAX,
-    StartRead, StartReadResponse, decode, frame, request_as_go,
+    Chunk, CompleteRead, CompleteReadResponse, ErrorReply, Frames, GetCapabilities, Message, Ping,
+    REPLY_BYTES_MAX, StartRead, StartReadResponse, decode, frame, request_as_go,
 };
 
 use super::{Line, Loan, Scene, found};
@@ -20,7 +20,10 @@ use wavetank_ipc::Code;
 enum What {
     Start(Wish),
     /// A session of its own, and whether what it says of it is right.
-    Complete { loan: Option<Session>, is_right: bool },
+    Complete {
+        loan: Option<Session>,
+        is_right: bool,
+    },
     /// A session of somebody else's, or of nobody's.
     Strange,
     Pong(u64),
@@ -117,11 +120,17 @@ impl Seaweed {
             return scene.seen.wrong(scene.now, self.line.number, what);
         };
         if self.line.is_overdue(scene.now, self.since(&asked), may_take_ns(&asked.what)) {
-            scene.seen.wrong(scene.now, self.line.number, format_args!("an answer, but not by its time: {asked:?}"));
+            scene.seen.wrong(
+                scene.now,
+                self.line.number,
+                format_args!("an answer, but not by its time: {asked:?}"),
+            );
         }
         self.answered_at = scene.now;
         match (asked.what, message) {
-            (What::Start(wish), Message::StartReadResponse(told)) => self.lent(&wish, asked.from, *told, scene),
+            (What::Start(wish), Message::StartReadResponse(told)) => {
+                self.lent(&wish, asked.from, *told, scene)
+            }
             (What::Start(wish), Message::Error(error)) => self.refused(&wish, asked.from, &error, scene),
             (What::Complete { loan, is_right }, Message::CompleteReadResponse(told)) => {
                 self.completed(loan, is_right, &told, scene);
@@ -129,17 +138,26 @@ impl Seaweed {
             (What::Complete { loan, .. }, Message::Error(error)) => {
                 // Its time may be over when the engine hears of it, and is when nobody had it any more.
                 let over = loan.is_none_or(|session| session.expires <= scene.now);
-                let known = ["SessionNotFound", "SessionExpired"].iter().any(|name| error.code.starts_with(name));
+                let known =
+                    ["SessionNotFound", "SessionExpired"].iter().any(|name| error.code.starts_with(name));
                 scene.seen.tell("seaweed: session was over");
                 if !over || !known {
-                    scene.seen.wrong(scene.now, self.line.number, format_args!("a session of its own: {error:?}"));
+                    scene.seen.wrong(
+                        scene.now,
+                        self.line.number,
+                        format_args!("a session of its own: {error:?}"),
+                    );
                 }
             }
             (What::Strange, Message::Error(error)) => {
-                let known = ["SessionNotFound", "PermissionDenied"].iter().find(|name| error.code.starts_with(**name));
+                let known = ["SessionNotFound", "PermissionDenied"]
+                    .iter()
+                    .find(|name| error.code.starts_with(**name));
                 match known {
                     Some(name) => scene.seen.tell(&format!("seaweed: {name}")),
-                    None => scene.seen.wrong(scene.now, self.line.number, format_args!("not its own: {error:?}")),
+                    None => {
+                        scene.seen.wrong(scene.now, self.line.number, format_args!("not its own: {error:?}"))
+                    }
                 }
             }
             (What::Pong(word), Message::Pong(told)) if told.client_timestamp_ns == word => {
@@ -161,14 +179,26 @@ impl Seaweed {
     }
 
     fn lent(&mut self, wish: &Wish, from: Instant, told: StartReadResponse, scene: &mut Scene<'_, '_>) {
-        let StartReadResponse { session_id, shm_offset, shm_length, expected_crc, whole_length, generation, .. } = told;
+        let StartReadResponse {
+            session_id,
+            shm_offset,
+            shm_length,
+            expected_crc,
+            whole_length,
+            generation,
+            ..
+        } = told;
         let consistent = told.transfer_size == shm_length
             && told.local_addr == shm_offset
             && told.local_key == generation as u32
             && told.shm_path == "arena";
         let expires = Instant(told.expires_at_ns.saturating_sub(EPOCH_NS));
         if !consistent || expires < from || expires > scene.now + limits().session_ns_max {
-            scene.seen.wrong(scene.now, self.line.number, format_args!("a reply that makes no sense: {session_id}"));
+            scene.seen.wrong(
+                scene.now,
+                self.line.number,
+                format_args!("a reply that makes no sense: {session_id}"),
+            );
         }
         scene.seen.tell("seaweed: found");
         // Who hears of it late may find the place lent to somebody else.
@@ -212,7 +242,11 @@ impl Seaweed {
             let what = format_args!("completed with {crc:?}, right: {is_right}: {told:?}");
             scene.seen.wrong(scene.now, self.line.number, what);
         }
-        scene.seen.tell(if is_right { "seaweed: completed" } else { "seaweed: completed with what is wrong" });
+        scene.seen.tell(if is_right {
+            "seaweed: completed"
+        } else {
+            "seaweed: completed with what is wrong"
+        });
     }
 
     pub(super) fn look_at_clock(&mut self, scene: &mut Scene<'_, '_>) -> Instant {
@@ -292,13 +326,23 @@ impl Seaweed {
             }
             13 => {
                 let word = self.line.draw(u64::MAX);
-                self.ask(wire, scene, &Message::Ping(Ping { timestamp_ns: word, client_id: None }), What::Pong(word));
+                self.ask(
+                    wire,
+                    scene,
+                    &Message::Ping(Ping { timestamp_ns: word, client_id: None }),
+                    What::Pong(word),
+                );
                 let get = Message::GetCapabilities(GetCapabilities::default());
                 self.ask(wire, scene, &get, What::Capabilities);
             }
             14 | 15 => {
-                let others: Vec<&String> =
-                    scene.seen.sessions.iter().filter(|(uid, _)| *uid != self.line.uid).map(|(_, name)| name).collect();
+                let others: Vec<&String> = scene
+                    .seen
+                    .sessions
+                    .iter()
+                    .filter(|(uid, _)| *uid != self.line.uid)
+                    .map(|(_, name)| name)
+                    .collect();
                 let name = others.last().map_or_else(|| "no-such-session".to_owned(), |name| (*name).clone());
                 let done = CompleteRead { session_id: name, success: true, ..CompleteRead::default() };
                 self.ask(wire, scene, &Message::CompleteRead(done), What::Strange);
