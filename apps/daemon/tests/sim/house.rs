@@ -1,32 +1,31 @@
 //! The daemon without its sockets: the real reading, the real conversations, and around them what the shell of sockets does with
 //! tasks and descriptors, in virtual time.
 
+mod desk;
+mod lying;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
-use async_trait::async_trait;
 use wavetank_contract::chance::{Choices as _, Seeded, Site};
 use wavetank_contract::{Instant, MrId, Others, Pages, Region, SharedMemory};
-use wavetank_daemon::ipc::{Ask, ClientLimits, Commons, Conversation, Passed, Peer, ReadKey};
+use wavetank_daemon::ipc::{ClientLimits, Commons, Conversation, Peer};
 use wavetank_daemon::meters::Meters;
 use wavetank_daemon::reading::Reading;
-use wavetank_daemon::reads::{About, Found, NotRead, Reads, Wanted};
+use wavetank_daemon::reads::{About, Reads as _};
 use wavetank_engine::memory::Arena;
 use wavetank_exchange::{Exporter, ExporterConfig, LocalHome, Mode, Reader, ReaderConfig, StoreShelf};
-use wavetank_ipc::ring::{EngineRing, ring_bytes};
 use wavetank_messenger::{LocalMessenger, Policy};
-use wavetank_rpc::crc32c_of;
 
+use self::desk::{Desk, Seat, Task};
+use self::lying::Lying;
 use crate::lie::Lie;
 use crate::net::{Begin, MS};
 use crate::rig::{EPOCH_NS, key, nonces, reader_config};
 use crate::volumes::TRANSFER_BYTES_MAX;
-use crate::wire::{Heard, Wire, ring, rings};
+use crate::wire::Wire;
 
 /// Memory that peers write, and memory for what is read from files here.
 pub(crate) const EXPOSED_BYTES: u64 = 2 << 20;
@@ -52,65 +51,6 @@ pub(crate) fn limits() -> ClientLimits {
         session_ns: 50 * MS,
         ..ClientLimits::default()
     }
-}
-
-/// Reads, and lies now and then if it is to.
-struct Lying {
-    reading: Reading,
-    lie: Lie,
-    count: Cell<u64>,
-}
-
-#[async_trait(?Send)]
-impl Reads for Lying {
-    async fn read(&self, wanted: Wanted) -> Result<Found, NotRead> {
-        let outcome = self.reading.read(wanted).await;
-        self.count.set(self.count.get() + 1);
-        match (outcome, self.count.get() % 4) {
-            (Ok(found), 0) => self.alter(found),
-            (outcome, _) => outcome,
-        }
-    }
-
-    fn about(&self) -> About {
-        self.reading.about()
-    }
-
-    fn arena(&self) -> &SharedMemory {
-        self.reading.arena()
-    }
-}
-
-impl Lying {
-    fn alter(&self, mut found: Found) -> Result<Found, NotRead> {
-        let Some(lease) = &found.lease else { return Ok(found) };
-        let mut bytes = vec![0; found.len as usize];
-        lease.read(found.at, &mut bytes);
-        match self.lie {
-            Lie::FlipsByte | Lie::FlipsByteAndSum => bytes[found.len as usize / 2] ^= 1,
-            Lie::TearsBytes => bytes[found.len as usize / 2..].fill(0),
-            Lie::LengthensWhole => found.whole_len += 1,
-            Lie::ChangesDetails => found.details.etag = Some(7),
-            Lie::KeepsMemory => std::mem::forget(lease.hold()),
-            Lie::DeniesNeedles => return Err(NotRead::Missing),
-            Lie::BlamesItself => return Err(NotRead::Internal("planted".into())),
-            _ => {}
-        }
-        lease.write(found.at, &bytes);
-        if matches!(self.lie, Lie::FlipsByteAndSum | Lie::TearsBytes) {
-            found.crc32c = crc32c_of(lease, found.at, found.len);
-        }
-        Ok(found)
-    }
-}
-
-type Task = Pin<Box<dyn Future<Output = Result<Found, NotRead>>>>;
-
-/// A client's place.
-struct Seat {
-    conversation: Conversation,
-    tasks: BTreeMap<ReadKey, Task>,
-    ring: Option<SharedMemory>,
 }
 
 /// One life of the daemon.
@@ -308,111 +248,5 @@ impl House {
             seat.conversation.wake().min(heard).min(wire.bell_up.unwrap_or(Instant::FAR))
         });
         wakes.fold(self.sweep_at, Instant::min)
-    }
-}
-
-/// What the shell of sockets does for one client.
-struct Desk<'a> {
-    reads: &'a Rc<Lying>,
-    now: Instant,
-    wire: &'a mut Wire,
-    dice: &'a mut Seeded,
-    lie: Lie,
-}
-
-impl Desk<'_> {
-    /// All that is due for a client. Answers whether anything was.
-    fn serve(&mut self, seat: &mut Seat) -> bool {
-        let mut any = false;
-        while seat.conversation.wants_bytes() {
-            match self.wire.up.hear(self.now) {
-                Some(Heard::Bytes(bytes, _)) => seat.conversation.heard(self.now, &bytes),
-                Some(Heard::End) => seat.conversation.left(),
-                None => break,
-            }
-            any = true;
-            self.drive(seat);
-        }
-        if seat.conversation.wake() <= self.now {
-            any = true;
-            seat.conversation.tick(self.now);
-            self.drive(seat);
-        }
-        let mut context = Context::from_waker(Waker::noop());
-        let keys: Vec<ReadKey> = seat.tasks.keys().copied().collect();
-        for key in keys {
-            let Some(task) = seat.tasks.get_mut(&key) else { continue };
-            if let Poll::Ready(answer) = task.as_mut().poll(&mut context) {
-                any = true;
-                seat.tasks.remove(&key);
-                seat.conversation.answered(self.now, key, answer);
-                self.drive(seat);
-            }
-        }
-        if rings(&mut self.wire.bell_up, self.now) {
-            any = true;
-        }
-        // There may be room again.
-        self.drive(seat);
-        any
-    }
-
-    fn poll_ring(&mut self, seat: &mut Seat) -> bool {
-        let any = seat.conversation.turn_ring(self.now);
-        if any {
-            self.drive(seat);
-        }
-        any
-    }
-
-    /// Does what a conversation asks for, and sends what it has to say.
-    fn drive(&mut self, seat: &mut Seat) {
-        self.asks(seat);
-        while let Some((passed, bytes)) = seat.conversation.to_send() {
-            if self.wire.client_gone {
-                seat.conversation.left();
-                break;
-            }
-            let count = bytes.len().min(self.wire.down.room());
-            if count == 0 {
-                break;
-            }
-            let clone = |memory: &SharedMemory| memory.fd().try_clone_to_owned().unwrap();
-            let descriptors = match passed {
-                None => Vec::new(),
-                Some(Passed::Arena) => vec![clone(self.reads.arena())],
-                Some(Passed::Ring) => vec![clone(seat.ring.as_ref().expect("it was made"))],
-            };
-            self.wire.down.put(self.now, self.dice, &bytes[..count], descriptors);
-            seat.conversation.sent(self.now, count);
-            self.asks(seat);
-        }
-        if seat.conversation.take_ring_wake() && self.lie != Lie::LosesBell {
-            ring(&mut self.wire.bell_down, self.now, self.dice);
-        }
-    }
-
-    fn asks(&mut self, seat: &mut Seat) {
-        while let Some(ask) = seat.conversation.take_ask() {
-            match ask {
-                Ask::Read { key, wanted } => {
-                    let reads = Rc::clone(self.reads);
-                    let mut task: Task = Box::pin(async move { reads.read(wanted).await });
-                    match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                        Poll::Ready(answer) => seat.conversation.answered(self.now, key, answer),
-                        Poll::Pending => drop(seat.tasks.insert(key, task)),
-                    }
-                }
-                Ask::Cancel { key } => drop(seat.tasks.remove(&key)),
-                Ask::Ring { entries } => {
-                    let bytes = ring_bytes(entries).expect("a size of a ring");
-                    let memory =
-                        SharedMemory::create("sim-ring", bytes, Others::Write, Pages::Plain).unwrap();
-                    seat.ring = Some(memory.clone());
-                    let ring = EngineRing::create(memory, entries).ok_or_else(|| "no ring".to_owned());
-                    seat.conversation.ring_made(ring);
-                }
-            }
-        }
     }
 }

@@ -237,7 +237,9 @@ impl Volumes {
                 };
                 let all: Vec<_> = histories.of(needle).iter().map(was).collect();
                 let len = bytes.len();
-                Err(format!("bytes that were not there: {len} of {whole_len}, {details:?}; there was {all:?}"))
+                Err(format!(
+                    "bytes that were not there: {len} of {whole_len}, {details:?}; there was {all:?}"
+                ))
             }
             Outcome::Refused { code, detail } => {
                 let is = |allowed: bool, why: &str| {
