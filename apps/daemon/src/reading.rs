@@ -101,6 +101,10 @@ impl<C: RdmaOps + 'static> Reading<C> {
             deadline: wanted.deadline,
         };
         let found = self.reader.read(&asked).await.map_err(|why| self.not_read(why))?;
+        // To the end may be longer than anybody may ask for: where this engine has the volume, nobody looked at that.
+        if found.len() > limit {
+            return Err(NotRead::TooLong { limit });
+        }
         let exchange::Found { parts, about, path, why, peer } = found;
         tracing::debug!(
             volume = asked.volume,
@@ -138,10 +142,6 @@ impl<C: RdmaOps + 'static> Reading<C> {
             return Ok(parts.pop());
         }
         let len: u64 = parts.iter().map(|part| part.len).sum();
-        let limit = self.about.transfer_bytes_max;
-        if len > limit {
-            return Err(NotRead::TooLong { limit });
-        }
         let lease = self.scratch.borrow_mut().acquire(len).map_err(|_| NotRead::Busy)?;
         let mut to = 0;
         for part in &parts {

@@ -10,7 +10,7 @@ mod pushing;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use wavetank_contract::Instant;
 use wavetank_engine::{RdmaContext, RdmaOps};
@@ -122,6 +122,24 @@ impl ReaderStats {
 /// Reads needles. Clones are the same reader.
 pub struct Reader<C: RdmaOps + 'static = RdmaContext> {
     shared: Rc<Shared<C>>,
+    /// `None`: a connection that is being made has this one.
+    users: Option<Rc<Users<C>>>,
+}
+
+/// All users of a reader. With the last one, connections that are being made are given up: each has the reader, which has it, and
+/// so the two would keep the messenger and its memory for ever.
+struct Users<C: RdmaOps + 'static>(Weak<Shared<C>>);
+
+impl<C: RdmaOps + 'static> Drop for Users<C> {
+    fn drop(&mut self) {
+        let Some(shared) = self.0.upgrade() else { return };
+        let peers = std::mem::take(&mut *shared.peers.borrow_mut());
+        for peer in peers {
+            let door = std::mem::take(&mut peer.state.borrow_mut().door);
+            // What it has may come back in here.
+            drop(door);
+        }
+    }
 }
 
 struct Shared<C: RdmaOps + 'static> {
@@ -140,7 +158,7 @@ struct Shared<C: RdmaOps + 'static> {
 
 impl<C: RdmaOps + 'static> Clone for Reader<C> {
     fn clone(&self) -> Reader<C> {
-        Reader { shared: Rc::clone(&self.shared) }
+        Reader { shared: Rc::clone(&self.shared), users: self.users.clone() }
     }
 }
 
@@ -163,19 +181,24 @@ impl<C: RdmaOps + 'static> Reader<C> {
         let peers = RefCell::new(config.peers.iter().map(peer).collect());
         let grants = RefCell::new(Grants::new(config.grants_max));
         let key = RefCell::new(config.key.clone());
-        Reader {
-            shared: Rc::new(Shared {
-                messenger,
-                config,
-                key,
-                nonces: RefCell::new(nonces),
-                peers,
-                grants,
-                ungranted: RefCell::default(),
-                home,
-                stats: RefCell::default(),
-            }),
-        }
+        let shared = Rc::new(Shared {
+            messenger,
+            config,
+            key,
+            nonces: RefCell::new(nonces),
+            peers,
+            grants,
+            ungranted: RefCell::default(),
+            home,
+            stats: RefCell::default(),
+        });
+        let users = Some(Rc::new(Users(Rc::downgrade(&shared))));
+        Reader { shared, users }
+    }
+
+    /// The same reader for what it keeps itself, which keeps it from ending no longer than its users do.
+    fn without_users(&self) -> Reader<C> {
+        Reader { shared: Rc::clone(&self.shared), users: None }
     }
 
     /// Proves to have another key from now on, or none. Who let this side in already is not asked again.

@@ -1,5 +1,6 @@
 //! Our own protocol and rings, driven by hand.
 
+use wavetank_contract::Instant;
 use wavetank_daemon::bench::WHOLE_LEN;
 use wavetank_daemon::ipc::{ClientLimits, Over, Passed};
 use wavetank_ipc::native::{FEATURES, FromClient, FromEngine, Hello, MAGIC, Ring};
@@ -219,6 +220,25 @@ fn a_ring_obeys_the_same_limits_and_says_what_is_wrong() {
     assert_eq!(talk.kept.len(), 1);
     talk.say(0, 9, &FromClient::GetRing(Ring { entries: 8 }));
     assert_eq!(code(&talk.replies()[0].1).0, Code::WrongName);
+}
+
+#[test]
+fn a_ring_of_a_connection_that_is_over_keeps_no_engine_awake() {
+    let house = House::new(ClientLimits::default());
+    let mut talk = with_ring(&house, 8);
+    talk.ring.as_mut().unwrap().submit(submission(1, 3, 9)).unwrap();
+    assert!(!talk.conversation.ring_sleeps(), "there is a submission");
+    // A second hello ends it, but for last words that the client does not take.
+    let hello = Hello { version_min: 1, version_max: 1, features: 0, name: String::new() };
+    let mut bytes = Vec::new();
+    FromClient::Hello(hello).encode(0, &mut bytes);
+    talk.conversation.heard(Instant(0), &bytes);
+    assert!(talk.conversation.to_send().is_some() && talk.conversation.is_over().is_none());
+    assert!(!talk.conversation.turn_ring(Instant(0)), "nothing is taken any more");
+    assert!(
+        talk.conversation.ring_sleeps(),
+        "the engine would turn for nothing until the client is taken for dead"
+    );
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 Door::Opening(opening) => opening.clone(),
                 Door::Open(_) | Door::Closed => {
                     state.keys.clear();
-                    let (reader, peer) = (self.clone(), Rc::clone(peer));
+                    let (reader, peer) = (self.without_users(), Rc::clone(peer));
                     let opening = async move { reader.make(&peer).await }.boxed_local().shared();
                     state.door = Door::Opening(opening.clone());
                     opening

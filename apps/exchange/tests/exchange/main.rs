@@ -8,4 +8,5 @@ mod net;
 mod peers;
 mod rig;
 mod swarm;
+mod truth;
 mod ways;

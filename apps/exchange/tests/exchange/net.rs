@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -19,6 +20,9 @@ const LINE_NS: u64 = 20_000;
 
 /// Longer than any test: who is not done by then hangs.
 const PATIENCE_NS: u64 = 3_000_000_000_000;
+
+/// Bytes that a node's peers may reach, unless it is said otherwise.
+const EXPOSED_BYTES_MAX: u64 = 64 << 20;
 
 pub(crate) const MS: u64 = 1_000_000;
 
@@ -56,11 +60,17 @@ pub(crate) enum Fault {
 /// What a node does when it begins: opens what it serves, and says what answers.
 pub(crate) type Begin = Box<dyn FnMut(Messenger) -> LocalMessenger>;
 
+/// What somebody beside the net says each time it was turned: it is over, or when to come back at the latest.
+pub(crate) type Beside<T> = ControlFlow<T, Instant>;
+
 /// Servers and a client that call each other by their numbers: "0", "1".
 pub(crate) struct Net {
     pub(crate) fabric: Fabric,
     pub(crate) nodes: Vec<LocalMessenger>,
+    /// Of servers, and of the client at last.
     begins: Vec<Begin>,
+    /// Bytes that the client's peers may reach.
+    exposed_bytes_max: u64,
     lives: u64,
     lines: Vec<(End, End)>,
     calls: VecDeque<(Instant, End, usize)>,
@@ -77,7 +87,7 @@ fn config(name: u64) -> MessengerConfig {
         pool_bytes: 16 << 20,
         landing_pool_bytes: 8 << 20,
         receive_bytes: 2 << 20,
-        exposed_bytes_max: 64 << 20,
+        exposed_bytes_max: EXPOSED_BYTES_MAX,
         message_bytes_max: 4 << 20,
         landing_bytes_max: 8 << 20,
         thresholds: Thresholds { eager_bytes_max: 4096, prefer_write: false },
@@ -91,28 +101,30 @@ fn config(name: u64) -> MessengerConfig {
     }
 }
 
-fn messenger(nic: MockNic, name: usize, life: u64) -> Messenger {
+fn messenger(nic: MockNic, name: usize, life: u64, exposed_bytes_max: u64) -> Messenger {
     let context = RdmaContext::from(Port::new(nic, PortConfig::default()));
     let driver = Driver::new(context, DriverConfig::default());
     let instance = InstanceId::new(name as u64 * 1000 + life + 1).expect("not 0");
-    Messenger::new(driver, BackendKind::Mock, instance, config(name as u64 + 1)).expect("memory")
+    let usual = config(name as u64 + 1);
+    let message_bytes_max = usual.message_bytes_max.min(exposed_bytes_max / 4);
+    let config = MessengerConfig { exposed_bytes_max, message_bytes_max, ..usual };
+    Messenger::new(driver, BackendKind::Mock, instance, config).expect("memory")
 }
 
 impl Net {
     /// A server for each beginning, and a client.
-    pub(crate) fn new(seed: u64, mut begins: Vec<Begin>) -> Net {
-        let mut fabric = Fabric::new(Profile::IDEAL);
-        let mut nodes = Vec::new();
-        for (node, begin) in begins.iter_mut().enumerate() {
-            let server = begin(messenger(fabric.add_node(), node, 0));
-            server.bind(Some(Policy::StatelessServer));
-            nodes.push(server);
-        }
-        nodes.push(LocalMessenger::new(messenger(fabric.add_node(), begins.len(), 0), Deaf));
-        Net {
-            fabric,
-            nodes,
-            begins,
+    pub(crate) fn new(seed: u64, begins: Vec<Begin>) -> Net {
+        let deaf = Box::new(|messenger| LocalMessenger::new(messenger, Deaf));
+        Net::between(seed, begins, deaf, EXPOSED_BYTES_MAX)
+    }
+
+    /// The same with a client that begins in a way of its own, and whose peers may reach so many bytes.
+    pub(crate) fn between(seed: u64, servers: Vec<Begin>, client: Begin, exposed_bytes_max: u64) -> Net {
+        let mut net = Net {
+            fabric: Fabric::new(Profile::IDEAL),
+            nodes: Vec::new(),
+            begins: servers.into_iter().chain([client]).collect(),
+            exposed_bytes_max,
             lives: 0,
             lines: Vec::new(),
             calls: VecDeque::new(),
@@ -120,11 +132,31 @@ impl Net {
             cut: false,
             faults: VecDeque::new(),
             dice: Seeded::new(seed),
+        };
+        for node in 0..net.begins.len() {
+            let nic = net.fabric.add_node();
+            let messenger = net.begin(node, nic);
+            net.nodes.push(messenger);
         }
+        net
+    }
+
+    fn begin(&mut self, node: usize, nic: MockNic) -> LocalMessenger {
+        let is_client = node == self.place_of_client();
+        let exposed = if is_client { self.exposed_bytes_max } else { EXPOSED_BYTES_MAX };
+        let messenger = (self.begins[node])(messenger(nic, node, self.lives, exposed));
+        if !is_client {
+            messenger.bind(Some(Policy::StatelessServer));
+        }
+        messenger
+    }
+
+    pub(crate) fn place_of_client(&self) -> usize {
+        self.begins.len() - 1
     }
 
     pub(crate) fn client(&self) -> LocalMessenger {
-        self.nodes[self.begins.len()].clone()
+        self.nodes[self.place_of_client()].clone()
     }
 
     /// Plans a fault, after those planned before.
@@ -134,7 +166,7 @@ impl Net {
     }
 
     pub(crate) fn happen(&mut self, fault: Fault) {
-        let client = self.begins.len() as u16;
+        let client = self.place_of_client() as u16;
         match fault {
             Fault::Links(server, faults) => {
                 *self.fabric.link(server as u16, client) = faults;
@@ -163,12 +195,12 @@ impl Net {
             self.said.push_back((now, other, Said::Down));
         }
         self.said.retain(|(_, end, _)| end.node != server);
+        self.calls.retain(|(_, caller, _)| caller.node != server);
         // What the process had open closes before it is opened again.
-        let nobody = self.client();
+        let another = self.nodes[(server + 1) % self.nodes.len()].clone();
         self.nodes[server].drop_tasks();
-        drop(std::mem::replace(&mut self.nodes[server], nobody));
-        self.nodes[server] = (self.begins[server])(messenger(nic, server, self.lives));
-        self.nodes[server].bind(Some(Policy::StatelessServer));
+        drop(std::mem::replace(&mut self.nodes[server], another));
+        self.nodes[server] = self.begin(server, nic);
     }
 
     fn other(&self, end: End) -> Option<End> {
@@ -232,7 +264,15 @@ impl Net {
     /// Lets time pass until a future is over.
     pub(crate) fn run<T>(&mut self, until: impl Future<Output = T>) -> T {
         let mut until = pin!(until);
-        let mut context = Context::from_waker(Waker::noop());
+        self.run_beside(|_, _| match until.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => ControlFlow::Break(value),
+            Poll::Pending => ControlFlow::Continue(Instant::FAR),
+        })
+    }
+
+    /// Lets time pass until somebody beside the nodes, who is called whenever those were turned, says that it is over.
+    pub(crate) fn run_beside<T>(&mut self, mut beside: impl FnMut(&mut Net, Instant) -> Beside<T>) -> T {
+        let context = Context::from_waker(Waker::noop());
         let limit = self.fabric.now() + PATIENCE_NS;
         let mut turns_at = (Instant::ZERO, 0);
         loop {
@@ -254,8 +294,9 @@ impl Net {
                 }
                 self.carry(node);
             }
-            if let Poll::Ready(value) = until.as_mut().poll(&mut context) {
-                return value;
+            match beside(self, now) {
+                ControlFlow::Break(value) => return value,
+                ControlFlow::Continue(at) => wake = wake.min(at),
             }
             let busy = |node: &LocalMessenger| {
                 node.with(|messenger| messenger.has_work()) || node.is_woken(&context)

@@ -174,6 +174,26 @@ fn what_this_engine_exports_itself_is_read_from_the_file_into_the_arena() {
 }
 
 #[test]
+fn a_reader_that_is_dropped_while_it_connects_is_gone_with_all_it_has() {
+    let (folder, (_folders, mut net, known)) = (tempfile::tempdir().unwrap(), two());
+    let exporter =
+        Exporter::new(StoreShelf::open(&[folder.path().to_path_buf()]), exporter_config(), nonces(5));
+    let region = Region::allocate(&RegionSpec::new(4 << 20)).unwrap();
+    let arena = Rc::new(RefCell::new(Arena::new(region, MrId(0)).unwrap()));
+    let home = Rc::new(LocalHome::new(exporter, arena));
+    let reader = Reader::new(net.client(), reader_config(&["0"]), nonces(1), Some(home.clone()));
+    let another = reader.clone();
+    net.happen(Fault::Links(0, LinkFaults { loss_one_in: 1, ..LinkFaults::default() }));
+    let soon = Wanted { deadline: reader.messenger().now() + MS, ..wanted(&reader, 1, &known[5]) };
+    net.run(reader.read(&soon)).expect_err("nobody can be reached");
+    drop(reader);
+    assert!(Rc::strong_count(&home) > 1, "somebody has the reader still");
+    // The connection that it makes has the reader, and the reader has the connection that it makes.
+    drop(another);
+    assert_eq!(Rc::strong_count(&home), 1);
+}
+
+#[test]
 fn a_device_that_is_gone_is_told_from_peers_that_are() {
     let (_folders, mut net, known) = two();
     let reader = reader(&net, &["0"]);

@@ -2,7 +2,6 @@
 //! stall, lines are cut, exporters die; and no reader ever sees a byte that was not there at some moment of its read.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::future::{join, join_all};
@@ -17,6 +16,7 @@ use wavetank_volume::{Cookie, NeedleId, NewNeedle, Version, VolumeOnDisk, Volume
 
 use crate::net::{Fault, MS, Net};
 use crate::rig::{EPOCH_NS, exporter_config, gzip, key, nonces, pattern, reader_config, serve};
+use crate::truth::Histories;
 
 const SEEDS: u64 = 300;
 const VOLUME: u32 = 7;
@@ -30,9 +30,6 @@ const FAULTS_MS: u64 = 300;
 const FOLLOW_MS: u64 = 10;
 /// What was overwritten may be seen for so long: until the exporter has looked, and its look has taken effect.
 const STALE_NS: u64 = FOLLOW_MS * MS + MS;
-
-/// What a needle was, from when on. `None`: it was not there.
-type History = Vec<(Instant, Option<Rc<Vec<u8>>>)>;
 
 /// What happened in all runs, so that none of it is missing.
 #[derive(Debug, Default)]
@@ -55,31 +52,9 @@ fn add(cell: &Cell<u64>, more: u64) {
 /// The truth, and what was wrong.
 #[derive(Default)]
 struct Truth {
-    needles: BTreeMap<u64, History>,
+    needles: Histories<Vec<u8>>,
     wrong: Vec<String>,
     hash: u32,
-}
-
-impl Truth {
-    fn set(&mut self, id: u64, now: Instant, value: Option<Rc<Vec<u8>>>) {
-        self.needles.entry(id).or_default().push((now, value));
-    }
-
-    /// What the needle was at some moment from `from` to `to`.
-    fn between(&self, id: u64, from: Instant, to: Instant) -> Vec<Option<Rc<Vec<u8>>>> {
-        let Some(history) = self.needles.get(&id) else { return vec![None] };
-        let mut possible = Vec::new();
-        for (place, (at, value)) in history.iter().enumerate() {
-            let until = history.get(place + 1).map_or(Instant::FAR, |(next, _)| *next);
-            if *at <= to && until >= from {
-                possible.push(value.clone());
-            }
-        }
-        if history.first().is_none_or(|(at, _)| *at >= from) {
-            possible.push(None);
-        }
-        possible
-    }
 }
 
 fn cookie(id: u64) -> u32 {
@@ -119,12 +94,12 @@ async fn write(
                     disk.flush_dat(part).unwrap();
                 }
                 disk.flush().unwrap();
-                truth.borrow_mut().set(id, now, Some(Rc::new(bytes)));
+                truth.borrow_mut().needles.set(id, now, Some(Rc::new(bytes)));
             }
             6..=7 => {
                 disk.writer.delete(needle, cookie, EPOCH_NS + now.0).unwrap();
                 disk.flush().unwrap();
-                truth.borrow_mut().set(id, now, None);
+                truth.borrow_mut().needles.set(id, now, None);
             }
             _ => {
                 add(&told.vacuums, 1);
@@ -160,7 +135,7 @@ async fn read(
         let outcome = reader.read(&wanted).await;
         let earliest = Instant(from.0.saturating_sub(STALE_NS));
         let mut truth = truth.borrow_mut();
-        let possible = truth.between(id, earliest, messenger.now());
+        let possible = truth.needles.between(id, earliest, messenger.now());
         let shows = |whole: &Rc<Vec<u8>>| {
             let start = (offset as usize).min(whole.len());
             let end = len.map_or(whole.len(), |len| whole.len().min(start + len as usize));
@@ -174,12 +149,8 @@ async fn read(
                     .flatten()
                     .any(|whole| shows(whole) == bytes && found.about.whole_bytes == whole.len() as u64);
                 if !fits {
-                    let history = &truth.needles.get(&id);
-                    let lens: Vec<_> = history
-                        .iter()
-                        .flat_map(|h| h.iter())
-                        .map(|(at, v)| (*at, v.as_ref().map(|v| v.len())))
-                        .collect();
+                    let history = truth.needles.of(id).iter();
+                    let lens: Vec<_> = history.map(|(at, v)| (*at, v.as_ref().map(|v| v.len()))).collect();
                     let wrong = format!(
                         "{wanted:?} from {from} to {}: {:?} ({}) of {} bytes, {lens:?}",
                         messenger.now(),
@@ -274,7 +245,7 @@ fn run(seed: u64, lie: Lie, told: &Told) -> (Vec<String>, u32) {
     for id in 1..=NEEDLES {
         let bytes = pattern(id, 4000 + id as usize);
         writer.put(&NewNeedle::new(NeedleId(id), Cookie(cookie(id)), &bytes)).unwrap();
-        truth.borrow_mut().set(id, Instant::ZERO, Some(Rc::new(bytes)));
+        truth.borrow_mut().needles.set(id, Instant::ZERO, Some(Rc::new(bytes)));
     }
     let disk = Rc::new(RefCell::new(VolumeOnDisk::create(writer, &folder, &VOLUME.to_string()).unwrap()));
     let ((one, seen), (two, seen_too)) =

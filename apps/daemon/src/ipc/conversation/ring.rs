@@ -24,9 +24,11 @@ impl Conversation {
         }
     }
 
-    /// Nobody will poll the ring for a while. Answers whether that may be: nothing is there.
+    /// Nobody will poll the ring for a while. Answers whether that may be: nothing is there, or nothing that will ever be taken,
+    /// because the conversation is over and waits only for its last words to be taken.
     pub fn ring_sleeps(&mut self) -> bool {
         match &mut self.speech {
+            Speech::Native(_) if self.common.over.is_some() => true,
             Speech::Native(native) => native.ring.as_mut().is_none_or(EngineRing::sleep),
             _ => true,
         }
