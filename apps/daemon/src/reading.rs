@@ -128,11 +128,10 @@ impl<C: RdmaOps + 'static> Reading<C> {
             name: text(about.name),
         };
         let part = self.whole(parts)?;
-        let (lease, at, len) = match part {
-            Some(Part { lease, at, len }) => (Some(lease), at, len),
-            None => (None, 0, 0),
+        let (lease, at, len, crc32c) = match part {
+            Some(Part { lease, at, len, crc32c }) => (Some(lease), at, len, crc32c),
+            None => (None, 0, 0, 0),
         };
-        let crc32c = lease.as_ref().map_or(0, |lease| crc32c_of(lease, at, len));
         Ok(Found { lease, at, len, whole_len: about.whole_bytes, crc32c, path, details })
     }
 
@@ -148,7 +147,8 @@ impl<C: RdmaOps + 'static> Reading<C> {
             copy(part, &lease, to);
             to += part.len;
         }
-        Ok(Some(Part { lease, at: 0, len }))
+        let crc32c = crc32c_of(&lease, 0, len);
+        Ok(Some(Part { lease, at: 0, len, crc32c }))
     }
 
     fn not_read(&self, why: exchange::NotRead) -> NotRead {

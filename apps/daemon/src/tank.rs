@@ -98,7 +98,7 @@ impl Tank {
             }
             turns += 1;
             if time < busy_until {
-                if turns >= TURNS {
+                if turns >= TURNS || beside.has_tasks() {
                     turns = 0;
                     yield_now().await;
                 }

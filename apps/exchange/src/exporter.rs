@@ -167,7 +167,7 @@ impl<S: Shelf> Exporter<S> {
     /// Plants a lie, for tests that have to find it.
     #[doc(hidden)]
     pub fn plant(&self, lie: Lie) {
-        self.segments.borrow_mut().lie = lie;
+        self.segments.borrow_mut().plant(lie);
     }
 
     /// Takes up what was written to the files, and ends the keys of connections that are gone. [`upkeep`](Self::upkeep) calls it.

@@ -119,6 +119,8 @@ pub struct Part {
     pub at: u64,
     /// How many.
     pub len: u64,
+    /// CRC32-C of them, summed in this memory after the last was written: nobody needs to sum them again.
+    pub crc32c: u32,
 }
 
 /// Bytes of a needle. Nobody saw one of them before all were verified.

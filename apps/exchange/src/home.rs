@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use wavetank_contract::Instant;
 use wavetank_engine::memory::Arena;
+use wavetank_rpc::crc32c_of;
 use wavetank_volume::{Cookie, NeedleId};
 
 use crate::exporter::Exporter;
@@ -50,7 +51,8 @@ impl<S: Shelf> LocalHome<S> {
             let lease = self.arena.borrow_mut().acquire(len);
             let lease = lease.map_err(|error| NotRead::NoMemory(error.to_string()))?;
             shelf.read(&needle, wanted.offset, len, &lease, 0).map_err(NotRead::Absent)?;
-            parts.push(Part { lease, at: 0, len });
+            let crc32c = crc32c_of(&lease, 0, len);
+            parts.push(Part { lease, at: 0, len, crc32c });
         }
         Ok(Found { parts, about: needle.about, path: Path::Local, why: Why::Here, peer: None })
     }

@@ -112,6 +112,8 @@ pub enum Lie {
     FlipsBit,
     /// Segments are filled anew although they were granted from, and keep their old seals.
     EvictsEarly,
+    /// A bit of each record that lies in a segment is flipped now, below its whole seal.
+    Rots,
 }
 
 /// See the module.
@@ -125,7 +127,7 @@ pub(crate) struct Segments {
     placed: BTreeMap<Name, Placed>,
     evicted: u64,
     broken: u64,
-    pub(crate) lie: Lie,
+    lie: Lie,
 }
 
 impl Segments {
@@ -151,6 +153,19 @@ impl Segments {
             most if most < self.config.segment_bytes => Err(Ungranted::Never),
             _ if record_bytes + SEAL_BYTES > self.config.segment_bytes => Err(Ungranted::TooLong),
             _ => Ok(()),
+        }
+    }
+
+    /// Plants a lie.
+    pub(crate) fn plant(&mut self, lie: Lie) {
+        self.lie = lie;
+        let rotting = self.placed.values().filter(|_| lie == Lie::Rots);
+        for placed in rotting {
+            let region = &self.list[placed.segment as usize].region;
+            let at = placed.at + SEAL_BYTES + u64::from(placed.record_bytes) / 2;
+            let mut byte = [0];
+            region.read(at, &mut byte);
+            region.write(at, &[byte[0] ^ 1]);
         }
     }
 

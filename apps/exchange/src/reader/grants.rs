@@ -31,6 +31,8 @@ pub(crate) struct Verified {
     pub(crate) data_at: u64,
     /// The data is gzip: it is pulled whole and inflated here.
     pub(crate) is_packed: bool,
+    /// CRC32-C of the data as it stands in the record.
+    pub(crate) crc32c: u32,
 }
 
 /// Grants, the least recently used of which go first.

@@ -3,7 +3,8 @@
 use wavetank_contract::{Instant, Lease};
 use wavetank_engine::{RdmaOps, TransferError};
 use wavetank_messenger::{PullReason, Reached};
-use wavetank_volume::{Cookie, IndexEntry, Needle, NeedleId, Version};
+use wavetank_rpc::crc32c_of;
+use wavetank_volume::{ChecksumForm, Cookie, IndexEntry, Needle, NeedleId, Version, crc32c_raw};
 
 use super::Reader;
 use super::grants::{Granted, Verified};
@@ -109,6 +110,9 @@ impl<C: RdmaOps + 'static> Reader<C> {
         // The seal is read after everything else, and the grant's end is before the segment's.
         let until = until.min(granted.until);
         match &granted.verified {
+            Some(verified) if !verified.is_packed && wanted_all(wanted, verified) => {
+                self.pull_again(opened, wanted, granted, verified, &from, until).await
+            }
             Some(verified) if !verified.is_packed => {
                 self.pull_range(opened, wanted, granted, verified, &from, until).await
             }
@@ -204,20 +208,64 @@ impl<C: RdmaOps + 'static> Reader<C> {
         let whole_bytes = content.as_ref().map_or(needle.data.len(), Vec::len) as u64;
         let about = crate::shelf::about(&needle, whole_bytes);
         let data_at = version.data_offset_bytes();
-        let verified = Verified { about, data_at, is_packed: packed };
+        // Parsing summed the data: where the sum was stored as it is, that is it.
+        let crc32c = match needle.checksum.form {
+            Some(ChecksumForm::Raw) => needle.checksum.stored,
+            Some(ChecksumForm::Masked) | None => crc32c_raw(needle.data),
+        };
+        let verified = Verified { about, data_at, is_packed: packed, crc32c };
         let name = (wanted.volume, wanted.id, wanted.cookie);
         self.shared.grants.borrow_mut().verified(&name, seal, verified.clone());
         let (offset, len) = self.range(wanted, &verified)?;
         let part = match content {
             _ if len == 0 => None,
-            None => Some(Part { lease, at: data_at + offset, len }),
+            None if len == whole_bytes => Some(Part { lease, at: data_at, len, crc32c }),
+            None => {
+                let crc32c = crc32c_of(&lease, data_at + offset, len);
+                Some(Part { lease, at: data_at + offset, len, crc32c })
+            }
             Some(content) => {
                 let lease = self.expose(opened, len)?;
                 lease.write(0, &content[offset as usize..][..len as usize]);
-                Some(Part { lease, at: 0, len })
+                let crc32c = crc32c_of(&lease, 0, len);
+                Some(Part { lease, at: 0, len, crc32c })
             }
         };
         Ok(Ok(pulled(part, verified)))
+    }
+
+    /// READs all data of a record that was verified, and the seal before it, by one READ in which nothing has an order.
+    ///
+    /// That suffices: data with the sum that was verified under this seal is that data, whenever each byte of it was read, and the
+    /// seal was whole at some instant meanwhile. Of the rest of the record, which no sum covers, nothing is believed: it is as it
+    /// was when the seal was read after it.
+    async fn pull_again(
+        &self,
+        opened: &Opened,
+        wanted: &Wanted,
+        granted: &Granted,
+        verified: &Verified,
+        from: &Reached,
+        until: Instant,
+    ) -> Result<Pulled, Trouble> {
+        let Grant { at, seal, .. } = granted.grant;
+        let (data_at, len) = (SEAL_BYTES + verified.data_at, verified.about.whole_bytes);
+        let lease = self.expose(opened, data_at + len)?;
+        let lease = match self.pull_into(from, at, lease, data_at + len, until).await? {
+            Ok(lease) => lease,
+            Err(why) => return Ok(Err(why)),
+        };
+        if !is_seal(&lease, seal) {
+            return Ok(Err(Why::SealBroken));
+        }
+        let crc32c = crc32c_of(&lease, data_at, len);
+        if crc32c != verified.crc32c {
+            self.count(|stats| stats.corrupt += 1);
+            return Ok(Err(Why::Damaged));
+        }
+        // It may have expired since.
+        self.range(wanted, verified)?;
+        Ok(Ok(pulled(Some(Part { lease, at: data_at, len, crc32c }), verified.clone())))
     }
 
     /// READs only what is wanted of a record that was verified.
@@ -239,7 +287,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
             let lease = self.expose(opened, len)?;
             let from_at = at.saturating_add(SEAL_BYTES + verified.data_at + offset);
             match self.pull_into(from, from_at, lease, len, until).await? {
-                Ok(lease) => part = Some(Part { lease, at: 0, len }),
+                Ok(lease) => part = Some((lease, len)),
                 Err(why) => return Ok(Err(why)),
             }
         }
@@ -248,6 +296,10 @@ impl<C: RdmaOps + 'static> Reader<C> {
             return Ok(Err(why));
         }
         range?;
+        let part = part.map(|(lease, len)| {
+            let crc32c = crc32c_of(&lease, 0, len);
+            Part { lease, at: 0, len, crc32c }
+        });
         Ok(Ok(pulled(part, verified.clone())))
     }
 
@@ -279,9 +331,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
             Ok(lease) => lease,
             Err(why) => return Ok(Some(why)),
         };
-        let mut found = [0; SEAL_BYTES as usize];
-        lease.read(0, &mut found);
-        Ok((u64::from_le_bytes(found) != seal).then_some(Why::SealBroken))
+        Ok((!is_seal(&lease, seal)).then_some(Why::SealBroken))
     }
 
     async fn pull_into(
@@ -312,6 +362,19 @@ impl<C: RdmaOps + 'static> Reader<C> {
             },
         }
     }
+}
+
+/// Whether all bytes of a needle are wanted, and there are some.
+fn wanted_all(wanted: &Wanted, verified: &Verified) -> bool {
+    let whole = verified.about.whole_bytes;
+    whole > 0 && wanted.offset == 0 && wanted.len.is_none_or(|len| len >= whole)
+}
+
+/// Whether this seal stands where the lease begins.
+fn is_seal(lease: &Lease, seal: u64) -> bool {
+    let mut found = [0; SEAL_BYTES as usize];
+    lease.read(0, &mut found);
+    u64::from_le_bytes(found) == seal
 }
 
 fn pulled(part: Option<Part>, verified: Verified) -> Found {

@@ -7,7 +7,7 @@ use wavetank_rpc::{Carried, call, crc32c_of};
 use super::Reader;
 use super::peer::{Opened, Peer, Trouble};
 use crate::calls::{NeedleCall, NeedleFound, ReadNeedle, Which};
-use crate::found::{Found, Part, Path, Wanted, Why};
+use crate::found::{Found, Mode, Part, Path, Wanted, Why};
 use crate::outcome::Absence;
 
 /// How often a needle that is written anew while it is read in pieces is begun again.
@@ -62,7 +62,8 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 cookie: wanted.cookie,
                 offset: wanted.offset + done,
                 len,
-                wants_grant: only.is_none() && self.shared.config.grants_max > 0,
+                // Who only wants it pushed has no use for one.
+                wants_grant: only.is_none() && wanted.mode != Mode::Push && self.shared.config.grants_max > 0,
                 only_grant: nothing,
                 only,
             };
@@ -118,10 +119,11 @@ impl<C: RdmaOps + 'static> Reader<C> {
         // However it travelled, it is in the sink now.
         let lease = message.take_lease().filter(|lease| lease.len() == room).ok_or(Trouble::Corrupt)?;
         drop(message);
-        if crc32c_of(&lease, 0, placed) != found.crc32c {
+        let crc32c = crc32c_of(&lease, 0, placed);
+        if crc32c != found.crc32c {
             return Err(Trouble::Corrupt);
         }
-        Ok((found, Some(Part { lease, at: 0, len: placed })))
+        Ok((found, Some(Part { lease, at: 0, len: placed, crc32c })))
     }
 
     /// Keeps what was granted, from when it was asked for.

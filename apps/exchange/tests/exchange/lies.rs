@@ -28,26 +28,67 @@ fn range(reader: &Reader, id: u64, mode: Mode) -> Wanted {
     Wanted { mode, offset, len, ..Wanted::whole(VOLUME, id, COOKIE, in_ms(reader, 200)) }
 }
 
+fn whole(reader: &Reader, id: u64, mode: Mode) -> Wanted {
+    Wanted { mode, ..Wanted::whole(VOLUME, id, COOKIE, in_ms(reader, 200)) }
+}
+
 /// What a reader pulls after the needle was written anew, and how: the newest, or what it was.
-fn overwritten(lie: Lie) -> (Vec<u8>, Path) {
+fn overwritten(lie: Lie, wanted: fn(&Reader, u64, Mode) -> Wanted) -> (Vec<u8>, Path) {
     let folder = tempfile::tempdir().unwrap();
     let mut disk = disk(&folder, 1, 5000);
     let (mut net, reader, exporter) = rig(folder.path(), exporter_config(), reader_config(&["0"]));
     exporter.plant(lie);
     for path in [Path::Pulled, Path::Pulled] {
-        assert_eq!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).unwrap().path, path);
+        assert_eq!(net.run(reader.read(&wanted(&reader, 1, Mode::Pull))).unwrap().path, path);
     }
     disk.writer.put(&NewNeedle::new(NeedleId(1), Cookie(COOKIE), &pattern(9, 5000))).unwrap();
     disk.flush().unwrap();
     net.run_ms(20);
-    let found = net.run(reader.read(&range(&reader, 1, Mode::Auto))).unwrap();
+    let found = net.run(reader.read(&wanted(&reader, 1, Mode::Auto))).unwrap();
     (found.to_vec(), found.path)
 }
 
 #[test]
 fn what_was_overwritten_is_not_pulled_once_the_exporter_has_looked_and_would_be_with_whole_seals() {
-    assert_eq!(overwritten(Lie::Nothing), (pattern(9, 5000)[100..1100].to_vec(), Path::Pushed));
-    assert_eq!(overwritten(Lie::KeepsSeals), (pattern(1, 5000)[100..1100].to_vec(), Path::Pulled));
+    assert_eq!(overwritten(Lie::Nothing, range), (pattern(9, 5000)[100..1100].to_vec(), Path::Pushed));
+    assert_eq!(overwritten(Lie::KeepsSeals, range), (pattern(1, 5000)[100..1100].to_vec(), Path::Pulled));
+    assert_eq!(overwritten(Lie::Nothing, whole), (pattern(9, 5000), Path::Pushed));
+    assert_eq!(overwritten(Lie::KeepsSeals, whole), (pattern(1, 5000), Path::Pulled));
+}
+
+/// How a needle comes that was pulled whole before, and what is counted as damaged, after a lie was planted.
+fn pulled_again(lie: Lie) -> (Vec<u8>, Path, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    drop(disk(&folder, 1, 5000));
+    let (mut net, reader, exporter) = rig(folder.path(), exporter_config(), reader_config(&["0"]));
+    for _ in 0..2 {
+        let found = net.run(reader.read(&whole(&reader, 1, Mode::Pull))).unwrap();
+        assert_eq!((found.to_vec(), found.path), (pattern(1, 5000), Path::Pulled));
+    }
+    exporter.plant(lie);
+    let found = net.run(reader.read(&whole(&reader, 1, Mode::Auto))).unwrap();
+    (found.to_vec(), found.path, reader.stats().corrupt)
+}
+
+#[test]
+fn data_that_changed_below_a_whole_seal_is_never_shown_to_who_pulls_it_whole_again() {
+    assert_eq!(pulled_again(Lie::Nothing), (pattern(1, 5000), Path::Pulled, 0));
+    assert_eq!(pulled_again(Lie::Rots), (pattern(1, 5000), Path::Pushed, 1));
+}
+
+#[test]
+fn what_is_found_bears_the_sum_of_its_bytes_however_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(disk(&folder, 1, 5000));
+    let (mut net, reader, _exporter) = rig(folder.path(), exporter_config(), reader_config(&["0"]));
+    for mode in [Mode::Push, Mode::Pull, Mode::Pull] {
+        for wanted in [whole(&reader, 1, mode), range(&reader, 1, mode), whole(&reader, 1, mode)] {
+            let found = net.run(reader.read(&wanted)).unwrap();
+            let [part] = &found.parts[..] else { panic!("one part") };
+            assert_eq!(part.crc32c, wavetank_volume::crc32c_raw(&found.to_vec()), "{wanted:?}");
+        }
+    }
+    assert_eq!(reader.stats().grants, 1, "who wants it pushed asks for no grant");
 }
 
 /// Whether ranges of a verified needle stay right while its segment is filled with others, and how many were filled anew.
