@@ -65,13 +65,13 @@ async fn read_all(mount: StandInMount, hint: String, at_least: Duration) -> Arc<
         let (tally, mount, hint) = (Arc::clone(&tally), mount.clone(), hint.clone());
         readers.spawn(async move {
             let mut state = worker + 1;
-            let mut rounds = 0;
-            for volume in [3, 4].into_iter().cycle() {
+            for (round, volume) in [3, 4].into_iter().cycle().enumerate() {
                 // Both volumes, and then until it is time.
-                if rounds >= 2 && begun.elapsed() >= at_least {
+                if round >= 2 && begun.elapsed() >= at_least {
                     break;
                 }
-                rounds += 1;
+                // There are more workers than needles, and who has none must not spin.
+                sleep(Duration::from_millis(1)).await;
                 let generator = generator(volume);
                 for (number, id) in generator.ids().enumerate() {
                     if number as u64 % WORKERS != worker {
