@@ -8,7 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Known, VOLUME};
+use wavetank_client::blocking::Client;
+use wavetank_client::{Options, Wanted};
+
+use super::{COOKIE, Known, VOLUME};
 use crate::clock::Clock;
 use crate::programs::{Program, interrupted, pause};
 
@@ -61,19 +64,27 @@ impl Town {
         reader.args(["--metrics", "off", "--backend", "ucx", "--device", device, "--peer", &address]);
         reader.args(["--port", &port]).arg("--ipc-socket").arg(&socket);
         let engines = [Program::start(&mut exporter)?, Program::start(&mut reader)?];
-        let sidecar = sidecar(&folder.join(format!("{device}-sidecar.log")), &socket, file.address)?;
-        let town = Town { sidecar, memory, file, _engines: engines };
+        // Before the sidecar: what failed while engines met would pause its path for half a minute.
         let clock = Clock::start();
-        while let Err(why) = town.sidecar.serves(needle, true) {
+        while let Err(why) = reads(&socket, needle) {
             if clock.wall_s() > START_S || interrupted() {
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
                 let last = said.lines().last().unwrap_or_default();
-                return Err(format!("the sidecar: {why}; an engine's last words: {last}").into());
+                return Err(format!("the reading engine: {why}; an engine's last words: {last}").into());
             }
             pause(50_000_000);
         }
-        Ok(town)
+        let sidecar = sidecar(&folder.join(format!("{device}-sidecar.log")), &socket, file.address)?;
+        Ok(Town { sidecar, memory, file, _engines: engines })
     }
+}
+
+/// Whether an engine reads a needle.
+fn reads(socket: &Path, needle: &Known) -> Result<(), String> {
+    let mut client = Client::connect(socket, &Options::default()).map_err(|why| why.to_string())?;
+    let wanted = Wanted { volume: VOLUME, needle: needle.id, cookie: COOKIE, ..Wanted::default() };
+    let lent = client.read(&wanted).map_err(|why| why.to_string())?;
+    if lent.as_ref() == needle.bytes { Ok(()) } else { Err(format!("WRONG BYTES of needle {}", needle.id)) }
 }
 
 /// One of our programs.
