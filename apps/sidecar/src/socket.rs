@@ -15,8 +15,8 @@ use crate::config::EngineSocket;
 use crate::engine::{About, Details, EngineBytes, EngineError, EnginePath, EngineReads, Wanted};
 use crate::pool::{Dial, Pool};
 
-/// Reads at once on one connection; others wait for their turn.
-const READS_EACH: usize = 64;
+/// Reads at once on one connection: two mounts' worth, and half of what the engine allows. Others wait for their turn.
+const READS_EACH: usize = 128;
 
 /// Connects to the engine's socket.
 #[derive(Clone, Debug)]
