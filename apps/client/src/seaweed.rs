@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+pub use wavetank_ipc::seaweed::{Capabilities, Message, StartRead};
 use wavetank_ipc::seaweed::{
-    Chunk, CompleteRead, Frames, GetCapabilities, Message, Ping, REPLY_BYTES_MAX, StartRead, decode, frame,
-    request_as_go,
+    Chunk, CompleteRead, Frames, GetCapabilities, Ping, REPLY_BYTES_MAX, decode, frame, request_as_go,
 };
 
 /// How long the Go client waits where nobody says otherwise.

@@ -124,7 +124,10 @@ impl Breakers {
 
     fn with<T>(&self, path: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        if !paths.contains_key(path) && paths.len() >= PATHS_MAX {
+        if let Some(breaker) = paths.get_mut(path) {
+            return act(breaker);
+        }
+        if paths.len() >= PATHS_MAX {
             let idle =
                 paths.iter().find(|(_, breaker)| breaker.paused.is_none()).map(|(path, _)| path.clone());
             if let Some(path) = idle.or_else(|| paths.keys().next().cloned()) {

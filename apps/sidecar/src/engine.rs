@@ -80,22 +80,22 @@ pub struct About {
     pub backend: String,
     /// The device, as it calls itself.
     pub device_name: String,
-    /// The vendor's number, 0 where there is none.
-    pub vendor_id: u32,
-    /// Reads that may have been begun and not completed.
-    pub max_sessions: u64,
-    /// Reads that are.
-    pub active_sessions: u64,
+    /// The vendor's number; `None` where the engine knows none.
+    pub vendor_id: Option<u32>,
+    /// Reads of SeaweedFS's protocol that may have been begun and not completed; `None` where the engine did not say.
+    pub max_sessions: Option<u64>,
+    /// Reads that are; `None` where the engine did not say.
+    pub active_sessions: Option<u64>,
     /// Longest read at once; 0 is not known.
     pub max_transfer_size: u64,
     /// Whether bytes move by a device.
     pub real_rdma: bool,
     /// Whether NICs are simulated.
     pub simulated: bool,
-    /// GID of the port, empty where there is none.
-    pub port_gid: String,
-    /// LID of the port, 0 where there is none.
-    pub port_lid: u16,
+    /// GID of the port; `None` where the engine knows none.
+    pub port_gid: Option<String>,
+    /// LID of the port; `None` where the engine knows none.
+    pub port_lid: Option<u16>,
     /// Ways to authenticate.
     pub supported_auth: Vec<String>,
 }

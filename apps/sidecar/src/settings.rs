@@ -55,7 +55,8 @@ pub struct Settings {
     #[arg(short = 'e', long, env = "WAVETANK_ENABLE_RDMA", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_rdma: Option<bool>,
-    /// Connections to the engine [default: 4]. Each carries many reads at once.
+    /// Connections to the engine [default: 1]. Each carries 128 reads at once, and maps all of the engine's
+    /// memory for clients.
     #[arg(long, env = "WAVETANK_MAX_CONNECTIONS", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,

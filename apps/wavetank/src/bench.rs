@@ -18,7 +18,7 @@ use crate::chunks_bench;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::ucx_bench::{self, peer};
-use crate::{index_bench, ipc_bench, messenger_bench, needles_bench, print};
+use crate::{index_bench, ipc_bench, messenger_bench, needles_bench, print, sidecar_bench};
 
 /// Measures what the simulator and the engine cost on this machine.
 ///
@@ -41,6 +41,7 @@ use crate::{index_bench, ipc_bench, messenger_bench, needles_bench, print};
   wavetank bench index
   wavetank bench needles                      both ends on simulated NICs
   wavetank bench needles --device tcp,shm     between processes, beside the bare backend
+  wavetank bench sidecar --device tcp,shm     by wrk, beside HTTP servers that have the bytes in memory and in the file
 
 Instructions of the engine per READ: the difference of these two, per operation; and, to leave the set-up out, run each with
 10,000 and 20,000 operations and take the difference of the differences.
@@ -99,18 +100,18 @@ pub(crate) struct Args {
     /// For `device`: perftest's -x.
     #[arg(long, default_value_t = 1)]
     gid_index: u32,
-    /// Rounds of each, ours and theirs in turn; 3 for `device`, 1 for `index` and 5 for all others if not given.
+    /// Rounds of each, ours and theirs in turn; 3 for `device` and `sidecar`, 1 for `index` and 5 for all others if not given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// For `device` and `ucx`: operations in flight for bandwidth; perftest's -t, 64 if not given, and ucx_perftest's -O, 32.
-    /// For `needles`: reads in flight, beside one at a time; 16.
+    /// For `needles`: reads in flight, beside one at a time; 16. For `sidecar`: connections, beside one; 64.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     window: Option<u32>,
     /// For `ucx`: what to measure; everything if not given.
     #[arg(long, value_delimiter = ',', value_name = "CELL,...", value_parser = cell)]
     cells: Vec<Measure>,
     /// For `ucx`: bytes of an operation; 8,4KiB,64KiB,1MiB if not given. For `chunks`: of a call; 4KiB to 16MiB.
-    /// For `needles`: of a needle; 4KiB,64KiB,1MiB.
+    /// For `needles` and `sidecar`: of a needle; 4KiB,64KiB,1MiB.
     #[arg(long, value_delimiter = ',', value_name = "SIZE,...", value_parser = size)]
     sizes: Vec<u32>,
     /// For `chunks`: bytes of a receive buffer; those of the messenger's configuration if not given.
@@ -122,9 +123,15 @@ pub(crate) struct Args {
     /// One side of `messenger`, as its parent starts it.
     #[arg(long, hide = true, value_parser = messenger_bench::talker)]
     talker: Option<messenger_bench::Talker>,
-    /// The HTTP server of `needles`, as its parent starts it.
+    /// The HTTP server of `needles` and `sidecar`, as its parent starts it.
     #[arg(long, hide = true, value_name = "FILE")]
     serve_file: Option<PathBuf>,
+    /// For that of `sidecar`: from memory.
+    #[arg(long, hide = true, requires = "serve_file")]
+    from_memory: bool,
+    /// For `sidecar`: seconds of a round of each server; 2 if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: Option<u32>,
     /// One side of `ucx`, as its parent starts it.
     #[arg(long, hide = true, value_parser = peer::peer)]
     peer: Option<peer::Peer>,
@@ -172,6 +179,9 @@ enum What {
     /// Needles of one engine read through another: pulled and pushed, over socket and ring, every byte checked. With --device over
     /// UCX between processes, beside the bare backend; always beside the same file over HTTP.
     Needles,
+    /// Requests by wrk to `wavetank sidecar` before two engines over UCX, beside the same bytes from an HTTP server's memory and
+    /// from one that reads the volume's file: requests per second, CPU of a request, peak memory.
+    Sidecar,
     /// The index of a volume: bytes of a needle, loading, and looking up, beside a bare read of as much memory.
     Index,
     /// SEND, READ and WRITE between two processes over UCX, beside ucx_perftest: latency and bandwidth, over TCP and shared
@@ -219,6 +229,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         What::Ipc => return run_ipc(args),
         What::Index => return run_index(args),
         What::Needles => return run_needles(args),
+        What::Sidecar => return run_sidecar(args),
         _ => {}
     }
     let (json, text, ok) = simulated::run(args)?;
@@ -347,6 +358,26 @@ fn run_needles(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         window: args.window.unwrap_or(16) as u16,
     };
     let (json, text, code) = needles_bench::run(&plan)?;
+    print(&if args.json { pretty(&json)? } else { text })?;
+    Ok(code)
+}
+
+/// By wrk, or the HTTP server beside.
+fn run_sidecar(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(dat) = &args.serve_file {
+        return sidecar_bench::server::serve(dat, args.from_memory);
+    }
+    let plan = sidecar_bench::Plan {
+        devices: match &args.device[..] {
+            [] => ["tcp", "shm"].map(str::to_owned).to_vec(),
+            devices => devices.to_vec(),
+        },
+        sizes: if args.sizes.is_empty() { needles_bench::SIZES.to_vec() } else { args.sizes.clone() },
+        rounds: args.rounds.unwrap_or(3),
+        seconds: args.seconds.unwrap_or(2),
+        connections: args.window.unwrap_or(64),
+    };
+    let (json, text, code) = sidecar_bench::run(&plan)?;
     print(&if args.json { pretty(&json)? } else { text })?;
     Ok(code)
 }

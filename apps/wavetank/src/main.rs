@@ -40,6 +40,7 @@ mod scratch;
 mod serve_memory;
 mod shrink;
 mod sidecar;
+mod sidecar_bench;
 mod sim;
 mod table;
 mod ucx_bench;

@@ -81,6 +81,19 @@ impl Program {
         threads.into_iter().flatten().filter_map(of).sum()
     }
 
+    /// From now on the most memory that it had at a time is counted anew. Where the system does not let us, since it began.
+    pub(crate) fn forget_peak(&self) {
+        // proc(5): 5 is the peak.
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
+    }
+
+    /// The most memory that it had in RAM at a time, shared memory included, in bytes.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+    }
+
     /// The first line that it says on a piped stdout; none if it ends before. What it says later is lost.
     pub(crate) fn first_line(&mut self) -> Option<String> {
         let mut line = String::new();

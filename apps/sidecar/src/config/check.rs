@@ -97,7 +97,7 @@ fn engine(settings: &Settings) -> Result<Option<EngineSocket>, BadSetting> {
         );
     }
     let connections =
-        within("max-connections", settings.max_connections.unwrap_or(4).into(), 1, 1024)? as usize;
+        within("max-connections", settings.max_connections.unwrap_or(1).into(), 1, 1024)? as usize;
     Ok(Some(EngineSocket { path, connections }))
 }
 

@@ -49,8 +49,9 @@ struct Stats {
 
 #[derive(Debug, Default, Serialize)]
 struct Sessions {
-    active: u64,
-    max: u64,
+    /// Nothing where the engine does not say, or is not there.
+    active: Option<u64>,
+    max: Option<u64>,
 }
 
 async fn about(state: &State) -> Result<About, String> {

@@ -14,4 +14,6 @@ mod serving;
 mod settings;
 mod stand_in;
 mod temp_files;
+#[cfg(feature = "tls")]
+mod tls;
 mod world;

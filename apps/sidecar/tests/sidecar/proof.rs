@@ -21,6 +21,9 @@ const WORKERS: u64 = 64;
 /// How long everything may take on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long things fail and come back: many times, also where reads are quick.
+const DISORDER: Duration = Duration::from_secs(2);
+
 /// What the readers found.
 #[derive(Debug, Default)]
 struct Tally {
@@ -54,15 +57,21 @@ fn draw(state: &mut u64) -> u64 {
     *state >> 33
 }
 
-/// Reads every byte of every needle at least once, in ranges of random lengths.
-async fn read_all(mount: StandInMount, hint: String) -> Arc<Tally> {
+/// Reads every byte of every needle at least once, in ranges of random lengths, and again for at least so long.
+async fn read_all(mount: StandInMount, hint: String, at_least: Duration) -> Arc<Tally> {
     let (tally, begun) = (Arc::new(Tally::default()), Instant::now());
     let mut readers = JoinSet::new();
     for worker in 0..WORKERS {
         let (tally, mount, hint) = (Arc::clone(&tally), mount.clone(), hint.clone());
         readers.spawn(async move {
             let mut state = worker + 1;
-            for volume in [3, 4] {
+            for (round, volume) in [3, 4].into_iter().cycle().enumerate() {
+                // Both volumes, and then until it is time.
+                if round >= 2 && begun.elapsed() >= at_least {
+                    break;
+                }
+                // There are more workers than needles, and who has none must not spin.
+                sleep(Duration::from_millis(1)).await;
                 let generator = generator(volume);
                 for (number, id) in generator.ids().enumerate() {
                     if number as u64 % WORKERS != worker {
@@ -149,7 +158,7 @@ async fn every_byte_is_right_or_refused_while_everything_fails_and_comes_back() 
     let mut world = world(|_| {}).await;
     let (mount, hint) = (world.mount().await, world.b_place());
     let tally = tokio::select! {
-        tally = read_all(mount, hint) => tally,
+        tally = read_all(mount, hint, DISORDER) => tally,
         () = disorder(&mut world) => unreachable!(),
     };
     let count = |count: &AtomicU64| count.load(Relaxed);
@@ -169,7 +178,7 @@ async fn every_byte_is_right_or_refused_while_everything_fails_and_comes_back() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_peace_nothing_is_refused_and_all_is_marked() {
     let world = world(|_| {}).await;
-    let tally = read_all(world.mount().await, world.b_place()).await;
+    let tally = read_all(world.mount().await, world.b_place(), Duration::ZERO).await;
     let counts = [&tally.wrong, &tally.refused, &tally.unmarked].map(|count| count.load(Relaxed));
     assert_eq!(counts, [0, 0, 0], "{tally:?}");
 }
@@ -177,10 +186,10 @@ async fn in_peace_nothing_is_refused_and_all_is_marked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_proof_notices_one_wrong_byte() {
     let world = world(|world| world.engine.set(Some(Wrong::Lies))).await;
-    let tally = read_all(world.mount().await, world.b_place()).await;
+    let tally = read_all(world.mount().await, world.b_place(), Duration::ZERO).await;
     assert!(tally.wrong.load(Relaxed) > 100, "{tally:?}");
     let world = world_of_rotten_servers().await;
-    let tally = read_all(world.mount().await, world.b_place()).await;
+    let tally = read_all(world.mount().await, world.b_place(), Duration::ZERO).await;
     assert!(tally.wrong.load(Relaxed) > 100, "{tally:?}");
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use wavetank_client::seaweed::{self, Message, StartRead};
 use wavetank_daemon::bench::{Engine, EngineConfig, WHOLE_LEN, byte};
 use wavetank_sidecar::{BadSetting, FileId, Settings, SidecarConfig, begin, socket};
 
@@ -109,6 +110,27 @@ async fn a_real_engine_s_socket_may_come_and_go() {
         assert!(read(107, WHOLE_LEN, 1).await.unwrap_err().starts_with("416"));
         let stats = mount.get("/stats").await.unwrap().json();
         assert_eq!((&stats["connected"], &stats["simulated"]), (&true.into(), &true.into()), "{stats}");
+        // What the engine knows is told, and what it does not is no 0.
+        let begin = {
+            let path = path.clone();
+            move || {
+                let mut client = seaweed::Client::connect(&path).unwrap();
+                let start =
+                    StartRead { volume_id: 1, needle_id: 107, cookie: 107, size: 10, ..StartRead::default() };
+                let begun = client.start_read(start).unwrap();
+                assert!(matches!(begun, Message::StartReadResponse(_)), "{begun:?}");
+            }
+        };
+        for active in 0..2 {
+            let told = mount.get("/rdma/capabilities").await.unwrap().json();
+            assert_eq!(told["active_sessions"], active, "{told}");
+            assert!(told["max_sessions"].as_u64() > Some(0), "{told}");
+            let unknown = ["vendor_id", "port_gid", "port_lid"].map(|key| &told[key]);
+            assert_eq!(unknown, [&serde_json::Value::Null; 3], "{told}");
+            let stats = mount.get("/stats").await.unwrap().json();
+            assert_eq!(stats["sessions"]["active"], active, "{stats}");
+            tokio::task::spawn_blocking(begin.clone()).await.unwrap();
+        }
         tokio::task::spawn_blocking(move || drop(engine)).await.unwrap();
         assert!(read(107, 0, 10).await.is_err());
     }

@@ -30,24 +30,45 @@ const DATA_AT: u64 = 20;
 /// Longest head of a response.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-struct Served {
+/// A `.dat`, and where each needle is in it.
+pub(crate) struct Served {
     dat: File,
     /// Where data begins, and how long it is.
     needles: BTreeMap<u64, (u64, usize)>,
 }
 
+impl Served {
+    /// Of a `.dat` with its `.idx` beside it.
+    pub(crate) fn open(dat: &FilePath) -> Result<Served, Box<dyn Error>> {
+        let index =
+            Index::read(File::open(dat.with_extension("idx"))?, OffsetWidth::Four, Index::NEEDLES_MAX)?;
+        let dat = File::open(dat)?;
+        let mut needles = BTreeMap::new();
+        for entry in index.live() {
+            let mut len = [0; 4];
+            dat.read_exact_at(&mut len, entry.offset_bytes + LEN_AT)?;
+            needles.insert(entry.id.0, (entry.offset_bytes + DATA_AT, u32::from_be_bytes(len) as usize));
+        }
+        Ok(Served { dat, needles })
+    }
+
+    /// All of them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.needles.keys().copied()
+    }
+
+    /// One, by a read of the file.
+    pub(crate) fn read(&self, id: u64) -> Result<Vec<u8>, StatusCode> {
+        let &(at, len) = self.needles.get(&id).ok_or(StatusCode::NOT_FOUND)?;
+        let mut bytes = vec![0; len];
+        self.dat.read_exact_at(&mut bytes, at).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(bytes)
+    }
+}
+
 /// Serves the needles of a `.dat` until this process is ended.
 pub(crate) fn serve(dat: &FilePath) -> Result<ExitCode, Box<dyn Error>> {
-    let index = Index::read(File::open(dat.with_extension("idx"))?, OffsetWidth::Four, Index::NEEDLES_MAX)?;
-    let dat = File::open(dat)?;
-    let mut needles = BTreeMap::new();
-    for entry in index.live() {
-        let mut len = [0; 4];
-        dat.read_exact_at(&mut len, entry.offset_bytes + LEN_AT)?;
-        needles.insert(entry.id.0, (entry.offset_bytes + DATA_AT, u32::from_be_bytes(len) as usize));
-    }
-    let routes =
-        Router::new().route("/needle/{id}", get(needle)).with_state(Arc::new(Served { dat, needles }));
+    let routes = Router::new().route("/needle/{id}", get(needle)).with_state(Arc::new(Served::open(dat)?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -61,14 +82,7 @@ pub(crate) fn serve(dat: &FilePath) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 async fn needle(State(served): State<Arc<Served>>, Path(id): Path<u64>) -> Response {
-    let Some(&(at, len)) = served.needles.get(&id) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let mut bytes = vec![0; len];
-    match served.dat.read_exact_at(&mut bytes, at) {
-        Ok(()) => bytes.into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    served.read(id).into_response()
 }
 
 /// A client of it, with a connection for each read in flight.

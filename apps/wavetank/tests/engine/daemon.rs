@@ -64,11 +64,16 @@ pub(crate) struct Daemon {
 
 /// The program, with an environment that says nothing of engines.
 pub(crate) fn engine(args: &[&str]) -> Command {
+    wavetank(&[&["engine"], args].concat())
+}
+
+/// The same, for any command of it.
+pub(crate) fn wavetank(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wavetank"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WAVETANK_")) {
         command.env_remove(name);
     }
-    command.env_remove("RUST_LOG").arg("engine").args(args);
+    command.env_remove("RUST_LOG").args(args);
     command
 }
 

@@ -15,7 +15,11 @@ mod mock;
 #[cfg(feature = "ucx")]
 mod pair;
 #[cfg(feature = "ucx")]
+mod sidecar;
+#[cfg(feature = "ucx")]
 mod soak;
+#[cfg(feature = "ucx")]
+mod stand_in;
 mod traces;
 #[cfg(feature = "ucx")]
 mod two;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use flate2::read::GzDecoder;
@@ -31,7 +32,7 @@ pub(crate) enum Absent {
 /// Some volumes.
 #[derive(Debug)]
 pub(crate) struct Shelf {
-    _folder: TempDir,
+    _folder: Option<TempDir>,
     volumes: BTreeMap<u32, Mutex<VolumeFiles>>,
 }
 
@@ -44,7 +45,16 @@ impl Shelf {
             (number, Mutex::new(VolumeFiles::open(path).unwrap()))
         };
         let volumes = volumes.into_iter().map(open).collect();
-        Shelf { _folder: folder, volumes }
+        Shelf { _folder: Some(folder), volumes }
+    }
+
+    /// Of volumes that lie in somebody's folder.
+    #[allow(dead_code, reason = "the tests of apps/wavetank use it")]
+    pub(crate) fn of_files(folder: &Path, volumes: &[u32]) -> Shelf {
+        let open = |number: &u32| {
+            (*number, Mutex::new(VolumeFiles::open(folder.join(format!("{number}.dat"))).unwrap()))
+        };
+        Shelf { _folder: None, volumes: volumes.iter().map(open).collect() }
     }
 
     pub(crate) fn volumes(&self) -> Vec<u32> {
