@@ -54,6 +54,7 @@ const HAPPENS: &[&str] = &[
     "read: DEVICE_GONE",
     "read: TIMED_OUT",
     "read: BUSY",
+    "read: SHUTTING_DOWN",
     "read: CANCELLED",
     "native: pong",
     "native: capabilities",
@@ -119,7 +120,7 @@ fn one_seed_is_one_run() {
 /// The same in debug and release, and on every machine. Whoever changes what a run does changes it.
 #[test]
 fn a_known_seed_comes_to_a_known_sum() {
-    assert_eq!(run(7, Lie::Nothing, &Told::default()), (Vec::new(), 2_951_409_770));
+    assert_eq!(run(7, Lie::Nothing, &Told::default()), (Vec::new(), 2_807_276_289));
 }
 
 #[test]

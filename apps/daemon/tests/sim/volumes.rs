@@ -81,6 +81,8 @@ pub(crate) struct Volumes {
     dice: Seeded,
     writes_left: u64,
     next_at: Instant,
+    /// When the daemon began nothing more, and when it was there again.
+    drained: Option<(Instant, Instant)>,
 }
 
 fn writing(bytes: &[u8], stored: &[u8], name: Option<&str>) -> Rc<Writing> {
@@ -130,7 +132,7 @@ impl Volumes {
         let (mut far, mut home) = (Histories::default(), Histories::default());
         let disks = [begin(FAR, far_dir, &mut far), begin(HOME, home_dir, &mut home)];
         let odd = odd(version, far_dir);
-        Volumes { far, odd, home, disks, dice, writes_left: writes, next_at: Instant(5 * MS) }
+        Volumes { far, odd, home, disks, dice, writes_left: writes, next_at: Instant(5 * MS), drained: None }
     }
 
     fn of(&self, volume: u32) -> Option<&Histories<Writing>> {
@@ -191,6 +193,18 @@ impl Volumes {
         }
     }
 
+    /// The daemon begins nothing more.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.drained.get_or_insert((now, Instant::FAR));
+    }
+
+    /// Another daemon is there.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        if let Some((_, until)) = &mut self.drained {
+            *until = now.min(*until);
+        }
+    }
+
     /// Whether an outcome may be, of a wish that was told at `from` and answered now.
     pub(crate) fn judge(
         &self,
@@ -199,6 +213,10 @@ impl Volumes {
         now: Instant,
         outcome: &Outcome,
     ) -> Result<(), String> {
+        if matches!(outcome, Outcome::Refused { code: Code::ShuttingDown, .. }) {
+            let drained = self.drained.is_some_and(|(at, until)| at <= now && from < until);
+            return if drained { Ok(()) } else { Err("it was not going down".into()) };
+        }
         let earliest = Instant(from.0.saturating_sub(STALE_NS));
         let Some(histories) = self.of(wish.volume) else { return no_volume(outcome) };
         let possible = histories.between(wish.needle, earliest, now);

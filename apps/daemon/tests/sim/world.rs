@@ -226,6 +226,7 @@ impl World<'_> {
             Mishap::Drain => {
                 self.seen.tell("fault: daemon drained");
                 self.house.as_ref().expect("the daemon lives").drain();
+                self.volumes.drain(now);
             }
             Mishap::Unplug => {
                 self.seen.tell("fault: daemon's device gone");
@@ -234,6 +235,7 @@ impl World<'_> {
             Mishap::Restart => {
                 self.seen.tell("fault: daemon restarted");
                 self.house = None;
+                self.volumes.restart(now);
                 for wire in self.wires.values_mut() {
                     wire.down.close(now);
                 }
