@@ -40,11 +40,11 @@ pub(crate) struct Within {
 pub(crate) const NOT_NATIVE: [&str; 5] =
     ["--workspace", "--exclude", "wavetank-verbs", "--exclude", "wavetank-ucx"];
 
-/// All crates with the features verbs and ucx. Both at once: each combination of features is a build of its own.
+/// All crates with the features verbs, ucx and tls. All at once: each combination of features is a build of its own.
 pub(crate) const NATIVE: [&str; 3] = [
     "--workspace",
     "--features",
-    "wavetank-exchange/verbs,wavetank-exchange/ucx,wavetank-daemon/verbs,wavetank-daemon/ucx,wavetank-engine/verbs,wavetank-engine/ucx,wavetank-messenger/verbs,wavetank-messenger/ucx,wavetank-harness/verbs,wavetank-harness/ucx,wavetank/verbs,wavetank/ucx",
+    "wavetank-exchange/verbs,wavetank-exchange/ucx,wavetank-daemon/verbs,wavetank-daemon/ucx,wavetank-engine/verbs,wavetank-engine/ucx,wavetank-messenger/verbs,wavetank-messenger/ucx,wavetank-harness/verbs,wavetank-harness/ucx,wavetank/verbs,wavetank/ucx,wavetank-sidecar/tls",
 ];
 
 /// Tests that differ without those features: what is refused then, and what waits for no device.
