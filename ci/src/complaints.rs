@@ -7,6 +7,9 @@ const TEST_LINES: usize = 12;
 /// Lines that are quoted of everything.
 const LINES: usize = 120;
 
+/// Characters of a line: what a program printed may be one of them.
+const LINE_CHARS: usize = 400;
+
 /// Each test that failed with what it said when it did, and each program that did not end as one should. Empty if nothing did.
 pub(crate) fn complaints(output: &str) -> String {
     let mut quoted: Vec<&str> = Vec::new();
@@ -26,11 +29,20 @@ pub(crate) fn complaints(output: &str) -> String {
         }
     }
     let more = quoted.len().saturating_sub(LINES);
-    let mut text: String = quoted.iter().take(LINES).map(|l| format!("\n    | {l}")).collect();
+    let mut text: String = quoted.iter().take(LINES).map(|l| format!("\n    | {}", short(l))).collect();
     if more > 0 {
         text += &format!("\n    | ... and {more} lines more");
     }
     text
+}
+
+fn short(line: &str) -> String {
+    let mut chars = line.chars();
+    let start: String = chars.by_ref().take(LINE_CHARS).collect();
+    match chars.count() {
+        0 => start,
+        more => format!("{start}... and {more} characters more"),
+    }
 }
 
 /// libtest's heading over what a failed test printed.
@@ -103,6 +115,12 @@ Caused by:
     #[test]
     fn where_nothing_failed_nothing_is_quoted() {
         assert_eq!(complaints("running 1 test\ntest error: test failed ... ok\n\ntest result: ok.\n"), "");
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        let quoted = complaints(&format!("---- t stdout ----\npanicked at x.rs: {}\n", "é".repeat(5000)));
+        assert!(quoted.len() < 1000 && quoted.contains("characters more"), "{quoted}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 use wavetank_contract::{Instant, Quiet, Wake};
 use wavetank_engine::{Port, PortConfig, RdmaContext};
-use wavetank_messenger::{Bell, Beside, LocalMessenger, Within};
+use wavetank_messenger::{ALONE_NS, Bell, Beside, LocalMessenger, Within};
 use wavetank_mock::{Fabric, Profile};
 
 /// The longest sleep: should a wake-up be lost, no longer than this.
@@ -81,7 +81,7 @@ impl Tank {
     ) -> T {
         let spin_ns = u64::try_from(spin.as_nanos()).unwrap_or(u64::MAX);
         let mut until = pin!(until);
-        let mut busy_until = Instant::ZERO;
+        let (mut busy_until, mut last) = (Instant::ZERO, Instant::ZERO);
         let mut turns = 0;
         loop {
             let time = now();
@@ -94,10 +94,13 @@ impl Tank {
                 return value;
             }
             if any {
-                busy_until = time + spin_ns;
+                (busy_until, last) = (time + spin_ns, time);
             }
             turns += 1;
             if time < busy_until {
+                if time.since_ns(last) >= ALONE_NS {
+                    std::thread::yield_now();
+                }
                 if turns >= TURNS || beside.has_tasks() {
                     turns = 0;
                     yield_now().await;

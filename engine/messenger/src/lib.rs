@@ -47,6 +47,6 @@ pub use messenger::{
 pub use policy::Policy;
 pub use step::{Go, Step};
 #[cfg(feature = "tokio")]
-pub use tcp::{Bell, Beside, TcpCarrier, TcpConfig};
+pub use tcp::{ALONE_NS, Bell, Beside, TcpCarrier, TcpConfig};
 pub use way::{Chosen, Way, Why};
 pub use within::{Reach, Within};
