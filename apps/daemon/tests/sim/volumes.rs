@@ -11,7 +11,7 @@ use wavetank_volume::{
 };
 
 use crate::net::MS;
-use crate::rig::{EPOCH_NS, gzip, pattern};
+use crate::rig::{EPOCH_NS, FOLLOW_MS, gzip, pattern};
 use crate::seen::Seen;
 use crate::truth::Histories;
 
@@ -36,9 +36,6 @@ pub(crate) const LONG: u64 = 30;
 
 /// Bytes that one read may have.
 pub(crate) const TRANSFER_BYTES_MAX: u64 = 128 << 10;
-
-/// How often an exporter looks at its files.
-pub(crate) const FOLLOW_MS: u64 = 10;
 
 /// What was overwritten may be seen for so long: until the exporter has looked, and its look has taken effect.
 const STALE_NS: u64 = FOLLOW_MS * MS + MS;

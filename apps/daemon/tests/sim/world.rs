@@ -5,16 +5,15 @@ use std::ops::ControlFlow;
 
 use wavetank_contract::chance::{Choices as _, Seeded, Site};
 use wavetank_contract::{Instant, Region};
-use wavetank_exchange::{ExporterConfig, SegmentConfig};
 use wavetank_mock::LinkFaults;
 
 use crate::client::{Client, Scene};
 use crate::house::{EXPOSED_BYTES, House, Slot, begin};
 use crate::lie::Lie;
 use crate::net::{Fault, MS, Net};
-use crate::rig::{exporter_config, key, serve};
+use crate::rig::{crowded_exporter_config, serve};
 use crate::seen::{Seen, Told};
-use crate::volumes::{FAR, FOLLOW_MS, HOME, NAMED, NEEDLES, ODD, Volumes};
+use crate::volumes::{FAR, HOME, NAMED, NEEDLES, ODD, Volumes};
 use crate::wire::Wire;
 
 /// Faults come before this, and then all is healed.
@@ -89,31 +88,14 @@ fn draw_fault(dice: &mut Seeded) -> (&'static str, Fault) {
     }
 }
 
-fn exporting() -> ExporterConfig {
-    ExporterConfig {
-        key: Some(key(4)),
-        push_bytes_max: 16 << 10,
-        follow_ns: FOLLOW_MS * MS,
-        segments: SegmentConfig {
-            segment_bytes: 128 << 10,
-            bytes_max: 256 << 10,
-            grant_ns: 30 * MS,
-            margin_ns: 10 * MS,
-            window_ns: 200 * MS,
-            ..SegmentConfig::default()
-        },
-        ..exporter_config()
-    }
-}
-
 /// What a run came to: what was wrong, and a sum of all that clients saw and when.
 pub(crate) fn run(seed: u64, lie: Lie, told: &Told) -> (Vec<String>, u32) {
     let mut dice = Seeded::new(seed);
     let (far, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let volumes = Volumes::create(far.path(), home.path(), seed, WRITES);
-    let (one, seen_one) = serve(far.path(), exporting());
-    let (two, seen_two) = serve(far.path(), exporting());
-    let (daemon, slot) = begin(home.path(), exporting(), seed, lie);
+    let (one, seen_one) = serve(far.path(), crowded_exporter_config());
+    let (two, seen_two) = serve(far.path(), crowded_exporter_config());
+    let (daemon, slot) = begin(home.path(), crowded_exporter_config(), seed, lie);
     let mut net = Net::between(seed, vec![one, two], daemon, EXPOSED_BYTES);
     if lie == Lie::KeepsSeals {
         for exporter in [&seen_one, &seen_two] {

@@ -119,6 +119,9 @@ pub(crate) fn volume(version: Version, number: u32) -> (VolumeWriter, Vec<Known>
     (writer, known)
 }
 
+/// How often exporters look at their files.
+pub(crate) const FOLLOW_MS: u64 = 10;
+
 /// Short times and little memory, so that everything happens.
 pub(crate) fn exporter_config() -> ExporterConfig {
     ExporterConfig {
@@ -130,9 +133,26 @@ pub(crate) fn exporter_config() -> ExporterConfig {
             margin_ns: 50 * MS,
             ..SegmentConfig::default()
         },
-        follow_ns: 10 * MS,
+        follow_ns: FOLLOW_MS * MS,
         unix_ns_at_zero: EPOCH_NS,
         ..ExporterConfig::default()
+    }
+}
+
+/// The same with a key, and with little memory for segments, so that records have to make room for each other: for swarms.
+pub(crate) fn crowded_exporter_config() -> ExporterConfig {
+    ExporterConfig {
+        key: Some(key(4)),
+        push_bytes_max: 16 << 10,
+        segments: SegmentConfig {
+            segment_bytes: 128 << 10,
+            bytes_max: 256 << 10,
+            grant_ns: 30 * MS,
+            margin_ns: 10 * MS,
+            window_ns: 200 * MS,
+            ..SegmentConfig::default()
+        },
+        ..exporter_config()
     }
 }
 

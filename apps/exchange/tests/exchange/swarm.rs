@@ -7,15 +7,15 @@ use std::rc::Rc;
 use futures_util::future::{join, join_all};
 use wavetank_contract::Instant;
 use wavetank_contract::chance::{Choices as _, Seeded, Site};
-use wavetank_exchange::{
-    Absence, ExporterConfig, Lie, Mode, NotRead, Path, Reader, ReaderConfig, SegmentConfig, Wanted,
-};
+use wavetank_exchange::{Absence, Lie, Mode, NotRead, Path, Reader, ReaderConfig, Wanted};
 use wavetank_messenger::LocalMessenger;
 use wavetank_mock::LinkFaults;
 use wavetank_volume::{Cookie, NeedleId, NewNeedle, Version, VolumeOnDisk, VolumeWriter, WriterOptions};
 
 use crate::net::{Fault, MS, Net};
-use crate::rig::{EPOCH_NS, exporter_config, gzip, key, nonces, pattern, reader_config, serve};
+use crate::rig::{
+    EPOCH_NS, FOLLOW_MS, crowded_exporter_config, gzip, key, nonces, pattern, reader_config, serve,
+};
 use crate::truth::Histories;
 
 const SEEDS: u64 = 300;
@@ -26,8 +26,6 @@ const READS: u64 = 30;
 const WRITES: u64 = 25;
 /// Faults come before this, and then all is healed.
 const FAULTS_MS: u64 = 300;
-/// How often an exporter looks at its files.
-const FOLLOW_MS: u64 = 10;
 /// What was overwritten may be seen for so long: until the exporter has looked, and its look has taken effect.
 const STALE_NS: u64 = FOLLOW_MS * MS + MS;
 
@@ -213,24 +211,6 @@ fn draw_fault(dice: &mut Seeded) -> Fault {
     }
 }
 
-fn exporting() -> ExporterConfig {
-    ExporterConfig {
-        key: Some(key(4)),
-        push_bytes_max: 16 << 10,
-        follow_ns: FOLLOW_MS * MS,
-        // Little, so that records have to make room for each other.
-        segments: SegmentConfig {
-            segment_bytes: 128 << 10,
-            bytes_max: 256 << 10,
-            grant_ns: 30 * MS,
-            margin_ns: 10 * MS,
-            window_ns: 200 * MS,
-            ..SegmentConfig::default()
-        },
-        ..exporter_config()
-    }
-}
-
 fn reading() -> ReaderConfig {
     ReaderConfig { key: Some(key(4)), grants_max: 5, attempt_ns: 40 * MS, ..reader_config(&["0", "1"]) }
 }
@@ -249,7 +229,7 @@ fn run(seed: u64, lie: Lie, told: &Told) -> (Vec<String>, u32) {
     }
     let disk = Rc::new(RefCell::new(VolumeOnDisk::create(writer, &folder, &VOLUME.to_string()).unwrap()));
     let ((one, seen), (two, seen_too)) =
-        (serve(folder.path(), exporting()), serve(folder.path(), exporting()));
+        (serve(folder.path(), crowded_exporter_config()), serve(folder.path(), crowded_exporter_config()));
     let mut net = Net::new(seed, vec![one, two]);
     for seen in [&seen, &seen_too] {
         seen.borrow().as_ref().expect("it has begun").plant(lie);
