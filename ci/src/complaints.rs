@@ -10,7 +10,8 @@ const LINES: usize = 120;
 /// Characters of a line: what a program printed may be one of them.
 const LINE_CHARS: usize = 400;
 
-/// Each test that failed with what it said when it did, and each program that did not end as one should. Empty if nothing did.
+/// Each test or case of the kit that failed with what it said when it did, and each program that did not end as one should.
+/// Empty if nothing did.
 pub(crate) fn complaints(output: &str) -> String {
     let mut quoted: Vec<&str> = Vec::new();
     let mut lines = output.lines().peekable();
@@ -24,7 +25,7 @@ pub(crate) fn complaints(output: &str) -> String {
             // What a test printed on its way matters less than how it ended.
             let from = said.iter().position(|l| l.contains("panicked at")).unwrap_or_default();
             quoted.extend(said[from..].iter().filter(|l| !l.trim().is_empty()).take(TEST_LINES));
-        } else if is_end(line) {
+        } else if is_end(line) || is_failed_case(line) {
             quoted.push(line);
         }
     }
@@ -62,6 +63,11 @@ fn is_end(line: &str) -> bool {
     ]
     .iter()
     .any(|start| line.starts_with(start))
+}
+
+/// The conformance kit's line of a case that failed, in its table or below it.
+fn is_failed_case(line: &str) -> bool {
+    line.split_whitespace().any(|word| matches!(word, "FAIL" | "FAIL:"))
 }
 
 #[cfg(test)]
@@ -115,6 +121,17 @@ Caused by:
     #[test]
     fn where_nothing_failed_nothing_is_quoted() {
         assert_eq!(complaints("running 1 test\ntest error: test failed ... ok\n\ntest result: ok.\n"), "");
+    }
+
+    #[test]
+    fn a_case_of_the_kit_that_failed_is_quoted() {
+        let table = "a_case   errors     FAIL  1.10 s\nanother   errors     pass  1 s\n";
+        let text = "a_case\n  - FAIL: a: expected 2 SUCCESS; got 3 SUCCESS\n  + pass\n";
+        let quoted = complaints(&format!("{table}{text}"));
+        assert_eq!(
+            quoted,
+            "\n    | a_case   errors     FAIL  1.10 s\n    |   - FAIL: a: expected 2 SUCCESS; got 3 SUCCESS"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::native::{Native, NativeRun};
 use super::running::{Ended, Running};
 use super::script::Script;
 use super::verdict::{Record, Verdict, failure, summary, verdict};
+use crate::complaints::complaints;
 use crate::follow::Lines;
 use crate::libraries::Libraries;
 use crate::options::Options;
@@ -70,7 +71,7 @@ pub(crate) fn run(step: &str, workspace: &Workspace, options: &Options) -> Resul
     for group in chosen {
         match artefacts.provide(workspace, &libraries, &group.run) {
             Ok(artefact) => waiting.push_back((group, script(workspace, group, artefact))),
-            Err(why) => records.push(Record { group, verdict: Verdict::NotRun(why), took: Duration::ZERO }),
+            Err(why) => records.push(Record { group, verdict: Verdict::NotRun(why), took: Duration::ZERO, said: String::new() }),
         }
     }
     let jobs = options.jobs.map_or(1, usize::from);
@@ -192,8 +193,15 @@ impl Active {
             took.as_secs_f64(),
             booted.unwrap_or_default()
         );
+        let mut said = String::new();
         if let Verdict::Failed(why) = &verdict {
-            println!("  {why}\n  the last it printed:\n{}", tool::tail(&String::from_utf8_lossy(&output)));
+            let output = String::from_utf8_lossy(&output);
+            let last = tool::tail(&output);
+            said = complaints(&output);
+            if said.is_empty() {
+                said = format!("\n{last}");
+            }
+            println!("  {why}\n  the last it printed:\n{last}");
             println!("{}", job.last_words());
             if let (Job::Guest(guest), Place::Guests(machine)) = (&job, place) {
                 let kept = machine.folder().join("failed").join(format!("{}-{}", group.step, group.name));
@@ -202,7 +210,7 @@ impl Active {
             }
             println!("  repeat it with: cargo ci {} --only {}", group.step, group.name);
         }
-        Ok(Record { group, verdict, took })
+        Ok(Record { group, verdict, took, said })
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) verdict: Verdict,
     /// From power-on to power-off.
     pub(crate) took: Duration,
+    /// What it complains of, ready to be printed.
+    pub(crate) said: String,
 }
 
 /// What an end means for a group that printed this.
@@ -54,7 +56,7 @@ fn some_test_passed(output: &str) -> bool {
 /// A table with a line for each group.
 pub(crate) fn summary(records: &[Record]) -> String {
     let mut text = format!("    {:<24}{:<10}{:>9}\n", "group", "result", "time");
-    for Record { group, verdict, took } in records {
+    for Record { group, verdict, took, .. } in records {
         let took = format!("{:.1} s", took.as_secs_f64());
         let (word, took) = match verdict {
             Verdict::Passed => ("ok", took),
@@ -76,13 +78,13 @@ pub(crate) fn failure(step: &str, records: &[Record]) -> Option<Failure> {
         return None;
     }
     let mut text = format!("{} of {} groups did not pass", bad.len(), records.len());
-    for Record { group, verdict, .. } in &bad {
+    for Record { group, verdict, said, .. } in &bad {
         let why = match verdict {
             Verdict::Passed => continue,
             Verdict::Failed(why) => why.clone(),
             Verdict::NotRun(why) => format!("not run: {why}"),
         };
-        text += &format!("\n  {}: {why}", group.name);
+        text += &format!("\n  {}: {why}{said}", group.name);
     }
     let names: Vec<&str> = bad.iter().map(|r| r.group.name).collect();
     text += &format!("\n  repeat these with: cargo ci {step} --only {}", names.join(","));
@@ -96,7 +98,7 @@ mod tests {
 
     fn record(name: &str, verdict: Verdict) -> Record {
         let group = groups::of("siw").find(|g| g.name == name).expect("a group of the table");
-        Record { group, verdict, took: Duration::from_secs(2) }
+        Record { group, verdict, took: Duration::from_secs(2), said: String::from("\n    | its words") }
     }
 
     #[test]
@@ -134,7 +136,7 @@ mod tests {
             else {
                 panic!("it passed");
             };
-            for part in ["1 of 2 groups", "cable: ", "as told", "cargo ci siw --only cable"] {
+            for part in ["1 of 2 groups", "cable: ", "as told\n    | its words", "cargo ci siw --only cable"] {
                 assert!(why.contains(part), "{why}");
             }
         }

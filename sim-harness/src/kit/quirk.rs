@@ -1,7 +1,8 @@
 //! Quirks: known deviations of a device, each with a reason and an expiry.
 //!
 //! A case that fails as its quirk says counts as a quirk. A quirk whose case passes, or whose time is up, fails the run:
-//! exceptions are not where bugs go to be forgotten.
+//! exceptions are not where bugs go to be forgotten. Only where the device itself leaves it to a race whether it deviates,
+//! and the quirk says so, may the case pass as well.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ pub const BUILT_IN: [BuiltIn; 3] = [
 pub enum Expect {
     /// Any failure.
     Fail,
-    /// A failure whose text contains one of these.
+    /// A failure whose text contains one of these; ` * ` stands for any one word.
     Texts(Vec<String>),
     /// Nothing: trying it would hang the device.
     Skip,
@@ -48,6 +49,8 @@ pub struct Quirk {
     pub device: String,
     /// What is seen instead.
     pub expect: Expect,
+    /// Whether the device deviates now and then only, as a race ends: then a pass is no surprise.
+    pub race: bool,
     /// Why.
     pub why: String,
     /// Where the cause is: a file and function, or an address.
@@ -70,10 +73,21 @@ impl Quirk {
     pub(super) fn explains(&self, failure: &str) -> bool {
         match &self.expect {
             Expect::Fail => true,
-            Expect::Texts(texts) => texts.iter().any(|text| failure.contains(text.as_str())),
+            Expect::Texts(texts) => texts.iter().any(|text| says(failure, text)),
             Expect::Skip => false,
         }
     }
+}
+
+/// Whether a text is in there; ` * ` in it stands for any one word.
+fn says(failure: &str, text: &str) -> bool {
+    let Some((before, after)) = text.split_once(" * ") else {
+        return failure.contains(text);
+    };
+    failure.match_indices(before).any(|(at, _)| {
+        let word = failure[at + before.len()..].strip_prefix(' ');
+        word.and_then(|rest| rest.split_once(' ')).is_some_and(|(_, rest)| rest.starts_with(after))
+    })
 }
 
 /// A quirk file cannot be used.
@@ -105,6 +119,7 @@ struct Entry {
     device: Spanned<String>,
     case: Spanned<String>,
     expect: Spanned<Expected>,
+    race: Option<Spanned<bool>>,
     why: Spanned<String>,
     upstream: Spanned<String>,
     expires: Spanned<String>,
@@ -199,7 +214,7 @@ impl Quirks {
 }
 
 fn read(source: &Source<'_>, entry: &Spanned<Entry>, known: &[&str]) -> Result<Quirk, QuirkError> {
-    let Entry { device, case, expect, why, upstream, expires } = entry.get_ref();
+    let Entry { device, case, expect, race, why, upstream, expires } = entry.get_ref();
     let name = source.said("case", case)?;
     if !known.contains(&name) {
         let shown: String = name.chars().take(80).collect();
@@ -211,13 +226,18 @@ fn read(source: &Source<'_>, entry: &Spanned<Entry>, known: &[&str]) -> Result<Q
         let problem = "a * may only end the name of a device: \"verbs/rxe*\"";
         return Err(source.error(device.span().start, problem));
     }
+    let expect = expected(source, expect)?;
+    if let Some(race) = race.as_ref().filter(|_| expect == Expect::Skip) {
+        return Err(source.error(race.span().start, "what is not tried is no race"));
+    }
     let expires_on = source.said("expires", expires)?;
     let expires =
         expires_on.parse().map_err(|error| source.error(expires.span().start, format!("{error}")))?;
     Ok(Quirk {
         case: name.to_owned(),
         device: labs.to_owned(),
-        expect: expected(source, expect)?,
+        expect,
+        race: race.as_ref().is_some_and(|race| *race.get_ref()),
         why: source.said("why", why)?.to_owned(),
         upstream: source.said("upstream", upstream)?.to_owned(),
         expires,
