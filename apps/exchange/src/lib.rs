@@ -26,6 +26,7 @@ mod outcome;
 mod reader;
 mod segments;
 mod shelf;
+mod sums;
 
 pub use admission::{
     BadKey, KEY_BYTES_MAX, KEY_BYTES_MIN, NONCE_BYTES, Nonce, Nonces, PROOF_BYTES, SharedKey,

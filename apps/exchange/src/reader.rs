@@ -21,6 +21,7 @@ use crate::calls::{Standing, Ungranted};
 use crate::found::{Found, Mode, NotRead, Path, Wanted, Why};
 use crate::home::Home;
 use crate::outcome::Absence;
+use crate::sums::Joiners;
 use grants::Grants;
 use peer::{Opened, Peer, Trouble};
 
@@ -150,6 +151,7 @@ struct Shared<C: RdmaOps + 'static> {
     nonces: RefCell<Nonces>,
     peers: RefCell<Vec<Rc<Peer>>>,
     grants: RefCell<Grants>,
+    joiners: RefCell<Joiners>,
     /// What exporters said to the last wish for a grant, to be told.
     ungranted: RefCell<Option<Ungranted>>,
     home: Option<Rc<dyn Home>>,
@@ -188,6 +190,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
             nonces: RefCell::new(nonces),
             peers,
             grants,
+            joiners: RefCell::default(),
             ungranted: RefCell::default(),
             home,
             stats: RefCell::default(),

@@ -71,7 +71,12 @@ pub(crate) fn run(step: &str, workspace: &Workspace, options: &Options) -> Resul
     for group in chosen {
         match artefacts.provide(workspace, &libraries, &group.run) {
             Ok(artefact) => waiting.push_back((group, script(workspace, group, artefact))),
-            Err(why) => records.push(Record { group, verdict: Verdict::NotRun(why), took: Duration::ZERO, said: String::new() }),
+            Err(why) => records.push(Record {
+                group,
+                verdict: Verdict::NotRun(why),
+                took: Duration::ZERO,
+                said: String::new(),
+            }),
         }
     }
     let jobs = options.jobs.map_or(1, usize::from);

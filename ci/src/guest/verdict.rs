@@ -136,7 +136,8 @@ mod tests {
             else {
                 panic!("it passed");
             };
-            for part in ["1 of 2 groups", "cable: ", "as told\n    | its words", "cargo ci siw --only cable"] {
+            for part in ["1 of 2 groups", "cable: ", "as told\n    | its words", "cargo ci siw --only cable"]
+            {
                 assert!(why.contains(part), "{why}");
             }
         }

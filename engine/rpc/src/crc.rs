@@ -14,8 +14,16 @@ pub(crate) const BLOCK_BYTES: usize = 4096;
 /// # Panics
 /// When the range is not all inside, as slices do: ranges of a peer are checked first.
 pub fn crc32c_of(lease: &Lease, offset: u64, len_bytes: u64) -> u32 {
+    crc32c_append_of(0, lease, offset, len_bytes)
+}
+
+/// What a CRC32-C becomes when `len_bytes` at `offset` of the lease follow; otherwise as [`crc32c_of`].
+///
+/// # Panics
+/// As [`crc32c_of`].
+pub fn crc32c_append_of(sum: u32, lease: &Lease, offset: u64, len_bytes: u64) -> u32 {
     let mut block = [0; BLOCK_BYTES];
-    let mut sum = 0;
+    let mut sum = sum;
     let mut done = 0;
     while done < len_bytes {
         let part = (len_bytes - done).min(BLOCK_BYTES as u64);
@@ -27,15 +35,16 @@ pub fn crc32c_of(lease: &Lease, offset: u64, len_bytes: u64) -> u32 {
     sum
 }
 
-/// Joins sums of blocks: what a sum becomes when a block of [`BLOCK_BYTES`] follows whose own sum is known, for four look-ups
-/// instead of another pass over the block.
+/// Joins CRC32-C sums of blocks of one length: what a sum becomes when a block follows whose own sum is known, for four
+/// look-ups instead of another pass over the block.
 #[derive(Debug)]
-pub(crate) struct Joiner(Box<[[u32; 256]; 4]>);
+pub struct Joiner(Box<[[u32; 256]; 4]>);
 
 impl Joiner {
-    pub(crate) fn new() -> Joiner {
+    /// For blocks of this length. It takes some 100 us.
+    pub fn new(block_bytes: usize) -> Joiner {
         // Shifting a sum past a block is linear: what becomes of each bit says what becomes of each byte.
-        let bits: [u32; 32] = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES));
+        let bits: [u32; 32] = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, block_bytes));
         let mut tables = Box::new([[0; 256]; 4]);
         for (place, table) in tables.iter_mut().enumerate() {
             for (byte, shifted) in table.iter_mut().enumerate() {
@@ -48,7 +57,7 @@ impl Joiner {
 
     /// The sum of all that `sum` is of, with a block of this sum behind it.
     #[inline]
-    pub(crate) fn join(&self, sum: u32, block: u32) -> u32 {
+    pub fn join(&self, sum: u32, block: u32) -> u32 {
         let [a, b, c, d] = sum.to_le_bytes().map(usize::from);
         let [first, second, third, fourth] = &*self.0;
         first[a] ^ second[b] ^ third[c] ^ fourth[d] ^ block
@@ -77,7 +86,7 @@ mod tests {
 
     #[test]
     fn joined_sums_are_those_of_one_pass() {
-        let joiner = Joiner::new();
+        let joiner = Joiner::new(BLOCK_BYTES);
         let bytes: Vec<u8> = (0..5 * BLOCK_BYTES).map(|i| ((i * 31) ^ (i >> 7)) as u8).collect();
         let mut sum = crc32c::crc32c(&bytes[..100]);
         let blocks = &bytes[100..100 + 4 * BLOCK_BYTES];

@@ -51,7 +51,7 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(limits: StoreLimits, applied: AppliedLimits) -> MemoryStore {
         let inside = Inside { chunks: BTreeMap::new(), used_bytes: 0, applied: Applied::new(applied) };
-        MemoryStore { limits, joiner: Joiner::new(), inside: RefCell::new(inside) }
+        MemoryStore { limits, joiner: Joiner::new(BLOCK_BYTES), inside: RefCell::new(inside) }
     }
 
     /// Bytes of all blocks.

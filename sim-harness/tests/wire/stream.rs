@@ -47,8 +47,8 @@ pub(crate) struct Patience {
     pub(crate) retry_cnt: u8,
 }
 
-/// Rides out 200 ms, gives up after about half a second.
-pub(crate) const PATIENT: Patience = Patience { timeout: 14, retry_cnt: 6 };
+/// Rides out 200 ms, and a guest that another keeps from its processor meanwhile; gives up after about two seconds.
+pub(crate) const PATIENT: Patience = Patience { timeout: 16, retry_cnt: 6 };
 
 /// Repeats after 16 ms: where packets are lost all the time, they must be asked for again soon. Sooner than that, an emulated
 /// machine under load is taken for dead.

@@ -6,6 +6,7 @@ use wavetank_contract::Instant;
 use wavetank_messenger::ConnectionId;
 
 use crate::calls::{About, Grant, Which};
+use crate::sums::BlockSums;
 
 /// A needle, as whoever may read it names it.
 pub(crate) type Name = (u32, u64, u32);
@@ -29,10 +30,8 @@ pub(crate) struct Verified {
     pub(crate) about: About,
     /// Where its data begins in the record.
     pub(crate) data_at: u64,
-    /// The data is gzip: it is pulled whole and inflated here.
-    pub(crate) is_packed: bool,
-    /// CRC32-C of the data as it stands in the record.
-    pub(crate) crc32c: u32,
+    /// Of the data. `None`: it is gzip, and is pulled whole and inflated here.
+    pub(crate) sums: Option<BlockSums>,
 }
 
 /// Grants, the least recently used of which go first.

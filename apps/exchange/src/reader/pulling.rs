@@ -2,7 +2,7 @@
 
 use wavetank_contract::{Instant, Lease};
 use wavetank_engine::{RdmaOps, TransferError};
-use wavetank_messenger::{PullReason, Reached};
+use wavetank_messenger::{PullReason, Pulling, Reached};
 use wavetank_rpc::crc32c_of;
 use wavetank_volume::{ChecksumForm, Cookie, IndexEntry, Needle, NeedleId, Version, crc32c_raw};
 
@@ -15,6 +15,7 @@ use crate::gzip::inflate;
 use crate::outcome::Absence;
 use crate::segments::SEAL_BYTES;
 use crate::shelf::record_bytes;
+use crate::sums::BlockSums;
 
 /// Keys of one exporter that are kept: it has few segments.
 const KEYS_MAX: usize = 4096;
@@ -110,11 +111,8 @@ impl<C: RdmaOps + 'static> Reader<C> {
         // The seal is read after everything else, and the grant's end is before the segment's.
         let until = until.min(granted.until);
         match &granted.verified {
-            Some(verified) if !verified.is_packed && wanted_all(wanted, verified) => {
-                self.pull_again(opened, wanted, granted, verified, &from, until).await
-            }
-            Some(verified) if !verified.is_packed => {
-                self.pull_range(opened, wanted, granted, verified, &from, until).await
+            Some(verified @ Verified { sums: Some(sums), .. }) => {
+                self.pull_verified(opened, wanted, granted, (verified, sums), &from, until).await
             }
             _ => self.pull_whole(opened, wanted, granted, &from, until).await,
         }
@@ -213,7 +211,8 @@ impl<C: RdmaOps + 'static> Reader<C> {
             Some(ChecksumForm::Raw) => needle.checksum.stored,
             Some(ChecksumForm::Masked) | None => crc32c_raw(needle.data),
         };
-        let verified = Verified { about, data_at, is_packed: packed, crc32c };
+        let sums = (!packed).then(|| BlockSums::of(needle.data, &mut self.shared.joiners.borrow_mut()));
+        let verified = Verified { about, data_at, sums };
         let name = (wanted.volume, wanted.id, wanted.cookie);
         self.shared.grants.borrow_mut().verified(&name, seal, verified.clone());
         let (offset, len) = self.range(wanted, &verified)?;
@@ -234,73 +233,63 @@ impl<C: RdmaOps + 'static> Reader<C> {
         Ok(Ok(pulled(part, verified)))
     }
 
-    /// READs all data of a record that was verified, and the seal before it, by one READ in which nothing has an order.
+    /// READs what is wanted of a record that was verified, with the blocks around it, and the seal; nothing of it in any order.
     ///
-    /// That suffices: data with the sum that was verified under this seal is that data, whenever each byte of it was read, and the
-    /// seal was whole at some instant meanwhile. Of the rest of the record, which no sum covers, nothing is believed: it is as it
-    /// was when the seal was read after it.
-    async fn pull_again(
+    /// That suffices: blocks with the sums that were verified under this seal are those blocks, whenever each byte of them was
+    /// read, and the seal was whole at some instant meanwhile. Of the rest of the record, which no sum covers, nothing is
+    /// believed: it is as it was when the seal was read after it.
+    async fn pull_verified(
         &self,
         opened: &Opened,
         wanted: &Wanted,
         granted: &Granted,
-        verified: &Verified,
+        (verified, sums): (&Verified, &BlockSums),
         from: &Reached,
         until: Instant,
     ) -> Result<Pulled, Trouble> {
         let Grant { at, seal, .. } = granted.grant;
-        let (data_at, len) = (SEAL_BYTES + verified.data_at, verified.about.whole_bytes);
-        let lease = self.expose(opened, data_at + len)?;
-        let lease = match self.pull_into(from, at, lease, data_at + len, until).await? {
+        let range = match self.range(wanted, verified) {
+            Ok((_, 0)) => Ok(None),
+            Ok(range) => Ok(Some(range)),
+            Err(trouble) => Err(trouble),
+        };
+        let Ok(Some((offset, len))) = range else {
+            // Also what is not there is so only of the needle's newest writing.
+            return match self.broken_seal(from, at, seal, until).await? {
+                Some(why) => Ok(Err(why)),
+                None => range.map(|_| Ok(pulled(None, verified.clone()))),
+            };
+        };
+        let (begin, end) = sums.around(offset, len);
+        let data_at = SEAL_BYTES + verified.data_at;
+        // From the first block on, the seal is near enough to come with it.
+        let (read_at, before) = if begin == 0 { (0, data_at) } else { (data_at + begin, 0) };
+        let read_bytes = before + (end - begin);
+        let lease = self.expose(opened, read_bytes)?;
+        let reading = match self.begin_pull(from, at.saturating_add(read_at), lease, read_bytes, until)? {
+            Ok(reading) => reading,
+            Err(why) => return Ok(Err(why)),
+        };
+        if begin != 0
+            && let Some(why) = self.broken_seal(from, at, seal, until).await?
+        {
+            return Ok(Err(why));
+        }
+        let lease = match end_pull(reading.await)? {
             Ok(lease) => lease,
             Err(why) => return Ok(Err(why)),
         };
-        if !is_seal(&lease, seal) {
+        if begin == 0 && !is_seal(&lease, seal) {
             return Ok(Err(Why::SealBroken));
         }
-        let crc32c = crc32c_of(&lease, data_at, len);
-        if crc32c != verified.crc32c {
+        let Some(crc32c) = sums.verify(&lease, before, offset, len) else {
             self.count(|stats| stats.corrupt += 1);
             return Ok(Err(Why::Damaged));
-        }
+        };
         // It may have expired since.
         self.range(wanted, verified)?;
-        Ok(Ok(pulled(Some(Part { lease, at: data_at, len, crc32c }), verified.clone())))
-    }
-
-    /// READs only what is wanted of a record that was verified.
-    async fn pull_range(
-        &self,
-        opened: &Opened,
-        wanted: &Wanted,
-        granted: &Granted,
-        verified: &Verified,
-        from: &Reached,
-        until: Instant,
-    ) -> Result<Pulled, Trouble> {
-        let Grant { at, seal, .. } = granted.grant;
-        let range = self.range(wanted, verified);
-        let mut part = None;
-        if let Ok((offset, len)) = range
-            && len > 0
-        {
-            let lease = self.expose(opened, len)?;
-            let from_at = at.saturating_add(SEAL_BYTES + verified.data_at + offset);
-            match self.pull_into(from, from_at, lease, len, until).await? {
-                Ok(lease) => part = Some((lease, len)),
-                Err(why) => return Ok(Err(why)),
-            }
-        }
-        // Also what is not there is so only of the needle's newest writing.
-        if let Some(why) = self.broken_seal(from, at, seal, until).await? {
-            return Ok(Err(why));
-        }
-        range?;
-        let part = part.map(|(lease, len)| {
-            let crc32c = crc32c_of(&lease, 0, len);
-            Part { lease, at: 0, len, crc32c }
-        });
-        Ok(Ok(pulled(part, verified.clone())))
+        let part = Part { lease, at: before + (offset - begin), len, crc32c };
+        Ok(Ok(pulled(Some(part), verified.clone())))
     }
 
     /// What of the needle is wanted: offset and length. Expired is not there.
@@ -342,32 +331,42 @@ impl<C: RdmaOps + 'static> Reader<C> {
         len: u64,
         until: Instant,
     ) -> Result<Result<Lease, Why>, Trouble> {
+        match self.begin_pull(from, at, lease, len, until)? {
+            Ok(pulling) => end_pull(pulling.await),
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    fn begin_pull(
+        &self,
+        from: &Reached,
+        at: u64,
+        lease: Lease,
+        len: u64,
+        until: Instant,
+    ) -> Result<Result<Pulling<C>, Why>, Trouble> {
         let pulling = self.shared.messenger.pull(from, at, lease, len, until);
-        let pulling = match pulling.map_err(|error| error.reason) {
-            Ok(pulling) => pulling,
-            Err(PullReason::NotConnected(_)) => return Err(Trouble::Gone("the connection is gone".into())),
-            Err(PullReason::Outside { .. }) => return Ok(Err(Why::Damaged)),
-            Err(_) => return Ok(Err(Why::ReadFailed)),
-        };
-        match pulling.await {
-            Ok(lease) => Ok(Ok(lease)),
-            Err(error) => match *error {
-                TransferError::DeadlinePassed { .. } => Ok(Err(Why::GrantOver)),
-                TransferError::Failed { status, .. }
-                    if status.class() == wavetank_contract::Class::DeviceGone =>
-                {
-                    Err(Trouble::DeviceGone)
-                }
-                other => Err(Trouble::Gone(other.to_string())),
-            },
+        match pulling.map_err(|error| error.reason) {
+            Ok(pulling) => Ok(Ok(pulling)),
+            Err(PullReason::NotConnected(_)) => Err(Trouble::Gone("the connection is gone".into())),
+            Err(PullReason::Outside { .. }) => Ok(Err(Why::Damaged)),
+            Err(_) => Ok(Err(Why::ReadFailed)),
         }
     }
 }
 
-/// Whether all bytes of a needle are wanted, and there are some.
-fn wanted_all(wanted: &Wanted, verified: &Verified) -> bool {
-    let whole = verified.about.whole_bytes;
-    whole > 0 && wanted.offset == 0 && wanted.len.is_none_or(|len| len >= whole)
+/// What a READ that ended means for the read it is of.
+fn end_pull(ended: Result<Lease, Box<TransferError>>) -> Result<Result<Lease, Why>, Trouble> {
+    match ended.map_err(|error| *error) {
+        Ok(lease) => Ok(Ok(lease)),
+        Err(TransferError::DeadlinePassed { .. }) => Ok(Err(Why::GrantOver)),
+        Err(TransferError::Failed { status, .. })
+            if status.class() == wavetank_contract::Class::DeviceGone =>
+        {
+            Err(Trouble::DeviceGone)
+        }
+        Err(other) => Err(Trouble::Gone(other.to_string())),
+    }
 }
 
 /// Whether this seal stands where the lease begins.
