@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::released::Released;
 use crate::step::Failure;
 use crate::workspace::Workspace;
 
@@ -35,14 +36,15 @@ impl Verdict {
 }
 
 /// Replays `workloads/*.toml` in both profiles and compares.
-pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
+pub(crate) fn check(released: &Released<'_>) -> Result<(), Failure> {
+    let workspace = released.workspace();
     let workloads = workloads(workspace)?;
     // Of the default members, as the step `build` and people build it: of its package alone it would be another build.
     workspace.cargo(&["build", "--bin", "wavetank"]).run()?;
-    workspace.cargo(&["build", "--bin", "wavetank", "--release"]).run()?;
+    released.build()?;
     let wrong: Vec<String> = workloads
         .iter()
-        .flat_map(|w| match replays(workspace, w) {
+        .flat_map(|w| match replays(released, w) {
             Ok([debug, release, other]) => {
                 println!("    {w}: {} in debug and {} in release", debug.hash(), release.hash());
                 println!("    {w}: {} with --seed {OTHER_SEED}", other.hash());
@@ -68,24 +70,20 @@ fn workloads(workspace: &Workspace) -> Result<Vec<String>, Failure> {
 }
 
 /// In debug, in release, and in release with another seed.
-fn replays(workspace: &Workspace, workload: &str) -> Result<[Verdict; 3], Failure> {
+fn replays(released: &Released<'_>, workload: &str) -> Result<[Verdict; 3], Failure> {
+    let words = ["replay", workload, "--json"];
+    let args = [&["run", "--quiet", "--bin", "wavetank", "--"], &words[..]].concat();
+    let call = released.workspace().cargo(&args);
+    let (succeeded, stdout) = call.read()?;
     Ok([
-        replay(workspace, workload, &[], &[])?,
-        replay(workspace, workload, &["--release"], &[])?,
-        replay(workspace, workload, &["--release"], &["--seed", OTHER_SEED])?,
+        verdict_of((succeeded, stdout, call.to_string()))?,
+        verdict_of(released.read(&words)?)?,
+        verdict_of(released.read(&[&words[..], &["--seed", OTHER_SEED]].concat())?)?,
     ])
 }
 
-fn replay(
-    workspace: &Workspace,
-    workload: &str,
-    profile: &[&str],
-    seed: &[&str],
-) -> Result<Verdict, Failure> {
-    let head = ["run", "--quiet", "--bin", "wavetank"];
-    let args = [&head, profile, &["--", "replay", workload, "--json"], seed].concat();
-    let call = workspace.cargo(&args);
-    let (succeeded, stdout) = call.read()?;
+/// What a replay came to: whether it succeeded, what it printed, and its command.
+fn verdict_of((succeeded, stdout, call): (bool, String, String)) -> Result<Verdict, Failure> {
     let verdict = Verdict::parse(&stdout);
     match verdict {
         Ok(verdict) if succeeded && verdict.ok() => Ok(verdict),

@@ -12,6 +12,7 @@ mod libraries;
 mod mutants;
 mod openapi;
 mod options;
+mod released;
 mod run;
 mod step;
 mod stopwatch;

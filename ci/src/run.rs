@@ -60,7 +60,7 @@ fn one(
     let watch = Stopwatch::start();
     let done = match within {
         Some(Within { step, rest }) => {
-            println!("    only what {step} leaves to it: that does all the rest");
+            println!("    what {step} does or builds as well is not done twice");
             rest(workspace)
         }
         None => (step.run)(workspace, options),

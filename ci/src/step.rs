@@ -3,6 +3,7 @@
 use crate::guest::{boot, groups, runner, tshark};
 use crate::libraries::Libraries;
 use crate::options::Options;
+use crate::released::Released;
 use crate::workspace::Workspace;
 use crate::{determinism, openapi, swarm, tidy, ucx};
 
@@ -23,16 +24,16 @@ pub(crate) struct Step {
     pub(crate) guest: bool,
     /// Does it. Output goes straight to the terminal.
     pub(crate) run: fn(&Workspace, &Options) -> Result<(), Failure>,
-    /// Most of it is done by a later step as well, where that one runs too.
+    /// How it is done where a later step runs too that does or builds most of it anyway.
     pub(crate) within: Option<Within>,
 }
 
-/// A step that does most of another.
+/// A step that does or builds most of an earlier one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Within {
     /// Its name.
     pub(crate) step: &'static str,
-    /// Does what it leaves to the other.
+    /// Does the earlier one, and nothing twice.
     pub(crate) rest: fn(&Workspace) -> Result<(), Failure>,
 }
 
@@ -117,16 +118,22 @@ pub(crate) const STEPS: &[Step] = &[
         about: "Each workload gives one trace hash in debug and release, and another with another seed",
         needs: Some("build"),
         guest: false,
-        run: |w, _| determinism::check(w),
-        within: None,
+        run: |w, _| determinism::check(&Released::plain(w)),
+        within: Some(Within {
+            step: groups::RXE,
+            rest: |w| Released::native(w).and_then(|r| determinism::check(&r)),
+        }),
     },
     Step {
         name: "swarm",
         about: "Runs that once found something, canaries and 3,000 seeds of this commit end as they should",
         needs: Some("build"),
         guest: false,
-        run: |w, _| swarm::check(w),
-        within: None,
+        run: |w, _| swarm::check(&Released::plain(w)),
+        within: Some(Within {
+            step: groups::RXE,
+            rest: |w| Released::native(w).and_then(|r| swarm::check(&r)),
+        }),
     },
     Step {
         name: "tidy",

@@ -67,11 +67,22 @@ pub trait Shelf: 'static {
     fn find(&self, volume: u32, id: NeedleId, cookie: Cookie, now_unix_ns: u64) -> Result<Shelved, Absence>;
 
     /// Reads `len` bytes at `offset` of a needle's content, inflated if it is compressed, to `at` of a lease. They were verified
-    /// with all of the needle, now or before, in the same file.
+    /// with all of the needle, now or before, in the same file. Answers the CRC32-C that they had then, where it is known: of the
+    /// whole content of a needle that is not compressed. If they have another now, the file rotted since: [`doubt`](Self::doubt).
     ///
     /// # Errors
     /// Damaged, unreadable, or stale: the files are others than they were when it was found.
-    fn read(&self, needle: &Shelved, offset: u64, len: u64, into: &Lease, at: u64) -> Result<(), Absence>;
+    fn read(
+        &self,
+        needle: &Shelved,
+        offset: u64,
+        len: u64,
+        into: &Lease,
+        at: u64,
+    ) -> Result<Option<u32>, Absence>;
+
+    /// Forgets that a needle was verified: before anything of it is read again, all of it is.
+    fn doubt(&self, needle: &Shelved);
 
     /// Reads a needle's record as it stands in the file, without its padding, verified.
     ///

@@ -41,7 +41,8 @@ pub struct Located {
     /// When the record was appended, in Unix nanoseconds.
     pub append_at_ns: Option<u64>,
     pub(crate) source: Source,
-    pub(crate) verified: bool,
+    /// CRC32-C of the data, where it was verified before.
+    pub(crate) verified: Option<u32>,
 }
 
 /// Why no needle was located.
@@ -103,6 +104,13 @@ impl Located {
     /// Whether the whole data was verified before, in the file that is still open, so that a part of it may be served.
     #[must_use]
     pub fn is_verified(&self) -> bool {
+        self.verified.is_some()
+    }
+
+    /// CRC32-C of the whole data as it was when it was verified, so as it was written; `None` where that was not done before.
+    /// Whoever reads all of it finds out with this whether it is the same still.
+    #[must_use]
+    pub fn verified_crc32c(&self) -> Option<u32> {
         self.verified
     }
 
@@ -117,6 +125,7 @@ impl Located {
             source: self.source.clone(),
             offset_bytes: self.entry.offset_bytes,
             stored_checksum: self.stored_checksum,
+            crc32c: 0,
         }
     }
 
@@ -232,7 +241,7 @@ impl Located {
             stored_checksum: u32_at(tail, 0).ok_or(cut_off)?,
             append_at_ns,
             source: source.clone(),
-            verified: false,
+            verified: None,
         })
     }
 }

@@ -7,7 +7,10 @@ use crate::inflate::{Inflated, inflate, is_gzip};
 use crate::located::LocateFault;
 use crate::source::SourceFault;
 use crate::verify::{Verified, Verifier};
-use crate::{Ask, Content, Damage, FilesError, Followed, Located, Lookup, NeedleError, Outcome, VolumeFiles};
+use crate::{
+    Ask, Content, Damage, FilesError, Followed, IndexEntry, Located, Lookup, NeedleError, Outcome,
+    VolumeFiles,
+};
 
 /// How often the files are looked at again when a record is not what the index says.
 const TRIES: u32 = 3;
@@ -58,7 +61,7 @@ impl VolumeFiles {
         if let Some(at_unix_ns) = located.expires_at_ns().filter(|at| ask.now_unix_ns >= *at) {
             return Outcome::Expired { at_unix_ns };
         }
-        located.verified = self.verified.contains(located.entry.offset_bytes, located.stored_checksum);
+        located.verified = self.verified.get(located.entry.offset_bytes, located.stored_checksum);
         if located.entry.size_bytes == 0 { Outcome::Empty(located) } else { Outcome::Found(located) }
     }
 
@@ -80,8 +83,13 @@ impl VolumeFiles {
     /// that have been replaced since is not remembered.
     pub fn remember(&mut self, verified: Verified) {
         if verified.source.is_same(&self.source) {
-            self.verified.insert(verified.offset_bytes, verified.stored_checksum);
+            self.verified.insert(verified.offset_bytes, verified.stored_checksum, verified.crc32c);
         }
+    }
+
+    /// Forgets that a needle was verified: what was read of it since is not what it was then.
+    pub fn doubt(&mut self, entry: &IndexEntry) {
+        self.verified.forget(entry.offset_bytes);
     }
 
     fn settle(&mut self, verifier: Verifier) -> Outcome<()> {
@@ -127,7 +135,7 @@ impl VolumeFiles {
         let range = located.data_offset_bytes..located.data_offset_bytes + located.data_len_bytes;
         for (shard, source) in located.source.without_each_shard(range) {
             out.clear();
-            let others = Located { source, verified: false, ..located.clone() };
+            let others = Located { source, verified: None, ..located.clone() };
             if let Outcome::Found(content) = self.read_located(others, ask, out)? {
                 return Ok(Some(Content { rotted_shard: Some(shard), ..content }));
             }

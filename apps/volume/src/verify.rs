@@ -23,6 +23,8 @@ pub struct Verified {
     pub(crate) source: Source,
     pub(crate) offset_bytes: u64,
     pub(crate) stored_checksum: u32,
+    /// CRC32-C of the data, however the checksum is spelt.
+    pub(crate) crc32c: u32,
 }
 
 impl Verifier {
@@ -63,7 +65,7 @@ impl Verifier {
         }
         // Behind a record without a body upstream leaves whatever checksum it has at hand.
         if self.is_empty || form_of(self.stored, self.computed).is_some() {
-            return Ok(self.token);
+            return Ok(Verified { crc32c: self.computed, ..self.token });
         }
         let (stored, computed) = (self.stored, self.computed);
         let computed_masked = crc32c_masked(computed);
@@ -72,12 +74,20 @@ impl Verifier {
 }
 
 /// Records that were verified whole since the volume was opened or replaced: their offsets and checksums, so that a record
-/// written over another one is not taken for it. Forgets when two fall into one place: then a needle is verified once
+/// written over another one is not taken for it, and the CRC32-C of their data. Forgets when two fall into one place: then a needle is verified once
 /// more. Takes no memory before the first is remembered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VerifiedSet {
-    places: Vec<(u64, u32)>,
+    places: Vec<Place>,
     places_log2: u32,
+}
+
+/// What is remembered of one record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    offset_bytes: u64,
+    stored_checksum: u32,
+    crc32c: u32,
 }
 
 impl VerifiedSet {
@@ -86,20 +96,29 @@ impl VerifiedSet {
         Self { places: Vec::new(), places_log2: places_log2.min(24) }
     }
 
-    pub(crate) fn insert(&mut self, offset_bytes: u64, stored_checksum: u32) {
+    pub(crate) fn insert(&mut self, offset_bytes: u64, stored_checksum: u32, crc32c: u32) {
         if self.places.is_empty() {
-            self.places = vec![(0, 0); 1 << self.places_log2];
+            self.places = vec![Place::default(); 1 << self.places_log2];
         }
         let place = self.place(offset_bytes);
         if let Some(place) = self.places.get_mut(place) {
-            *place = (offset_bytes, stored_checksum);
+            *place = Place { offset_bytes, stored_checksum, crc32c };
         }
     }
 
-    /// No record begins at 0, where the superblock is.
-    pub(crate) fn contains(&self, offset_bytes: u64, stored_checksum: u32) -> bool {
-        let record = (offset_bytes, stored_checksum);
-        offset_bytes != 0 && self.places.get(self.place(offset_bytes)) == Some(&record)
+    /// The CRC32-C of a record's data, if that was verified. No record begins at 0, where the superblock is.
+    pub(crate) fn get(&self, offset_bytes: u64, stored_checksum: u32) -> Option<u32> {
+        let place = self.places.get(self.place(offset_bytes)).filter(|_| offset_bytes != 0)?;
+        let is_it = (place.offset_bytes, place.stored_checksum) == (offset_bytes, stored_checksum);
+        is_it.then_some(place.crc32c)
+    }
+
+    /// Forgets a record.
+    pub(crate) fn forget(&mut self, offset_bytes: u64) {
+        let place = self.place(offset_bytes);
+        if let Some(place) = self.places.get_mut(place).filter(|place| place.offset_bytes == offset_bytes) {
+            *place = Place::default();
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -120,21 +139,27 @@ mod tests {
     #[test]
     fn the_set_remembers_forgets_by_place_and_stays_small() {
         let mut set = VerifiedSet::new(4);
-        assert!(!set.contains(0, 0) && !set.contains(8, 0));
+        assert_eq!((set.get(0, 0), set.get(8, 0)), (None, None));
         for offset_bytes in (8..8000).step_by(8) {
-            set.insert(offset_bytes, 7);
-            assert!(set.contains(offset_bytes, 7) && !set.contains(offset_bytes, 8));
+            set.insert(offset_bytes, 7, 9);
+            assert_eq!((set.get(offset_bytes, 7), set.get(offset_bytes, 8)), (Some(9), None));
         }
-        let kept = (8..8000).step_by(8).filter(|offset_bytes| set.contains(*offset_bytes, 7)).count();
-        assert_eq!((kept, set.places.capacity()), (16, 16));
+        let kept = |set: &VerifiedSet| {
+            (8..8000).step_by(8).filter(|offset_bytes| set.get(*offset_bytes, 7).is_some()).count()
+        };
+        assert_eq!((kept(&set), set.places.capacity()), (16, 16));
+        let first = (8..8000).step_by(8).find(|offset_bytes| set.get(*offset_bytes, 7).is_some()).unwrap();
+        set.forget(first);
+        assert_eq!((set.get(first, 7), kept(&set)), (None, 15));
         set.clear();
-        assert!((8..8000).step_by(8).all(|offset_bytes| !set.contains(offset_bytes, 7)));
+        assert_eq!(kept(&set), 0);
     }
 
     #[test]
     fn a_set_of_one_place_works() {
         let mut set = VerifiedSet::new(0);
-        set.insert(16, 1);
-        assert!(set.contains(16, 1) && !set.contains(24, 1));
+        set.insert(16, 1, 2);
+        set.forget(24);
+        assert_eq!((set.get(16, 1), set.get(24, 1)), (Some(2), None));
     }
 }

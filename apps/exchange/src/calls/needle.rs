@@ -38,11 +38,14 @@ pub struct NeedleCall {
     pub only_grant: bool,
     /// Another writing of the needle will not do: it was begun with this one.
     pub only: Option<Which>,
+    /// What came before had another sum than was told: whatever was verified of it is verified anew.
+    pub doubts: bool,
 }
 
 const WANTS_GRANT: u8 = 1;
 const ONLY_GRANT: u8 = 2;
 const ONLY_WHICH: u8 = 4;
+const DOUBTS: u8 = 8;
 
 /// What is known of a needle besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,10 +214,12 @@ impl Call for ReadNeedle {
     type Reply = NeedleReply;
 
     fn encode_request(call: &NeedleCall) -> Vec<u8> {
-        let NeedleCall { volume, id, cookie, offset, len, wants_grant, only_grant, only } = *call;
+        let NeedleCall { volume, id, cookie, offset, len, wants_grant, only_grant, only, doubts } = *call;
         let mark = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
-        let flags =
-            mark(wants_grant, WANTS_GRANT) | mark(only_grant, ONLY_GRANT) | mark(only.is_some(), ONLY_WHICH);
+        let flags = mark(wants_grant, WANTS_GRANT)
+            | mark(only_grant, ONLY_GRANT)
+            | mark(only.is_some(), ONLY_WHICH)
+            | mark(doubts, DOUBTS);
         let writer = Writer::new(Self::CALL).u8(flags).u32(volume).u64(id).u32(cookie).u64(offset).u64(len);
         let writer = match &only {
             Some(only) => which(writer, only),
@@ -230,8 +235,8 @@ impl Call for ReadNeedle {
         let (offset, len) = (reader.u64()?, reader.u64()?);
         let only = (flags & ONLY_WHICH != 0).then(|| read_which(&mut reader)).transpose()?;
         reader.end()?;
-        let (wants_grant, only_grant) = (flags & WANTS_GRANT != 0, flags & ONLY_GRANT != 0);
-        Ok(NeedleCall { volume, id, cookie, offset, len, wants_grant, only_grant, only })
+        let [wants_grant, only_grant, doubts] = [WANTS_GRANT, ONLY_GRANT, DOUBTS].map(|bit| flags & bit != 0);
+        Ok(NeedleCall { volume, id, cookie, offset, len, wants_grant, only_grant, only, doubts })
     }
 
     fn encode_reply(reply: &NeedleReply) -> Option<Vec<u8>> {

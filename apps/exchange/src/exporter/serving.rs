@@ -59,10 +59,14 @@ impl<S: Shelf> Exporter<S> {
         if waiting + want > self.config.waiting_bytes_max.max(want) {
             return Err(Absence::Busy);
         }
+        if call.doubts {
+            self.shelf.doubt(&needle);
+        }
         // Memory that no peer reaches: what is summed here is what leaves.
         let lease: Lease = asked.messenger.lease(want).map_err(|_| Absence::Busy)?;
-        self.shelf.read(&needle, call.offset, want, &lease, 0)?;
-        let crc32c = crc32c_of(&lease, 0, want);
+        let known = self.shelf.read(&needle, call.offset, want, &lease, 0)?;
+        // Where it is known what they should be the reader finds out whether they are, and asks with a doubt if they are not.
+        let crc32c = known.unwrap_or_else(|| crc32c_of(&lease, 0, want));
         self.count(|stats| {
             stats.pushes += 1;
             stats.push_bytes += want;

@@ -77,6 +77,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
             wants_grant: true,
             only_grant: true,
             only: None,
+            doubts: false,
         };
         let asked_at = self.now();
         let reply = self.ask::<ReadNeedle>(opened.connection, &call, until).await?;

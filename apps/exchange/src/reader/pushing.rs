@@ -46,6 +46,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
         let mut done = 0;
         // What is still wanted: known once the exporter has said how long the needle is.
         let mut total: Option<u64> = None;
+        let mut doubts = false;
         loop {
             let room = match (total, wanted.len) {
                 (Some(total), _) => (total - done).min(piece_bytes),
@@ -66,8 +67,17 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 wants_grant: only.is_none() && wanted.mode != Mode::Push && self.shared.config.grants_max > 0,
                 only_grant: nothing,
                 only,
+                doubts,
             };
-            let (found, part) = self.push_piece(opened, wanted, &call, sink, until).await?;
+            let (found, part) = match self.push_piece(opened, wanted, &call, sink, until).await {
+                // On the way, or in the exporter's file since it verified that: it looks again, and says so then.
+                Err(Trouble::Corrupt) if !doubts => {
+                    self.count(|stats| stats.corrupt += 1);
+                    doubts = true;
+                    continue;
+                }
+                outcome => outcome?,
+            };
             if only.replace(found.which).is_some_and(|before| before != found.which) {
                 return Err(Trouble::Absent(Absence::Stale));
             }

@@ -268,7 +268,14 @@ impl Shelf for StoreShelf {
         Ok(needle)
     }
 
-    fn read(&self, needle: &Shelved, offset: u64, len: u64, into: &Lease, at: u64) -> Result<(), Absence> {
+    fn read(
+        &self,
+        needle: &Shelved,
+        offset: u64,
+        len: u64,
+        into: &Lease,
+        at: u64,
+    ) -> Result<Option<u32>, Absence> {
         let mut inner = self.inner.borrow_mut();
         inner.recall(needle, self.config.needle_bytes_max)?;
         let Inner { store, recent, .. } = &mut *inner;
@@ -281,10 +288,11 @@ impl Shelf for StoreShelf {
         };
         if let Some(content) = &recent.content {
             into.write(at, &content[offset as usize..end as usize]);
-            return Ok(());
+            return Ok(None);
         }
+        let is_whole = len == needle.about.whole_bytes;
         let located = &mut recent.located;
-        if located.is_verified()
+        if let Some(sum) = located.verified_crc32c()
             && let Some(extents) = located.extents(offset..end)
         {
             let mut to = at;
@@ -293,7 +301,7 @@ impl Shelf for StoreShelf {
                 into.read_from(file, extent.file_offset_bytes, to, len).map_err(failed)?;
                 to += extent.len_bytes;
             }
-            return Ok(());
+            return Ok(is_whole.then_some(sum));
         }
         // All of it passes once, and what is wanted stays.
         let mut verifier = located.verifier();
@@ -315,7 +323,17 @@ impl Shelf for StoreShelf {
         if let Some(files) = store.volume(VolumeId(needle.volume)) {
             files.remember(verified);
         }
-        Ok(())
+        // All of it was summed as it passed.
+        Ok(None)
+    }
+
+    fn doubt(&self, needle: &Shelved) {
+        let mut inner = self.inner.borrow_mut();
+        inner.recent = None;
+        let Which { offset_bytes, size_bytes, .. } = needle.which;
+        if let Some(files) = inner.store.volume(VolumeId(needle.volume)) {
+            files.doubt(&IndexEntry { id: needle.id, offset_bytes, size_bytes });
+        }
     }
 
     fn record(&self, needle: &Shelved, into: &mut Vec<u8>) -> Result<(), Absence> {

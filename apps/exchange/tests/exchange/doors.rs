@@ -50,6 +50,7 @@ const NEEDLE: NeedleCall = NeedleCall {
     wants_grant: true,
     only_grant: false,
     only: None,
+    doubts: false,
 };
 
 #[test]

@@ -50,7 +50,7 @@ async fn ask(
 fn needle(known: &Known) -> NeedleCall {
     let (id, cookie) = (known.id, known.cookie);
     let (offset, len, wants_grant, only_grant) = (0, 0, true, false);
-    NeedleCall { volume: 3, id, cookie, offset, len, wants_grant, only_grant, only: None }
+    NeedleCall { volume: 3, id, cookie, offset, len, wants_grant, only_grant, only: None, doubts: false }
 }
 
 #[test]

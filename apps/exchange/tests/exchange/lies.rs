@@ -1,16 +1,20 @@
 //! Each check has a twin: the same scene with one lie planted, in which it fails.
 
-use wavetank_contract::Lease;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wavetank_contract::{Instant, Lease, MrId, Region, RegionSpec};
+use wavetank_engine::memory::Arena;
 use wavetank_exchange::calls::{Standing, Which};
 use wavetank_exchange::{
-    Absence, Exporter, ExporterConfig, Lie, Mode, Path, Reader, SegmentConfig, Shelf, Shelved, StoreShelf,
-    Wanted,
+    Absence, Exporter, ExporterConfig, Home as _, Lie, LocalHome, Mode, NotRead, Path, Reader, SegmentConfig,
+    Shelf, Shelved, StoreShelf, Wanted,
 };
 use wavetank_messenger::LocalMessenger;
 use wavetank_volume::{Cookie, NeedleId, NewNeedle, VolumeOnDisk, VolumeWriter, WriterOptions};
 
 use crate::net::{MS, Net};
-use crate::rig::{EPOCH_NS, exporter_config, in_ms, nonces, pattern, reader_config, rig};
+use crate::rig::{exporter_config, in_ms, nonces, pattern, reader_config, rig};
 
 const VOLUME: u32 = 5;
 const COOKIE: u32 = 77;
@@ -161,10 +165,25 @@ fn a_record_that_is_damaged_in_its_segment_is_never_shown() {
     assert!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).is_err());
 }
 
-/// Serves the next needle for each.
-struct Swapped(StoreShelf);
+/// How a shelf lies.
+#[derive(Clone, Copy, PartialEq)]
+enum ShelfLie {
+    Nothing,
+    /// It serves the next needle for each.
+    Swaps,
+    /// It never doubts what it verified.
+    IsSure,
+}
 
-impl Shelf for Swapped {
+struct LyingShelf(StoreShelf, ShelfLie);
+
+impl LyingShelf {
+    fn open(folder: &std::path::Path, lie: ShelfLie) -> LyingShelf {
+        LyingShelf(StoreShelf::open(&[folder.to_path_buf()]), lie)
+    }
+}
+
+impl Shelf for LyingShelf {
     fn refresh(&self) -> Vec<u32> {
         self.0.refresh()
     }
@@ -174,11 +193,25 @@ impl Shelf for Swapped {
     }
 
     fn find(&self, volume: u32, id: NeedleId, cookie: Cookie, now_unix_ns: u64) -> Result<Shelved, Absence> {
-        self.0.find(volume, NeedleId(id.0 + 1), cookie, now_unix_ns)
+        let id = if self.1 == ShelfLie::Swaps { NeedleId(id.0 + 1) } else { id };
+        self.0.find(volume, id, cookie, now_unix_ns)
     }
 
-    fn read(&self, needle: &Shelved, offset: u64, len: u64, into: &Lease, at: u64) -> Result<(), Absence> {
+    fn read(
+        &self,
+        needle: &Shelved,
+        offset: u64,
+        len: u64,
+        into: &Lease,
+        at: u64,
+    ) -> Result<Option<u32>, Absence> {
         self.0.read(needle, offset, len, into, at)
+    }
+
+    fn doubt(&self, needle: &Shelved) {
+        if self.1 != ShelfLie::IsSure {
+            self.0.doubt(needle);
+        }
     }
 
     fn record(&self, needle: &Shelved, into: &mut Vec<u8>) -> Result<(), Absence> {
@@ -190,19 +223,83 @@ impl Shelf for Swapped {
     }
 }
 
+/// A reader of an exporter whose shelf lies.
+fn shelf_rig(folder: &std::path::Path, lie: ShelfLie) -> (Net, Reader) {
+    let path = folder.to_path_buf();
+    let begin = Box::new(move |messenger| {
+        let exporter = Exporter::new(LyingShelf::open(&path, lie), exporter_config(), nonces(1));
+        LocalMessenger::new(messenger, exporter.gate(exporter.services()))
+    });
+    let net = Net::new(1, vec![begin]);
+    let reader = Reader::new(net.client(), reader_config(&["0"]), nonces(2), None);
+    (net, reader)
+}
+
+/// Flips a bit of the first needle's data, in the file.
+fn rot(folder: &std::path::Path) {
+    let path = folder.join("5.dat");
+    let mut dat = std::fs::read(&path).unwrap();
+    let data = pattern(1, 5000);
+    let at = dat.windows(64).position(|window| window == &data[..64]).expect("the needle's data");
+    dat[at + 2500] ^= 1;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &dat, 0).unwrap();
+}
+
+#[test]
+fn what_rotted_in_the_file_since_it_was_verified_is_never_pushed_and_costs_no_connection() {
+    for lie in [ShelfLie::Nothing, ShelfLie::IsSure] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(disk(&folder, 2, 5000));
+        let (mut net, reader) = shelf_rig(folder.path(), lie);
+        let mut push = |id| net.run(reader.read(&whole(&reader, id, Mode::Push))).map(|found| found.to_vec());
+        for id in [1, 2] {
+            assert_eq!(push(id).unwrap(), pattern(id, 5000));
+        }
+        rot(folder.path());
+        let (rotten, other) = (push(1), push(2));
+        let connections = reader.stats().connections;
+        match lie {
+            ShelfLie::IsSure => assert!(matches!(rotten, Err(NotRead::Corrupt(_))), "{rotten:?}"),
+            _ => {
+                assert_eq!(rotten, Err(NotRead::Absent(Absence::Damaged)));
+                assert_eq!((reader.stats().corrupt, connections), (1, 1));
+            }
+        }
+        assert_eq!(other.unwrap(), pattern(2, 5000));
+    }
+}
+
+#[test]
+fn what_rotted_in_ones_own_file_since_it_was_verified_is_never_served() {
+    for lie in [ShelfLie::Nothing, ShelfLie::IsSure] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(disk(&folder, 2, 5000));
+        let exporter = Exporter::new(LyingShelf::open(folder.path(), lie), exporter_config(), nonces(1));
+        let region = Region::allocate(&RegionSpec::new(1 << 20)).unwrap();
+        let arena = Rc::new(RefCell::new(Arena::new(region, MrId(7)).unwrap()));
+        let home = LocalHome::new(exporter, arena);
+        let read = |id| {
+            let wanted = Wanted::whole(VOLUME, id, COOKIE, Instant::FAR);
+            home.read(&wanted, Instant(0)).expect("it is here").map(|found| found.to_vec())
+        };
+        for id in [1, 2] {
+            assert_eq!(read(id).unwrap(), pattern(id, 5000));
+        }
+        rot(folder.path());
+        assert_eq!(read(2).unwrap(), pattern(2, 5000));
+        match lie {
+            ShelfLie::IsSure => assert_ne!(read(1).unwrap(), pattern(1, 5000), "these bytes would be served"),
+            _ => assert_eq!(read(1), Err(NotRead::Absent(Absence::Damaged))),
+        }
+    }
+}
+
 #[test]
 fn another_needle_than_was_asked_for_is_told_by_who_pulls_and_by_these_tests_where_it_is_pushed() {
     let folder = tempfile::tempdir().unwrap();
     drop(disk(&folder, 2, 5000));
-    let path = folder.path().to_path_buf();
-    let begin = Box::new(move |messenger| {
-        let config = ExporterConfig { unix_ns_at_zero: EPOCH_NS, ..exporter_config() };
-        let shelf = Swapped(StoreShelf::open(std::slice::from_ref(&path)));
-        let exporter = Exporter::new(shelf, config, nonces(1));
-        LocalMessenger::new(messenger, exporter.gate(exporter.services()))
-    });
-    let mut net = Net::new(1, vec![begin]);
-    let reader = Reader::new(net.client(), reader_config(&["0"]), nonces(2), None);
+    let (mut net, reader) = shelf_rig(folder.path(), ShelfLie::Swaps);
     assert!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).is_err(), "the record has another id");
     let pushed = net.run(reader.read(&range(&reader, 1, Mode::Push))).unwrap();
     assert_ne!(pushed.to_vec(), pattern(1, 5000)[100..1100], "an exporter is trusted with what it pushes");
