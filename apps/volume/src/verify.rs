@@ -148,7 +148,10 @@ mod tests {
             (8..8000).step_by(8).filter(|offset_bytes| set.get(*offset_bytes, 7).is_some()).count()
         };
         assert_eq!((kept(&set), set.places.capacity()), (16, 16));
-        let first = (8..8000).step_by(8).find(|offset_bytes| set.get(*offset_bytes, 7).is_some()).unwrap();
+        let first = (8..8000)
+            .step_by(8)
+            .find(|offset_bytes| set.get(*offset_bytes, 7).is_some())
+            .expect("some are kept");
         set.forget(first);
         assert_eq!((set.get(first, 7), kept(&set)), (None, 15));
         set.clear();

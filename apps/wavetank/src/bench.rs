@@ -18,7 +18,7 @@ use crate::chunks_bench;
 use crate::device::{Devices, Protocol};
 use crate::device_bench::{self, Plan};
 use crate::ucx_bench::{self, peer};
-use crate::{index_bench, ipc_bench, messenger_bench, needles_bench, print, sidecar_bench};
+use crate::{bench_volume, index_bench, ipc_bench, messenger_bench, needles_bench, print, sidecar_bench};
 
 /// Measures what the simulator and the engine cost on this machine.
 ///
@@ -352,7 +352,7 @@ fn run_needles(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     let plan = needles_bench::Plan {
         devices: args.device.clone(),
-        sizes: if args.sizes.is_empty() { needles_bench::SIZES.to_vec() } else { args.sizes.clone() },
+        sizes: if args.sizes.is_empty() { bench_volume::SIZES.to_vec() } else { args.sizes.clone() },
         rounds: args.rounds.unwrap_or(5),
         ops: args.ops,
         window: args.window.unwrap_or(16) as u16,
@@ -372,7 +372,7 @@ fn run_sidecar(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             [] => ["tcp", "shm"].map(str::to_owned).to_vec(),
             devices => devices.to_vec(),
         },
-        sizes: if args.sizes.is_empty() { needles_bench::SIZES.to_vec() } else { args.sizes.clone() },
+        sizes: if args.sizes.is_empty() { bench_volume::SIZES.to_vec() } else { args.sizes.clone() },
         rounds: args.rounds.unwrap_or(3),
         seconds: args.seconds.unwrap_or(2),
         connections: args.window.unwrap_or(64),

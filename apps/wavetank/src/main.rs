@@ -4,6 +4,7 @@ mod address;
 mod again;
 mod audit;
 mod bench;
+mod bench_volume;
 mod beside;
 mod calibrate;
 mod chunks_bench;

@@ -10,17 +10,15 @@ mod measured;
 mod report;
 
 use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::Value;
 use wavetank_client::ReadPath;
-use wavetank_contract::{Choices as _, Seeded, Site};
 use wavetank_daemon::bench::Way;
 use wavetank_engine::BackendKind;
 use wavetank_harness::bench::across::{Cell as BareCell, Measure};
-use wavetank_volume::{Cookie, NeedleId, NewNeedle, VolumeWriter, WriterOptions};
 
+use crate::bench_volume::{self, Known};
 use crate::beside::median;
 use crate::device::Devices;
 use crate::scratch::Scratch;
@@ -30,19 +28,9 @@ use crate::{programs, say};
 use engines::{Engines, Places};
 use measured::{Figures, Load};
 
-/// Bytes of needles, if not asked otherwise.
-pub(crate) const SIZES: [u32; 3] = [4 << 10, 64 << 10, 1 << 20];
 /// Bytes that one round reads of a size, roughly.
 const ROUND_BYTES: u32 = 256 << 20;
 const COUNT_MAX: u32 = 10_000;
-/// Different needles of a size, and bytes of them.
-const NEEDLES_MAX: u32 = 64;
-const NEEDLES_BYTES_MAX: u32 = 16 << 20;
-
-/// The one volume.
-const VOLUME: u32 = 1;
-const COOKIE: u32 = 0x7a4e;
-
 /// What is measured, and how often.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -54,13 +42,6 @@ pub(crate) struct Plan {
     pub(crate) ops: Option<u32>,
     /// Reads in flight, beside one at a time.
     pub(crate) window: u16,
-}
-
-/// A needle that everybody knows.
-#[derive(Clone, Debug)]
-struct Known {
-    id: u64,
-    bytes: Vec<u8>,
 }
 
 /// Rounds of one way to read.
@@ -103,7 +84,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(Value, String, ExitCode), Box<dyn Erro
     let places = Places::found()?;
     programs::heed_signals()?;
     let scratch = Scratch::new("bench-needles")?;
-    let needles = written(plan, scratch.path())?;
+    let needles = bench_volume::write(&plan.sizes, scratch.path())?;
     let mut all = Vec::new();
     let cells = plan.sizes.len() * 2;
     let devices: Vec<Option<&str>> = match &plan.devices[..] {
@@ -129,29 +110,6 @@ pub(crate) fn run(plan: &Plan) -> Result<(Value, String, ExitCode), Box<dyn Erro
     lost.iter().for_each(|why| say(&format!("wavetank: {why}")));
     let code = if lost.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok((report::to_json(plan, &places, &all), report::text(plan, &all), code))
-}
-
-/// Writes the volume, with needles of each size.
-fn written(plan: &Plan, folder: &Path) -> Result<Vec<Vec<Known>>, Box<dyn Error>> {
-    let mut writer = VolumeWriter::new(WriterOptions::default());
-    let mut choices = Seeded::new(1);
-    let (mut all, mut id) = (Vec::new(), 0);
-    for &bytes in &plan.sizes {
-        let mut needles = Vec::new();
-        for _ in 0..(NEEDLES_BYTES_MAX / bytes).clamp(1, NEEDLES_MAX) {
-            id += 1;
-            let words = (0..bytes.div_ceil(8)).flat_map(|_| {
-                // All but the last of 2^64 words, which is nobody's loss.
-                choices.choose(Site::WorkloadOp, u64::MAX).to_le_bytes()
-            });
-            let data: Vec<u8> = words.take(bytes as usize).collect();
-            writer.put(&NewNeedle::new(NeedleId(id), Cookie(COOKIE), &data))?;
-            needles.push(Known { id, bytes: data });
-        }
-        all.push(needles);
-    }
-    writer.write_to(folder, &VOLUME.to_string())?;
-    Ok(all)
 }
 
 /// All rounds of a size and as many in flight.

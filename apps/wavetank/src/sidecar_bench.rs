@@ -13,11 +13,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use wavetank_contract::{Choices as _, Seeded, Site};
 use wavetank_engine::BackendKind;
 use wavetank_sidecar::FileId;
-use wavetank_volume::{Cookie, NeedleId, NewNeedle, VolumeWriter, WriterOptions};
 
+use crate::bench_volume::{self, COOKIE, Known, VOLUME, size};
 use crate::beside::{median, shown_ratio};
 use crate::device::Devices;
 use crate::figures::{duration, grouped};
@@ -27,14 +26,6 @@ use crate::table::table;
 use crate::{programs, say};
 use town::Town;
 use wrk::Round;
-
-/// Different needles of a size, and bytes of them.
-const NEEDLES_MAX: u32 = 64;
-const NEEDLES_BYTES_MAX: u32 = 16 << 20;
-
-/// The one volume.
-const VOLUME: u32 = 1;
-const COOKIE: u32 = 0x7a4e;
 
 /// What is measured, and how often.
 #[derive(Clone, Debug)]
@@ -47,13 +38,6 @@ pub(crate) struct Plan {
     pub(crate) seconds: u32,
     /// Beside one.
     pub(crate) connections: u32,
-}
-
-/// A needle that everybody knows.
-#[derive(Clone, Debug)]
-struct Known {
-    id: u64,
-    bytes: Vec<u8>,
 }
 
 impl Known {
@@ -102,7 +86,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(Value, String, ExitCode), Box<dyn Erro
     }
     programs::heed_signals()?;
     let scratch = Scratch::new("bench-sidecar")?;
-    let needles = written(plan, scratch.path())?;
+    let needles = bench_volume::write(&plan.sizes, scratch.path())?;
     let mut all = Vec::new();
     let bar = CellsBar::new((plan.devices.len() * plan.sizes.len() * 2) as u64);
     for device in &plan.devices {
@@ -122,26 +106,6 @@ pub(crate) fn run(plan: &Plan) -> Result<(Value, String, ExitCode), Box<dyn Erro
     lost.iter().for_each(|why| say(&format!("wavetank: {why}")));
     let code = if lost.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok((to_json(plan, &all), text(plan, &all), code))
-}
-
-/// Writes the volume, with needles of each size.
-fn written(plan: &Plan, folder: &Path) -> Result<Vec<Vec<Known>>, Box<dyn Error>> {
-    let mut writer = VolumeWriter::new(WriterOptions::default());
-    let (mut all, mut id, mut choices) = (Vec::new(), 0, Seeded::new(1));
-    for &bytes in &plan.sizes {
-        let mut needles = Vec::new();
-        for _ in 0..(NEEDLES_BYTES_MAX / bytes).clamp(1, NEEDLES_MAX) {
-            id += 1;
-            let words =
-                (0..bytes.div_ceil(8)).flat_map(|_| choices.choose(Site::WorkloadOp, u64::MAX).to_le_bytes());
-            let data: Vec<u8> = words.take(bytes as usize).collect();
-            writer.put(&NewNeedle::new(NeedleId(id), Cookie(COOKIE), &data))?;
-            needles.push(Known { id, bytes: data });
-        }
-        all.push(needles);
-    }
-    writer.write_to(folder, &VOLUME.to_string())?;
-    Ok(all)
 }
 
 /// All rounds of a size and as many connections.
@@ -187,14 +151,6 @@ fn found(
     }
     found.memory_bytes = town.sidecar.program.peak_bytes();
     Ok(found)
-}
-
-fn size(bytes: u32) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 fn text(plan: &Plan, all: &[Found]) -> String {

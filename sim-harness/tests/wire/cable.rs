@@ -76,6 +76,17 @@ impl Cable {
     }
 }
 
+impl Drop for Cable {
+    /// Leaves it as it was found, for whoever is next; a link that is down stays down.
+    fn drop(&mut self) {
+        for end in &self.ends {
+            for what in ["clsact", "root"] {
+                let _ = Command::new("tc").args(["qdisc", "del", "dev", end, what]).output();
+            }
+        }
+    }
+}
+
 /// A counter of a device (`/sys/class/infiniband/*/ports/1/hw_counters`; rxe_hw_counters.c): the mark that a fault left.
 pub(crate) fn counter(device: &str, name: &str) -> u64 {
     let path = format!("/sys/class/infiniband/{device}/ports/1/hw_counters/{name}");

@@ -12,8 +12,9 @@ use wavetank_client::blocking::Client;
 use wavetank_client::{Options, ReadPath};
 use wavetank_daemon::bench::Way;
 
+use super::http;
 use super::measured::{Asked, Figures, Load, measure};
-use super::{VOLUME, http};
+use crate::bench_volume::VOLUME;
 use crate::clock::Clock;
 use crate::programs::{Program, pause};
 use crate::ucx_bench::peer;

@@ -20,8 +20,8 @@ use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use wavetank_volume::{Index, OffsetWidth};
 
-use super::Known;
 use super::measured::{Fetch, Load};
+use crate::bench_volume::Known;
 use crate::print;
 
 /// Bytes of a record before the length of its data, and before its data.

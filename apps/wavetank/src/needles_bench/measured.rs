@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use wavetank_client::blocking::{Client, Ticket};
 use wavetank_client::{Lent, ReadPath, Wanted};
 
-use super::{COOKIE, Known, VOLUME};
+use crate::bench_volume::{COOKIE, Known, VOLUME};
 use crate::beside::median;
 use crate::clock::Clock;
 

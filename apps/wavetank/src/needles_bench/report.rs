@@ -6,6 +6,7 @@ use wavetank_daemon::bench::Way;
 
 use super::engines::Places;
 use super::{Found, Plan, Rounds, WAYS};
+use crate::bench_volume::size;
 use crate::beside::{median, shown, shown_ratio};
 use crate::figures::duration;
 use crate::table::table;
@@ -44,14 +45,6 @@ impl Found {
 /// What all cores spent on a read.
 fn core_ns(rounds: &Rounds) -> Option<f64> {
     rounds.median_of(|figures| figures.client_ns + figures.servers_ns)
-}
-
-fn size(bytes: u32) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 pub(super) fn text(plan: &Plan, all: &[Found]) -> String {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use wavetank_client::blocking::Client;
 use wavetank_client::{Options, Wanted};
 
-use super::{COOKIE, Known, VOLUME};
+use crate::bench_volume::{COOKIE, Known, VOLUME};
 use crate::clock::Clock;
 use crate::programs::{Program, interrupted, pause};
 

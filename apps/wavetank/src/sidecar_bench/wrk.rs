@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Known;
 use super::town::Server;
+use crate::bench_volume::Known;
 use crate::programs::{Program, is_there};
 
 /// What it takes beyond the time that it is told.
