@@ -19,11 +19,11 @@ fn a_server_that_stands_still_for_a_moment_is_waited_for_and_nothing_is_lost() {
             Policy::LosslessClient,
             Policy::StatefulServer,
             async |messenger, to, ears, server| {
-                server.signal("-STOP");
+                server.stop();
                 let asked = echo(&messenger, to, 50_000, 10 * S);
                 let woken = async {
                     tokio::time::sleep(Duration::from_millis(400)).await;
-                    server.signal("-CONT");
+                    server.go_on();
                 };
                 let (echoed, ()) = tokio::join!(asked, woken);
                 echoed.unwrap();
@@ -46,12 +46,12 @@ fn a_server_that_stands_still_for_too_long_is_given_up_and_found_again() {
             Policy::StatefulServer,
             async |messenger, to, ears, server| {
                 echo(&messenger, to, 10, S).await.unwrap();
-                server.signal("-STOP");
+                server.stop();
                 let late = echo(&messenger, to, 50_000, S / 2).await.unwrap_err();
                 assert!(matches!(late, RequestError::Deadline(_)), "{device:?}: {late}");
                 assert_eq!(late.class(), Class::PeerGone);
                 ears.wait(&Told::Reconnecting(Class::PeerGone)).await;
-                server.signal("-CONT");
+                server.go_on();
                 // Both go on where they were, or the server gave up first and says so; either way messages flow again.
                 echo(&messenger, to, 50_000, 15 * S).await.unwrap();
                 messenger.close(to, "done");
