@@ -119,11 +119,15 @@ fn signal(name: &str, process: &str) {
     let _ = Command::new("kill").args([name, process]).stderr(Stdio::null()).status();
 }
 
-/// Whether a child of the program is a job by now: until it has its own program, its parent waits for it inside the
-/// kernel, and waits for ever if it is stopped there.
+/// Whether a child of the program is a job by now that is at a seed: until it has its own program, its parent waits for it
+/// inside the kernel, and waits for ever if it is stopped there; and before it has said at which seed it is, no seed is to blame.
 fn is_job(process: &str) -> bool {
     let words = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    words.split('\0').any(|word| word == "--worker")
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: utime and stime, in hundredths of a second (proc_pid_stat(5)).
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: u64 = fields.split_ascii_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    words.split('\0').any(|word| word == "--worker") && ticks >= 5
 }
 
 /// Sends a signal to the jobs of a process until it has ended.
