@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wavetank_contract::Lease;
-use wavetank_rpc::{Joiner, crc32c_append_of, crc32c_of};
+use wavetank_rpc::{Joiner, crc32c_append_of, crc32c_blocks_of};
 use wavetank_volume::crc32c_raw;
 
 /// Length of a block, unless that would make too many: a page is what the shortest ranges ask for.
@@ -48,22 +48,19 @@ impl BlockSums {
     /// block is not what was verified.
     pub(crate) fn verify(&self, lease: &Lease, at: u64, offset: u64, len: u64) -> Option<u32> {
         let (begin, end) = self.around(offset, len);
-        let (mut from, mut sum) = (begin, 0);
-        while from < end {
-            let block_end = (from + self.block_bytes).min(end);
-            let block = crc32c_of(lease, at + (from - begin), block_end - from);
-            if self.sums.get((from / self.block_bytes) as usize) != Some(&block) {
-                return None;
-            }
-            let inside = offset.max(from)..(offset + len).min(block_end);
-            sum = if inside == (from..from + self.block_bytes) {
+        let (mut from, mut sum, mut is_right) = (begin, 0, true);
+        crc32c_blocks_of(lease, at, end - begin, self.block_bytes, |block| {
+            is_right &= self.sums.get((from / self.block_bytes) as usize) == Some(&block);
+            let next = from + self.block_bytes;
+            let inside = offset.max(from)..(offset + len).min(next);
+            sum = if inside == (from..next) {
                 self.joiner.join(sum, block)
             } else {
                 crc32c_append_of(sum, lease, at + (inside.start - begin), inside.end - inside.start)
             };
-            from = block_end;
-        }
-        Some(sum)
+            from = next;
+        });
+        is_right.then_some(sum)
     }
 }
 

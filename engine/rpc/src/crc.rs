@@ -22,7 +22,30 @@ pub fn crc32c_of(lease: &Lease, offset: u64, len_bytes: u64) -> u32 {
 /// # Panics
 /// As [`crc32c_of`].
 pub fn crc32c_append_of(sum: u32, lease: &Lease, offset: u64, len_bytes: u64) -> u32 {
-    let mut block = [0; BLOCK_BYTES];
+    append(&mut [0; BLOCK_BYTES], sum, lease, offset, len_bytes)
+}
+
+/// Tells the CRC32-C of each block of that many bytes, of the last shorter one too, of `len_bytes` at `offset` of the lease.
+///
+/// # Panics
+/// As [`crc32c_of`].
+pub fn crc32c_blocks_of(
+    lease: &Lease,
+    offset: u64,
+    len_bytes: u64,
+    block_bytes: u64,
+    mut tell: impl FnMut(u32),
+) {
+    let mut copy = [0; BLOCK_BYTES];
+    let mut done = 0;
+    while done < len_bytes {
+        let block = (len_bytes - done).min(block_bytes);
+        tell(append(&mut copy, 0, lease, offset + done, block));
+        done += block;
+    }
+}
+
+fn append(block: &mut [u8; BLOCK_BYTES], sum: u32, lease: &Lease, offset: u64, len_bytes: u64) -> u32 {
     let mut sum = sum;
     let mut done = 0;
     while done < len_bytes {
@@ -77,6 +100,10 @@ mod tests {
         let bytes: Vec<u8> = (0..12288u32).map(|i| (i * 7 + (i >> 8)) as u8).collect();
         lease.write(0, &bytes);
         for (offset, len) in [(0, 0), (0, 1), (1, 4095), (1, 4096), (5, 9000), (0, 12288)] {
+            let mut blocks = Vec::new();
+            crc32c_blocks_of(&lease, offset, len, 5000, |block| blocks.push(block));
+            let whole = &bytes[offset as usize..][..len as usize];
+            assert_eq!(blocks, whole.chunks(5000).map(crc32c::crc32c).collect::<Vec<_>>());
             assert_eq!(
                 crc32c_of(&lease, offset, len),
                 crc32c::crc32c(&bytes[offset as usize..][..len as usize])

@@ -35,7 +35,7 @@ pub use chunk_server::{CALL_NS_MAX, ChunkServer, ChunkServerConfig, ChunkServerS
 pub use codec::{
     FRONT_BYTES_MAX, Malformed, Outcome, READ_INLINE_BYTES_MAX, ReadCall, ReadReply, Reply, Request, VERSION,
 };
-pub use crc::{Joiner, crc32c_append_of, crc32c_of};
+pub use crc::{Joiner, crc32c_append_of, crc32c_blocks_of, crc32c_of};
 pub use disk::{Disk, DiskFile, FolderDisk, Name, Waits};
 pub use error::ChunkError;
 pub use failure::{ChunkFailure, Effect, Failed};
