@@ -38,7 +38,7 @@ pub struct NeedleCall {
     pub only_grant: bool,
     /// Another writing of the needle will not do: it was begun with this one.
     pub only: Option<Which>,
-    /// What came before had another sum than was told: whatever was verified of it is verified anew.
+    /// What came before had another sum than was told: if all of it is asked for, it is verified anew.
     pub doubts: bool,
 }
 

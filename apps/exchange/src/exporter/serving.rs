@@ -59,7 +59,8 @@ impl<S: Shelf> Exporter<S> {
         if waiting + want > self.config.waiting_bytes_max.max(want) {
             return Err(Absence::Busy);
         }
-        if call.doubts {
+        // Only of a whole needle the sum was another than that of what left; and so a doubt costs no more than what is asked for.
+        if call.doubts && want == whole_bytes {
             self.shelf.doubt(&needle);
         }
         // Memory that no peer reaches: what is summed here is what leaves.

@@ -9,7 +9,7 @@ use wavetank_volume::{ChecksumForm, Cookie, IndexEntry, Needle, NeedleId, Versio
 use super::Reader;
 use super::grants::{Granted, Verified};
 use super::peer::{Opened, Peer, Trouble};
-use crate::calls::{Grant, NeedleCall, ReachSegment, ReadNeedle};
+use crate::calls::{About, Grant, NeedleCall, ReachSegment, ReadNeedle};
 use crate::found::{Found, Part, Path, Wanted, Why};
 use crate::gzip::inflate;
 use crate::outcome::Absence;
@@ -231,7 +231,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
                 Some(Part { lease, at: 0, len, crc32c })
             }
         };
-        Ok(Ok(pulled(part, verified)))
+        Ok(Ok(pulled(part, verified.about)))
     }
 
     /// READs what is wanted of a record that was verified, with the blocks around it, and the seal; nothing of it in any order.
@@ -258,7 +258,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
             // Also what is not there is so only of the needle's newest writing.
             return match self.broken_seal(from, at, seal, until).await? {
                 Some(why) => Ok(Err(why)),
-                None => range.map(|_| Ok(pulled(None, verified.clone()))),
+                None => range.map(|_| Ok(pulled(None, verified.about.clone()))),
             };
         };
         let (begin, end) = sums.around(offset, len);
@@ -290,7 +290,7 @@ impl<C: RdmaOps + 'static> Reader<C> {
         // It may have expired since.
         self.range(wanted, verified)?;
         let part = Part { lease, at: before + (offset - begin), len, crc32c };
-        Ok(Ok(pulled(Some(part), verified.clone())))
+        Ok(Ok(pulled(Some(part), verified.about.clone())))
     }
 
     /// What of the needle is wanted: offset and length. Expired is not there.
@@ -377,7 +377,7 @@ fn is_seal(lease: &Lease, seal: u64) -> bool {
     u64::from_le_bytes(found) == seal
 }
 
-fn pulled(part: Option<Part>, verified: Verified) -> Found {
+fn pulled(part: Option<Part>, about: About) -> Found {
     let parts = part.into_iter().collect();
-    Found { parts, about: verified.about, path: Path::Pulled, why: Why::Granted, peer: None }
+    Found { parts, about, path: Path::Pulled, why: Why::Granted, peer: None }
 }

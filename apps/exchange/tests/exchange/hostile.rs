@@ -26,7 +26,7 @@ fn folder() -> (tempfile::TempDir, Vec<Known>) {
     (folder, known)
 }
 
-async fn enter(messenger: &LocalMessenger) -> ConnectionId {
+pub(crate) async fn enter(messenger: &LocalMessenger) -> ConnectionId {
     let (connection, connecting) = messenger.connect("0", None, Policy::LossyClient).unwrap();
     connecting.await.unwrap();
     let until = messenger.now() + 50 * MS;
@@ -35,7 +35,7 @@ async fn enter(messenger: &LocalMessenger) -> ConnectionId {
 }
 
 /// A read of a needle, with memory of so many bytes for it.
-async fn ask(
+pub(crate) async fn ask(
     messenger: &LocalMessenger,
     connection: ConnectionId,
     needle: &NeedleCall,

@@ -1,11 +1,11 @@
 //! Each check has a twin: the same scene with one lie planted, in which it fails.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use wavetank_contract::{Instant, Lease, MrId, Region, RegionSpec};
 use wavetank_engine::memory::Arena;
-use wavetank_exchange::calls::{Standing, Which};
+use wavetank_exchange::calls::{NeedleCall, Standing, Which};
 use wavetank_exchange::{
     Absence, Exporter, ExporterConfig, Home as _, Lie, LocalHome, Mode, NotRead, Path, Reader, SegmentConfig,
     Shelf, Shelved, StoreShelf, Wanted,
@@ -13,6 +13,7 @@ use wavetank_exchange::{
 use wavetank_messenger::LocalMessenger;
 use wavetank_volume::{Cookie, NeedleId, NewNeedle, VolumeOnDisk, VolumeWriter, WriterOptions};
 
+use crate::hostile::{ask, enter};
 use crate::net::{MS, Net};
 use crate::rig::{exporter_config, in_ms, nonces, pattern, reader_config, rig};
 
@@ -175,13 +176,8 @@ enum ShelfLie {
     IsSure,
 }
 
-struct LyingShelf(StoreShelf, ShelfLie);
-
-impl LyingShelf {
-    fn open(folder: &std::path::Path, lie: ShelfLie) -> LyingShelf {
-        LyingShelf(StoreShelf::open(&[folder.to_path_buf()]), lie)
-    }
-}
+/// A shelf, how it lies, and how often it was asked to doubt.
+struct LyingShelf(StoreShelf, ShelfLie, Rc<Cell<u32>>);
 
 impl Shelf for LyingShelf {
     fn refresh(&self) -> Vec<u32> {
@@ -209,6 +205,7 @@ impl Shelf for LyingShelf {
     }
 
     fn doubt(&self, needle: &Shelved) {
+        self.2.set(self.2.get() + 1);
         if self.1 != ShelfLie::IsSure {
             self.0.doubt(needle);
         }
@@ -223,16 +220,19 @@ impl Shelf for LyingShelf {
     }
 }
 
-/// A reader of an exporter whose shelf lies.
-fn shelf_rig(folder: &std::path::Path, lie: ShelfLie) -> (Net, Reader) {
+/// A reader of an exporter whose shelf lies, and how often that was asked to doubt.
+fn shelf_rig(folder: &std::path::Path, lie: ShelfLie) -> (Net, Reader, Rc<Cell<u32>>) {
     let path = folder.to_path_buf();
+    let doubts = Rc::new(Cell::new(0));
+    let count = Rc::clone(&doubts);
     let begin = Box::new(move |messenger| {
-        let exporter = Exporter::new(LyingShelf::open(&path, lie), exporter_config(), nonces(1));
+        let shelf = LyingShelf(StoreShelf::open(std::slice::from_ref(&path)), lie, Rc::clone(&count));
+        let exporter = Exporter::new(shelf, exporter_config(), nonces(1));
         LocalMessenger::new(messenger, exporter.gate(exporter.services()))
     });
     let net = Net::new(1, vec![begin]);
     let reader = Reader::new(net.client(), reader_config(&["0"]), nonces(2), None);
-    (net, reader)
+    (net, reader, doubts)
 }
 
 /// Flips a bit of the first needle's data, in the file.
@@ -251,7 +251,7 @@ fn what_rotted_in_the_file_since_it_was_verified_is_never_pushed_and_costs_no_co
     for lie in [ShelfLie::Nothing, ShelfLie::IsSure] {
         let folder = tempfile::tempdir().unwrap();
         drop(disk(&folder, 2, 5000));
-        let (mut net, reader) = shelf_rig(folder.path(), lie);
+        let (mut net, reader, _) = shelf_rig(folder.path(), lie);
         let mut push = |id| net.run(reader.read(&whole(&reader, id, Mode::Push))).map(|found| found.to_vec());
         for id in [1, 2] {
             assert_eq!(push(id).unwrap(), pattern(id, 5000));
@@ -271,11 +271,39 @@ fn what_rotted_in_the_file_since_it_was_verified_is_never_pushed_and_costs_no_co
 }
 
 #[test]
+fn a_doubt_makes_the_exporter_read_no_more_than_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(disk(&folder, 1, 5000));
+    let (mut net, reader, doubts) = shelf_rig(folder.path(), ShelfLie::Nothing);
+    let messenger = reader.messenger().clone();
+    net.run(async {
+        let connection = enter(&messenger).await;
+        for (offset, len, doubted) in [(0, 1, 0), (1, 4999, 0), (0, 4999, 0), (0, 0, 1), (0, 5000, 2)] {
+            let call = NeedleCall {
+                volume: VOLUME,
+                id: 1,
+                cookie: COOKIE,
+                offset,
+                len,
+                wants_grant: false,
+                only_grant: false,
+                only: None,
+                doubts: true,
+            };
+            let found = ask(&messenger, connection, &call, Some(5000)).await.unwrap();
+            let right = &pattern(1, 5000)[offset as usize..][..found.placed as usize];
+            assert_eq!((found.crc32c, doubts.get()), (wavetank_volume::crc32c_raw(right), doubted));
+        }
+    });
+}
+
+#[test]
 fn what_rotted_in_ones_own_file_since_it_was_verified_is_never_served() {
     for lie in [ShelfLie::Nothing, ShelfLie::IsSure] {
         let folder = tempfile::tempdir().unwrap();
         drop(disk(&folder, 2, 5000));
-        let exporter = Exporter::new(LyingShelf::open(folder.path(), lie), exporter_config(), nonces(1));
+        let shelf = LyingShelf(StoreShelf::open(&[folder.path().to_path_buf()]), lie, Rc::default());
+        let exporter = Exporter::new(shelf, exporter_config(), nonces(1));
         let region = Region::allocate(&RegionSpec::new(1 << 20)).unwrap();
         let arena = Rc::new(RefCell::new(Arena::new(region, MrId(7)).unwrap()));
         let home = LocalHome::new(exporter, arena);
@@ -299,7 +327,7 @@ fn what_rotted_in_ones_own_file_since_it_was_verified_is_never_served() {
 fn another_needle_than_was_asked_for_is_told_by_who_pulls_and_by_these_tests_where_it_is_pushed() {
     let folder = tempfile::tempdir().unwrap();
     drop(disk(&folder, 2, 5000));
-    let (mut net, reader) = shelf_rig(folder.path(), ShelfLie::Swaps);
+    let (mut net, reader, _) = shelf_rig(folder.path(), ShelfLie::Swaps);
     assert!(net.run(reader.read(&range(&reader, 1, Mode::Pull))).is_err(), "the record has another id");
     let pushed = net.run(reader.read(&range(&reader, 1, Mode::Push))).unwrap();
     assert_ne!(pushed.to_vec(), pattern(1, 5000)[100..1100], "an exporter is trusted with what it pushes");
